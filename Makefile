@@ -1,0 +1,33 @@
+# Every target builds the virtual environment it needs; nothing has to be activated.
+PYTHON ?= python3
+VENV   := .venv
+BIN    := $(VENV)/bin
+PLUGINS := $(wildcard plugins/*/pyproject.toml)
+STAMP  := $(VENV)/.installed
+
+.PHONY: drill test real bench lint clean
+
+$(STAMP): pyproject.toml $(PLUGINS)
+	$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "ddsdk needs Python 3.11 or later; this is " + sys.version.split()[0])'
+	$(PYTHON) -m venv $(VENV)
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check -e '.[dev]' $(patsubst %/pyproject.toml,-e ./%,$(PLUGINS))
+	touch $@
+
+drill: $(STAMP)         ## a crash, a dump through a driver, a vmcore verified page by page
+	$(BIN)/ddsdk drill
+
+test: $(STAMP) lint     ## lint, types and the fast suite
+	$(BIN)/python -m pytest
+
+lint: $(STAMP)
+	$(BIN)/ruff check .
+	$(BIN)/mypy
+
+real: $(STAMP)          ## real kernels, QEMU, crash, makedumpfile (tests/real/install-tools installs them)
+	$(BIN)/python -m pytest tests/real
+
+bench: $(STAMP)         ## ratios against dd and cp, measured in one run
+	$(BIN)/python -m bench
+
+clean:
+	rm -rf $(VENV)

@@ -1,0 +1,1 @@
+"""`python -m bench`: ratios against dd and cp, every pair measured in turn in one run."""

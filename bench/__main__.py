@@ -1,0 +1,105 @@
+"""The figures of the README: `make bench`.  BENCH_MIB (default 1024) is the size of the files, BENCH_RUNS the pairs."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import sys
+import tempfile
+from pathlib import Path
+
+from .measure import DDSDK, Pair, compare, run
+
+MIB = 1 << 20
+
+
+def format_and_check(work: Path, mib: int) -> list[Pair]:
+    """Signatures written and verified, against dd on the same file."""
+    image, size = work / "format.img", mib * MIB
+    image.touch()
+    os.truncate(image, size)
+    return [
+        Pair("format / dd bs=1M conv=fsync", [*DDSDK, "format", "--force", image],
+             ["dd", "if=/dev/zero", f"of={image}", "bs=1M", f"count={mib}", "conv=notrunc,fsync"], 0.8, size),
+        Pair("check, every block / dd bs=1M", [*DDSDK, "check", "--sample-rate", "0", image],
+             ["dd", f"if={image}", "of=/dev/null", "bs=1M"], 0.8, size,
+             before_ours=lambda: _format(image)),
+    ]
+
+
+def _format(image: Path) -> None:
+    run([*DDSDK, "format", "--force", image])
+
+
+def dumps(work: Path, mib: int) -> list[Pair]:
+    """A whole dump through mptfusion's model against dd with the same block size, start-up counted."""
+    memory, image, size = work / "memory.raw", work / "dump.img", mib * MIB
+    with memory.open("wb") as file:
+        for _ in range(mib):
+            file.write(os.urandom(MIB))
+    image.touch()
+    os.truncate(image, size + 64 * MIB)
+    pairs = []
+    for order, aim in ((2, 0.15), (8, 0.5)):
+        block = 4096 << order
+        pairs.append(Pair(
+            f"dump, block order {order} / dd bs={block >> 10}K",
+            [*DDSDK, "dump", memory, "--to", f"mptfusion:{image}", "--block-order", str(order)],
+            ["dd", f"if={memory}", f"of={work / 'dd.img'}", f"bs={block}", "conv=notrunc"], aim, size,
+            before_ours=lambda: _format(image)))
+    return pairs
+
+
+def savecores(work: Path, mib: int) -> list[Pair]:
+    """The vmcore written from a partition, against cp of a file of that size."""
+    image, out = work / "dump.img", work / "crash"
+    size = mib * MIB
+
+    def fresh() -> None:
+        shutil.rmtree(out, ignore_errors=True)
+        out.mkdir(mode=0o700)
+
+    def dumped() -> None:
+        fresh()
+        _format(image)
+        run([*DDSDK, "dump", work / "memory.raw", "--to", f"mptfusion:{image}", "--block-order", "8"])
+
+    copy = ["sh", "-c", f"cp {work / 'memory.raw'} {work / 'cp.out'} && sync {work / 'cp.out'}"]
+    return [
+        Pair("savecore, dump kept / cp && sync", [*DDSDK, "savecore", "--keep", image, out], copy, 0.9, size,
+             before_ours=dumped),
+        Pair("savecore, signatures rewritten / cp && sync", [*DDSDK, "savecore", image, out], copy, 0.5, size,
+             before_ours=dumped),
+    ]
+
+
+def peak_memory(work: Path) -> None:
+    """Peak resident set of a dump and of savecore at 1 and 16 GiB of memory: flat."""
+    for gib in (1, 16):
+        image, out = work / f"rss{gib}.img", work / f"rss{gib}"
+        image.touch()
+        os.truncate(image, (gib << 30) + 64 * MIB)
+        out.mkdir(mode=0o700)
+        _format(image)
+        dump = run([*DDSDK, "dump", f"synthetic:{gib}G", "--to", f"mptfusion:{image}", "--block-order", "8"])
+        save = run([*DDSDK, "savecore", image, out])
+        print(f"peak RSS at {gib:>2} GiB: dump {dump.rss_mib:.0f} MiB, savecore {save.rss_mib:.0f} MiB", flush=True)
+        shutil.rmtree(out)
+        image.unlink()
+
+
+def main() -> None:
+    """Print one row a comparison."""
+    mib, runs = int(os.environ.get("BENCH_MIB", "1024")), int(os.environ.get("BENCH_RUNS", "5"))
+    print(f"files of {mib} MiB, medians of {runs} alternating pairs; columns: ours, peer, peer time / our time")
+    with tempfile.TemporaryDirectory(prefix="ddsdk-bench-", dir=os.environ.get("BENCH_DIR", ".")) as directory:
+        work = Path(directory)
+        for family in (format_and_check, dumps, savecores):
+            for pair in family(work, mib):
+                print(compare(pair, runs), flush=True)
+        if "--no-rss" not in sys.argv:
+            peak_memory(work)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,5 @@
+"""`python -m ddsdk`."""
+
+from .cli.main import main
+
+main()

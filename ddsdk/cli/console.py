@@ -1,0 +1,50 @@
+"""stdout is the result, stderr is talk and progress; progress is silent when stderr is no terminal."""
+
+from __future__ import annotations
+
+import json
+import sys
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from typing import Any
+
+import click
+
+
+def say(text: str) -> None:
+    """One line of talk on stderr, prefixed as tools do."""
+    click.echo(f"ddsdk: {' '.join(text.split())}", err=True)
+
+
+def note(text: str) -> None:
+    """One line of talk without the prefix."""
+    click.echo(text, err=True)
+
+
+def result(text: str) -> None:
+    """One line of the result on stdout."""
+    click.echo(text)
+
+
+def result_json(value: Any) -> None:
+    """The result as one JSON object on stdout."""
+    click.echo(json.dumps(value, indent=2, sort_keys=False))
+
+
+@contextmanager
+def progress_bar(label: str) -> Iterator[Callable[[int, int], None]]:
+    """Yields update(done, total) with an ETA on a terminal, a function that does nothing elsewhere."""
+    if not sys.stderr.isatty():
+        yield lambda done, total: None
+        return
+    from rich.console import Console
+    from rich.progress import BarColumn, Progress, TaskProgressColumn, TextColumn, TimeRemainingColumn
+
+    with Progress(TextColumn("{task.description}"), BarColumn(), TaskProgressColumn(), TimeRemainingColumn(),
+                  console=Console(stderr=True), transient=True) as bar:
+        task = bar.add_task(label, total=None)
+
+        def update(done: int, total: int) -> None:
+            bar.update(task, completed=done, total=total)
+
+        yield update

@@ -1,0 +1,112 @@
+"""`ddsdk dump`: a crash, and memory saved through a driver."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from contextlib import ExitStack
+from typing import Any
+
+import click
+
+from ..abi import ABIS, abi_named
+from ..diskdump.engine import DumpConfig, DumpReport
+from ..diskdump.writer import Progress
+from ..errors import DeviceError
+from ..registry import discover
+from ..rig import Rig, Target
+from ..sim.machine import Trigger
+from ..vmcore.source import open_source
+from .arguments import block_order_option, json_option
+from .console import progress_bar, result, result_json, say
+
+BACKEND_WORD = {"model": "simulated", "qemu": "emulated"}
+
+
+@click.command("dump")
+@click.argument("memory")
+@click.option("--to", "targets", multiple=True, required=True,
+              metavar="DRIVER:PATH[,chip=C][,backend=B][,offset=O][,size=S]",
+              help="A dump device; several are tried in order.  backend: model (default) or qemu.")
+@block_order_option
+@click.option("--sample-rate", type=int, default=8, show_default=True, metavar="N",
+              help="Before writing, check one chunk of every 2**N; 0 checks every block, -1 none.")
+@click.option("--queue-depth", type=click.IntRange(1, 256), default=1, show_default=True,
+              help="Commands in flight, where the driver's can_queue allows it.")
+@click.option("--trigger", type=click.Choice([t.value for t in Trigger]), default=Trigger.PANIC.value,
+              show_default=True, help="How the machine crashes.")
+@click.option("--abi", type=click.Choice([abi.name for abi in ABIS]), default=None,
+              help="The crashed machine, for a raw RAM image.")
+@click.option("--strict", is_flag=True, help="Never use a device whose driver cannot tell whether it is sane.")
+@json_option
+def command(memory: str, targets: tuple[str, ...], block_order: int, sample_rate: int, queue_depth: int,
+            trigger: str, abi: str | None, strict: bool, as_json: bool) -> int:
+    """Crash a machine whose memory is MEMORY and save it through a driver's panic-time path.
+
+    MEMORY: an ELF core, a raw RAM image, or synthetic:SIZE.  The first --to device that is sane and carries its
+    signatures takes the dump; each one passed over is named with the reason.
+    """
+    config = DumpConfig(block_order, sample_rate, not strict)
+    parsed = [Target.parse(text) for text in targets]
+    registry = discover()
+    for target in parsed:
+        target.resolve(registry)
+    with ExitStack() as stack:
+        source = stack.enter_context(open_source(memory, abi=abi_named(abi) if abi else None))
+        update = stack.enter_context(Phases())
+        rig = stack.enter_context(Rig.build(source, parsed, registry, config=config, queue_depth=queue_depth,
+                                            progress=update))
+        record = rig.machine.crash(Trigger(trigger), reason="ddsdk dump")
+        report = rig.dump(record)
+        return show(report, parsed, as_json)
+
+
+def show(report: DumpReport, targets: list[Target], as_json: bool) -> int:
+    """Print the report; the exit code: 0 saved, 5 no device took the dump."""
+    if as_json:
+        result_json(as_dict(report))
+    else:
+        for rejection in report.rejections:
+            say(f"not used: {rejection}")
+    if report.device is None:
+        if not as_json:
+            say(f"no dump device took the dump ({len(targets)} tried); memory is not saved")
+        return DeviceError.exit_code
+    if not as_json:
+        backend = next((BACKEND_WORD[t.backend] for t in targets if str(t) == report.device), "simulated")
+        kind = f"{report.kind.value} signatures checked" if report.kind else "signatures not checked"
+        result(str(report.plan))
+        result(f"dumped {report.plan.total_pages} pages to {report.device} ({backend} adapter, {kind})")
+    return 0
+
+
+def as_dict(report: DumpReport) -> dict[str, Any]:
+    """The report as JSON has it."""
+    return {"device": report.device, "complete": report.complete,
+            "signature": report.kind.value if report.kind else None,
+            "total_blocks": report.plan.total_blocks, "memory_blocks": report.plan.total_pages,
+            "written_blocks": report.written_blocks,
+            "rejections": [{"device": r.device, "stage": r.stage.value, "reason": r.reason}
+                           for r in report.rejections]}
+
+
+class Phases:
+    """One progress bar a phase."""
+
+    def __init__(self) -> None:
+        self._stack = ExitStack()
+        self._update: Callable[[int, int], None] = lambda done, total: None
+        self._key: tuple[str, str] | None = None
+
+    def __enter__(self) -> Callable[[Progress], None]:
+        return self._report
+
+    def _report(self, progress: Progress) -> None:
+        key = (progress.phase, progress.device)
+        if key != self._key:
+            self._stack.close()
+            self._update = self._stack.enter_context(progress_bar(f"{progress.phase} {progress.device}"))
+            self._key = key
+        self._update(progress.done, progress.total)
+
+    def __exit__(self, *_exc: object) -> None:
+        self._stack.close()

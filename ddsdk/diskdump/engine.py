@@ -1,0 +1,176 @@
+"""The dump service of one machine: which devices, in what order, and why each was passed over.
+
+Source: RHEL 4 `drivers/block/diskdump.c` (2.6.9-89.29.1.EL) by formats.md 1.8 and 1.10.  Deliberate differences:
+pages go out as scatter lists instead of through a bounce buffer; a partition that is too small is refused before
+anything on it changes; notes travel in the sub header.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from attrs import define, field, frozen
+
+from ..errors import DriverFault, UsageError
+from ..integrity import CodeImage
+from .device import DumpDevice, DumpMemory, Scratch
+from .plan import CrashFacts, DumpPlan
+from .signature import SignatureKind
+from .writer import Attempt, AttemptFailed, Progress, Stage, because
+
+BLOCK_ORDER_MAX = 8
+SAMPLE_RATE_MAX = 31
+
+
+@frozen
+class Rejection:
+    """Why one device was passed over."""
+
+    device: str
+    stage: Stage
+    reason: str
+
+    def __str__(self) -> str:
+        return f"{self.device}: {self.stage.value}: {self.reason}"
+
+
+@frozen
+class DumpConfig:
+    """Module parameters of diskdump (white paper 5.4; formats.md 1.11).
+
+    `block_order`: an I/O carries 2**block_order pages, 0..8.  `sample_rate`: 2**block_order blocks of every
+    2**(block_order + sample_rate) are checked before writing; 0 checks all, negative none.
+    """
+
+    block_order: int = 2
+    sample_rate: int = 8
+    allow_risky_dumps: bool = True
+
+    def __attrs_post_init__(self) -> None:
+        if not 0 <= self.block_order <= BLOCK_ORDER_MAX:
+            raise UsageError(f"block order {self.block_order}: it must be 0..{BLOCK_ORDER_MAX}"
+                             " (an I/O carries 2**order pages)")
+        if self.sample_rate > SAMPLE_RATE_MAX:
+            raise UsageError(f"sample rate {self.sample_rate}: it must be at most {SAMPLE_RATE_MAX};"
+                             " 0 checks every block, a negative one none")
+
+
+@frozen
+class DumpReport:
+    """What happened.  `device` is None when no device took the dump; then `rejections` says why, one a device."""
+
+    device: str | None
+    kind: SignatureKind | None
+    plan: DumpPlan
+    written_blocks: int
+    rejections: tuple[Rejection, ...]
+
+    @property
+    def complete(self) -> bool:
+        """The header on the device says so, and every page is behind it."""
+        return self.device is not None
+
+
+def silent(_progress: Progress) -> None:
+    """Report nothing."""
+
+
+@define
+class DiskDump:
+    """Devices are registered while the machine is healthy; `dump()` runs once, after the crash.
+
+    *core* is the code of the pipeline itself, taken at registration: damage found at the crash ends the dump
+    before any device is touched (white paper 2.1).
+    """
+
+    memory: DumpMemory
+    scratch: Scratch
+    core: CodeImage
+    config: DumpConfig = field(factory=DumpConfig)
+    progress: Callable[[Progress], None] = silent
+    devices: list[DumpDevice] = field(init=False, factory=list)
+    _entered: bool = field(init=False, default=False)
+
+    def register(self, device: DumpDevice) -> None:
+        """Append *device* to the list tried at the crash, in order of registration."""
+        self.devices.append(device)
+
+    def dump(self, facts: CrashFacts) -> DumpReport:
+        """Save memory to the first device that is sane and ours; the report says which, or why none.
+
+        A second call - a panic inside the dump - is refused: the kernel clears its hook before calling it.
+        """
+        plan = DumpPlan.of(self.memory, facts)
+        if self._entered:
+            return self._refused(plan, "a panic inside the dump: diskdump is not entered twice")
+        self._entered = True
+        damages = self.core.verify()
+        if damages:
+            return self._refused(plan, f"checksum error, the dump code may be compromised: {damages[0]}")
+        return self._try_devices(plan)
+
+    @staticmethod
+    def _refused(plan: DumpPlan, reason: str) -> DumpReport:
+        return DumpReport(None, None, plan, 0, (Rejection("diskdump", Stage.CORE_CHECK, reason),))
+
+    def _try_devices(self, plan: DumpPlan) -> DumpReport:
+        """A strict pass; then, if risky dumps are allowed, the devices that could not tell."""
+        rejections: list[Rejection] = []
+        cannot_tell: list[DumpDevice] = []
+        for device in self.devices:
+            verdict = self._sanity(device, rejections)
+            if verdict is None:
+                continue
+            if verdict > 0 and self.config.allow_risky_dumps:
+                cannot_tell.append(device)
+                continue
+            if report := self._attempt(device, plan, verdict, rejections):
+                return report
+        for device in cannot_tell:
+            verdict = self._sanity(device, rejections)
+            if verdict is not None and (report := self._attempt(device, plan, min(0, verdict), rejections)):
+                return report
+        return DumpReport(None, None, plan, 0, tuple(rejections))
+
+    @staticmethod
+    def _sanity(device: DumpDevice, rejections: list[Rejection]) -> int | None:
+        try:
+            return device.sanity_check()
+        except DriverFault as fault:
+            rejections.append(Rejection(device.name, Stage.FAULT, f"{type(fault).__name__}: {fault}"))
+            return None
+
+    def _attempt(self, device: DumpDevice, plan: DumpPlan, verdict: int,
+                 rejections: list[Rejection]) -> DumpReport | None:
+        try:
+            kind = self._dump_to(device, plan, verdict)
+        except AttemptFailed as failure:
+            rejections.append(Rejection(device.name, failure.stage, failure.reason))
+            return None
+        except DriverFault as fault:    # a real machine might hang here; a simulated one can say so and go on
+            rejections.append(Rejection(device.name, Stage.FAULT, f"{type(fault).__name__}: {fault}"))
+            return None
+        return DumpReport(device.name, kind, plan, plan.total_blocks, tuple(rejections))
+
+    def _dump_to(self, device: DumpDevice, plan: DumpPlan, verdict: int) -> SignatureKind | None:
+        if verdict:
+            raise AttemptFailed(Stage.SANITY, because(device, verdict))
+        missing = plan.total_blocks - device.blocks
+        if missing > 0:
+            raise AttemptFailed(Stage.SIZE, f"the dump partition has {device.blocks} blocks,"
+                                            f" {plan.total_blocks} are required: {missing} are missing")
+        error = device.quiesce()
+        if error:
+            raise AttemptFailed(Stage.QUIESCE, because(device, error))
+        attempt = Attempt(device, self.memory, plan, self.scratch, self.config.block_order,
+                          self.config.sample_rate, self.progress)
+        try:
+            kind = attempt.check_signatures()
+            attempt.write()
+        except AttemptFailed:
+            device.shutdown()           # every device used is shut down; this one's answer no longer matters
+            raise
+        error = device.shutdown()
+        if error:
+            raise AttemptFailed(Stage.SHUTDOWN, because(device, error))
+        return kind

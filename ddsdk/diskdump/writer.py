@@ -1,0 +1,194 @@
+"""One attempt on one device: check its signatures, write the dump, through the driver only.
+
+Order of writes and meaning of `status` and `written_blocks`: formats.md 1.5 and 1.8 (RHEL 4
+`drivers/block/diskdump.c`, 2.6.9-89.29.1.EL).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from enum import Enum
+
+from attrs import define, field, frozen
+
+from ..errors import errno_name
+from .device import DumpDevice, DumpMemory, Scratch
+from .header import Status
+from .plan import LEADING_BLOCKS, DumpPlan
+from .signature import SignatureKind, sampling, verify_blocks
+
+#: Pages are handed back to the page cache in steps of this many bytes.
+RELEASE_BYTES = 64 << 20
+
+
+class Stage(Enum):
+    """Where an attempt on one device ended."""
+
+    REGISTER = "registration"
+    CORE_CHECK = "code check"
+    SANITY = "sanity check"
+    SIZE = "size"
+    QUIESCE = "quiesce"
+    SIGNATURES = "signature check"
+    HEADER = "header write"
+    BITMAP = "bitmap write"
+    MEMORY = "memory write"
+    SHUTDOWN = "shutdown"
+    FAULT = "driver fault"
+
+
+@frozen
+class Progress:
+    """`done` of `total` blocks; `phase` is "check" or "dump"."""
+
+    phase: str
+    device: str
+    done: int
+    total: int
+
+
+class AttemptFailed(Exception):
+    """This attempt is over; the next device gets its chance."""
+
+    def __init__(self, stage: Stage, reason: str) -> None:
+        super().__init__(reason)
+        self.stage = stage
+        self.reason = reason
+
+
+def because(device: DumpDevice, error: int) -> str:
+    """The device's own sentence, else the error's name."""
+    return device.why or f"error {errno_name(error)}"
+
+
+@define
+class Attempt:
+    """The plan carried out on one device, which has passed its sanity check and been quiesced."""
+
+    device: DumpDevice
+    memory: DumpMemory
+    plan: DumpPlan
+    scratch: Scratch
+    block_order: int
+    sample_rate: int
+    progress: Callable[[Progress], None]
+    _page: int = field(init=False)
+    _scratch_blocks: int = field(init=False)
+
+    def __attrs_post_init__(self) -> None:
+        self._page = self.plan.page_size
+        self._scratch_blocks = max(1, min(len(self.scratch.view) // self._page, self.device.max_blocks))
+
+    # --- reading -----------------------------------------------------------------------------------------
+
+    def check_signatures(self) -> SignatureKind | None:
+        """Read sampled blocks back through the driver: each carries its own signature, all of one kind.
+
+        None when `sample_rate` is negative: no check.  AttemptFailed names the first bad block.
+        """
+        if self.sample_rate < 0:
+            return None
+        total, found, done = self.plan.total_blocks, None, 0
+        for start, length in sampling(total, self.block_order, self.sample_rate):
+            for first in range(start, start + length, self._scratch_blocks):
+                count = min(self._scratch_blocks, start + length - first)
+                found = self._check_run(first, count, found)
+                done += count
+                self.progress(Progress("check", self.device.name, first + count, total))
+        return found
+
+    def _check_run(self, first: int, count: int, found: SignatureKind | None) -> SignatureKind | None:
+        self._read(first, count)
+        kind, bad = verify_blocks(self.scratch.view[:count * self._page], first, self.plan.abi)
+        if bad is not None:
+            raise AttemptFailed(Stage.SIGNATURES, f"bad signature in block {bad}: this is not (any more) a formatted"
+                                                  f" dump partition; `ddsdk check` tells more")
+        if kind is not None and found is not None and kind is not found:
+            raise AttemptFailed(Stage.SIGNATURES, f"block {first} has {kind.value} signatures, the blocks before it"
+                                                  f" {found.value}: a device carries one kind")
+        return kind or found
+
+    def _read(self, block: int, count: int) -> None:
+        error = self.device.rw_block(False, block, ((self.scratch.paddr, count * self._page),))
+        if error:
+            raise AttemptFailed(Stage.SIGNATURES, f"read error {errno_name(error)} on block {block}:"
+                                                  f" {because(self.device, error)}")
+
+    # --- writing -----------------------------------------------------------------------------------------
+
+    def write(self) -> int:
+        """Header (incomplete), sub header, bitmap, header, memory, header (complete); returns written_blocks."""
+        plan = self.plan
+        self._header(Status.INCOMPLETED, LEADING_BLOCKS)
+        self._write_bytes(LEADING_BLOCKS, plan.sub_header, Stage.HEADER)
+        block = LEADING_BLOCKS + plan.sub_hdr_blocks
+        for piece in plan.bitmap_pieces(self._scratch_blocks):
+            self._write_bytes(block, piece, Stage.BITMAP)
+            block += len(piece) // self._page
+        self._header(Status.INCOMPLETED, plan.data_start)
+        self._memory()
+        self._header(Status.COMPLETED, plan.total_blocks)
+        return plan.total_blocks
+
+    def _header(self, status: Status, written_blocks: int) -> None:
+        self._write_bytes(1, self.plan.header_block(status, written_blocks, self.device.blocks), Stage.HEADER)
+
+    def _write_bytes(self, block: int, data: bytes, stage: Stage) -> None:
+        """*data*, whole blocks, through the scratch area."""
+        step = self._scratch_blocks * self._page
+        for at in range(0, len(data), step):
+            piece = data[at:at + step]
+            self.scratch.view[:len(piece)] = piece
+            target = block + at // self._page
+            error = self.device.rw_block(True, target, ((self.scratch.paddr, len(piece)),))
+            if error:
+                raise AttemptFailed(stage, f"write error {errno_name(error)} on block {target}:"
+                                           f" {because(self.device, error)}")
+
+    def _memory(self) -> None:
+        """Every page, as scatter lists straight from memory."""
+        plan, name = self.plan, self.device.name
+        chunk_blocks = max(1, min(1 << self.block_order, self.device.max_blocks))
+        total, done, step = plan.total_pages, 0, max(chunk_blocks, plan.total_pages // 200)
+        report_at, released = step, Release(self.memory, plan)
+        for block, blocks, error in self.device.stream(True, plan.chunks(chunk_blocks)):
+            if error:
+                raise AttemptFailed(Stage.MEMORY, f"I/O error {errno_name(error)} on block {block}:"
+                                                  f" {because(self.device, error)}")
+            done += blocks
+            if done >= report_at:
+                report_at = done + step
+                released.upto(done)
+                self.progress(Progress("dump", name, done, total))
+        self.progress(Progress("dump", name, done, total))
+        if done != total:
+            raise AttemptFailed(Stage.MEMORY, f"{done} pages acknowledged of {total}: the device lost completions")
+
+
+@define
+class Release:
+    """Hands saved pages back, so that a dump of any size takes the same room."""
+
+    memory: DumpMemory
+    plan: DumpPlan
+    _run: int = 0
+    _pages_before: int = 0
+    _released: int = 0
+
+    def upto(self, done_pages: int) -> None:
+        """The first *done_pages* RAM pages are on the device (an estimate is good enough: it is advice)."""
+        page = self.plan.page_size
+        if (done_pages - self._released) * page < RELEASE_BYTES:
+            return
+        while self._run < len(self.plan.runs):
+            run = self.plan.runs[self._run]
+            first = max(0, self._released - self._pages_before)
+            last = min(run.npages, done_pages - self._pages_before)
+            if last > first:
+                self.memory.release_range((run.start_pfn + first) * page, (last - first) * page)
+            if done_pages - self._pages_before < run.npages:
+                break
+            self._pages_before += run.npages
+            self._run += 1
+            self._released = self._pages_before
+        self._released = done_pages

@@ -1,0 +1,162 @@
+"""Waiting: busy (udelay, mdelay, diskdump_mdelay) and asleep (msleep, schedule_timeout).
+
+C: include/linux/delay.h, include/linux/sched.h, include/linux/diskdump.h.
+Crash mode: a sleep is a loop {driver poll, diskdump_update(), 100 us} until its end, as RHEL 3's schedule_timeout;
+RHEL 4 only busy-waits there, which never ends a wait for something an interrupt would have brought.
+Dump formats 1.14; white paper 4.3 items 4, 5.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import TYPE_CHECKING
+
+from ..errors import MdelayFault, SleepFault
+from .guard import Guard
+from .timer import Jiffies
+
+if TYPE_CHECKING:
+    from ..sim.machine import Machine
+
+NSEC_PER_USEC = 1000
+NSEC_PER_MSEC = 1_000_000
+#: One turn of a crash-mode wait, as of the dump loop itself (RHEL 3 diskdumplib, RHEL 4 scsi_dump).
+POLL_INTERVAL_US = 100
+_POLL_NS = POLL_INTERVAL_US * NSEC_PER_USEC
+
+
+class Delays:
+    """Everything that lets time pass.
+
+    `update` is diskdump_update; `poll` the bound device's dump_poll while it is being dumped to, else None.
+    """
+
+    def __init__(self, guard: Guard, jiffies: Jiffies, update: Callable[[], None]) -> None:
+        self._guard = guard
+        self._machine: Machine = guard.machine
+        self._clock = guard.machine.clock
+        self._pass_time = guard.machine.pass_time
+        self._touch = guard.machine.watchdog.touch
+        self._jiffies = jiffies
+        self._update = update
+        self._polling = False
+        self.poll: Callable[[], object] | None = None
+        self.max_timeout = jiffies.word_mask >> 1        # MAX_SCHEDULE_TIMEOUT = LONG_MAX
+
+    # -- busy -------------------------------------------------------------------------------------
+
+    def udelay(self, us: int) -> None:
+        """void udelay(unsigned long): busy-wait *us* microseconds, any context, both modes."""
+        self._pass_time(us * NSEC_PER_USEC)
+
+    def mdelay(self, ms: int) -> None:
+        """void mdelay(unsigned long): busy-wait *ms* milliseconds.
+
+        Crash mode: MdelayFault; it warns in_irq() and starves the NMI watchdog (white paper 4.3 item 4).
+        """
+        if self._machine.crashdump_mode:
+            raise MdelayFault(f"mdelay: mdelay({ms}) in crashdump_mode warns in_irq() and starves the NMI watchdog;"
+                              " use diskdump_mdelay()")
+        self._pass_time(ms * NSEC_PER_MSEC)
+
+    def diskdump_mdelay(self, ms: int) -> None:
+        """void diskdump_mdelay(unsigned long): *ms* times {1000 us busy-wait, touch the NMI watchdog}.
+
+        Both modes, any context.  Jiffies stand still and no timer runs meanwhile (RHEL 4).
+        """
+        for _ in range(ms):
+            self._pass_time(NSEC_PER_MSEC)
+            self._touch()
+
+    def touch_nmi_watchdog(self) -> None:
+        """void touch_nmi_watchdog(void): the watchdog's five seconds begin again."""
+        self._touch()
+
+    # -- asleep -----------------------------------------------------------------------------------
+
+    def msleep(self, ms: int) -> None:
+        """void msleep(unsigned int): sleep at least *ms* milliseconds; SleepFault in atomic context.
+
+        Crash mode: polls and updates every 100 us (divergence: RHEL 4 only busy-waits).
+        """
+        self._guard.may_sleep("msleep")
+        self.wait(self._clock.now_ns + ms * NSEC_PER_MSEC, None)
+
+    def diskdump_msleep(self, ms: int) -> None:
+        """void diskdump_msleep(unsigned int): diskdump_mdelay in crash mode, msleep otherwise (RHEL 4)."""
+        if self._machine.crashdump_mode:
+            self.diskdump_mdelay(ms)
+        else:
+            self._guard.may_sleep("diskdump_msleep")
+            self.wait(self._clock.now_ns + ms * NSEC_PER_MSEC, None)
+
+    def schedule_timeout(self, timeout: int) -> int:
+        """signed long schedule_timeout(signed long): sleep *timeout* jiffies; returns what is left, 0 at its end.
+
+        SleepFault: atomic context, a negative timeout, MAX_SCHEDULE_TIMEOUT in crash mode.
+        """
+        return self.sleep("schedule_timeout", timeout, None)
+
+    def schedule(self) -> None:
+        """void schedule(void): let others run.  Crash mode: ForbiddenCallError (white paper 4.3 item 5)."""
+        self._guard.forbid("schedule", "nobody is left to run and nothing to wake this; use schedule_timeout()")
+        self._guard.may_sleep("schedule")
+        self.wait(self._clock.now_ns + self._jiffies.tick_ns, None)
+
+    def sleep(self, call: str, timeout: int, woken: Callable[[], bool] | None) -> int:
+        """Sleep *timeout* jiffies or until *woken* says so; returns the jiffies left (0: timed out)."""
+        self._guard.may_sleep(call)
+        if timeout < 0:
+            raise SleepFault(f"{call}: timeout {timeout} is negative; give jiffies, 0 or more")
+        if timeout >= self.max_timeout:
+            self.forbid_unbounded(call)
+        jiffies = self._jiffies
+        end_ns = self._clock.now_ns + timeout * jiffies.tick_ns
+        if not self.wait(end_ns, woken):
+            return 0
+        return max(0, end_ns - self._clock.now_ns) // jiffies.tick_ns
+
+    def forbid_unbounded(self, call: str) -> None:
+        """Raise SleepFault in crash mode: a wait without a bound would hang the dump."""
+        if self._machine.crashdump_mode:
+            raise SleepFault(f"{call}: waits without a bound in crashdump_mode, where the event may never come;"
+                             f" use {call.removesuffix('_timeout')}_timeout() with a limit"
+                             if call != "schedule_timeout" else
+                             "schedule_timeout: MAX_SCHEDULE_TIMEOUT has no bound; crashdump_mode needs one: give jiffies")
+
+    def wait(self, end_ns: int, woken: Callable[[], bool] | None) -> bool:
+        """Let time pass until *end_ns* or until *woken* is true; returns whether it was woken."""
+        if self._machine.crashdump_mode:
+            return self._wait_polling(end_ns, woken)
+        return self._wait_asleep(end_ns, woken)
+
+    def _wait_polling(self, end_ns: int, woken: Callable[[], bool] | None) -> bool:
+        clock = self._clock
+        while True:
+            self._poll_once()
+            self._update()
+            if woken is not None and woken():
+                return True
+            left_ns = end_ns - clock.now_ns
+            if left_ns <= 0:
+                return False
+            self._pass_time(min(_POLL_NS, left_ns))
+
+    def _poll_once(self) -> None:
+        """The driver's poll, never from within itself: an interrupt handler is not re-entered."""
+        if self.poll is None or self._polling:
+            return
+        self._polling = True
+        try:
+            self.poll()
+        finally:
+            self._polling = False
+
+    def _wait_asleep(self, end_ns: int, woken: Callable[[], bool] | None) -> bool:
+        machine, clock = self._machine, self._clock
+        while woken is None or not woken():
+            left_ns = end_ns - clock.now_ns
+            if left_ns <= 0:
+                return False
+            machine.pass_time(min(left_ns, self._jiffies.tick_ns))
+        return True

@@ -1,0 +1,36 @@
+"""Start a child that cannot outlive its parent.
+
+A helper interpreter arms PR_SET_PDEATHSIG and then becomes the program: no `preexec_fn` (unsafe beside
+threads), and no window in which a parent that died before the arming goes unnoticed.  Linux sends the
+signal when the *thread* that started the child ends, so start children from a thread that lives on.
+Standard library only.
+"""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from collections.abc import Sequence
+
+# argv: parent pid, program, arguments.  1 = PR_SET_PDEATHSIG (linux/prctl.h), 9 = SIGKILL.
+_ARM_AND_EXEC = """
+import ctypes, os, sys
+ctypes.CDLL(None).prctl(1, 9, 0, 0, 0)
+if os.getppid() != int(sys.argv[1]):
+    os._exit(0)
+try:
+    os.execvp(sys.argv[2], sys.argv[2:])
+except OSError as error:
+    sys.exit(f"{sys.argv[2]}: {error.strerror}")
+"""
+
+
+def spawn_bound_to_parent(argv: Sequence[str]) -> subprocess.Popen[bytes]:
+    """Run *argv* (looked up on PATH) with stderr piped and no stdin; the kernel kills it when we die.
+
+    A program that cannot be executed shows as exit status 1 with the reason on stderr.
+    """
+    helper = [sys.executable, "-I", "-S", "-c", _ARM_AND_EXEC, str(os.getpid())]
+    return subprocess.Popen([*helper, *argv], stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL,
+                            stderr=subprocess.PIPE)
