@@ -6,24 +6,30 @@ simulator, the QEMU backend, the SCSI layer and the dump engine at the same time
 
 from __future__ import annotations
 
+import importlib
+import pkgutil
 from collections.abc import Callable, Sequence
 from contextlib import ExitStack
+from types import TracebackType
 from typing import Self
 
 import attrs
 from attrs import define, field, frozen
 
-from .diskdump import core_modules
+from . import diskdump, helperlib, scsi
+from .bus import PciFunction
 from .diskdump.device import Scratch
 from .diskdump.engine import DiskDump, DumpConfig, DumpReport, Rejection, silent
 from .diskdump.plan import CrashFacts
 from .diskdump.writer import Progress, Stage
 from .errors import DdsdkError, DeviceError, UsageError
-from .helperlib.kernel import Kernel
-from .helperlib.pci import PciDev
-from .hookspecs.device import BoundHooks, bind
-from .hookspecs.discovery import Chip, DriverInfo, HardwareModelInfo
+from .helperlib.kernel import Kernel, PciDev
+from .hookspecs.device import bind
+from .hookspecs.discovery import DriverInfo, HardwareModelInfo
+from .hookspecs.scsi import ScsiHookSpecs
 from .integrity import CodeImage
+from .qemu.machine import AdapterSpec, DiskImage, EmulatedAdapter
+from .qemu.ram import SharedRam
 from .registry import Registry
 from .scsi.host import ScsiDevice, ScsiHost
 from .scsi.scan import scan_host
@@ -33,44 +39,141 @@ from .sim.machine import CrashRecord, Machine, Trigger
 from .sim.memory import Extent, PhysicalMemory
 from .sim.scsi_target import ScsiTarget
 from .sim.trace import Trace
-from .sizes import parse_size
+from .target import Target
+from .vmcore.notes import CpuNote
 from .vmcore.source import MemorySource
 
-BACKENDS = ("model", "qemu")
-#: The engine's own memory: one signature chunk of the largest block order.
+#: The engine's own memory: one I/O of the largest block order with 4 KiB pages.
 SCRATCH_BYTES = 1 << 20
+#: Emulated adapters are named from this PCI slot up; each is alone in its QEMU.
+EMULATED_SLOT = 4
 
 
-@frozen
-class Target:
-    """One `--to DRIVER:PATH[,chip=C][,backend=B][,offset=O][,size=S]`.  Offset and size in bytes."""
+@frozen(eq=False)
+class Adapter:
+    """One target brought up: its function on the bus, the host the driver made of it, the dump device."""
 
-    driver: str
-    path: str
-    chip: str | None = None
-    backend: str = "model"
-    offset_bytes: int = 0
-    size_bytes: int | None = None
+    target: Target
+    pdev: PciDev
+    host: ScsiHost
+    sdev: ScsiDevice
+    device: ScsiDumpDevice
+    disk: Disk | None
 
-    def __str__(self) -> str:
-        return f"{self.driver}:{self.path}"
+
+@define(eq=False)
+class Rig:
+    """A running machine with its dump devices registered, ready to crash.
+
+    Use as a context manager: leaving it closes disks and ends QEMU processes.  `refused` names the targets that
+    could not be registered, with the reason.
+    """
+
+    machine: Machine
+    kernel: Kernel
+    source: MemorySource
+    disk_dump: DiskDump
+    ram: SharedRam | None
+    observers: tuple[object, ...]
+    adapters: list[Adapter] = field(factory=list)
+    refused: list[Rejection] = field(factory=list)
+    _stack: ExitStack = field(factory=ExitStack)
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, _kind: type[BaseException] | None, _error: BaseException | None,
+                 _trace: TracebackType | None) -> None:
+        self._stack.close()
 
     @classmethod
-    def parse(cls, text: str) -> Target:
-        """The Target that *text* spells; UsageError says which part is wrong and lists what may stand there."""
-        driver, colon, rest = text.partition(":")
-        path, *options = rest.split(",")
-        if not (driver and colon and path):
-            raise UsageError(f"--to {text!r}: it must be DRIVER:PATH[,chip=C][,backend=B][,offset=O][,size=S]")
-        values: dict[str, str] = {}
-        for option in options:
-            key, equals, value = option.partition("=")
-            if key not in ("chip", "backend", "offset", "size") or not (equals and value):
-                raise UsageError(f"--to {text!r}: option {option!r} is none of chip=, backend=, offset=, size=")
-            values[key] = value
-        backend = values.get("backend", "model")
-        if backend not in BACKENDS:
-            raise UsageError(f"--to {text!r}: unknown backend {backend!r}: there are {', '.join(BACKENDS)}")
-        size = parse_size(values["size"], "size=") if "size" in values else None
-        return cls(driver, path, values.get("chip"), backend,
-                   parse_size(values.get("offset", "0"), "offset="), size)
+    def build(cls, source: MemorySource, targets: Sequence[Target], registry: Registry, *,
+              config: DumpConfig | None = None, queue_depth: int = 1, ncpus: int | None = None,
+              progress: Callable[[Progress], None] = silent, trace: Trace | None = None,
+              observers: Sequence[object] = ()) -> Rig:
+        """Assemble the machine, probe each target's driver, scan its bus, register its partition.
+
+        A target whose adapter cannot be brought up is remembered in `refused`; the others go on.
+        """
+        with ExitStack() as stack:
+            extents = [Extent(e.paddr, e.view, "ram", e.drop) for e in source.extents]
+            ram = None
+            if any(target.backend == "qemu" for target in targets):
+                ram = stack.enter_context(SharedRam.build(extents))
+            memory = PhysicalMemory(ram.extents if ram else extents, source.page_size)
+            machine = stack.enter_context(Machine(memory, source.abi, ncpus or max(1, len(source.cpus)), trace=trace))
+            scratch = memory.reserve.alloc(SCRATCH_BYTES, source.page_size)
+            service = DiskDump(source, Scratch(scratch, memory.view(scratch, SCRATCH_BYTES)), core_image(),
+                               config or DumpConfig(), progress)
+            rig = cls(machine, Kernel(machine), source, service, ram, tuple(observers))
+            rig._stack.push(stack.pop_all())
+        try:
+            for target in targets:
+                rig._add(target, registry, queue_depth)
+        except BaseException:
+            rig._stack.close()
+            raise
+        return rig
+
+    def _add(self, target: Target, registry: Registry, queue_depth: int) -> None:
+        driver, model = target.resolve(registry)
+        try:
+            adapter = self._bring_up(target, driver, model, queue_depth)
+        except UsageError:
+            raise
+        except DdsdkError as error:
+            self.refused.append(Rejection(str(target), Stage.REGISTER, str(error)))
+            return
+        self.adapters.append(adapter)
+        self.disk_dump.register(adapter.device)
+
+    def _bring_up(self, target: Target, driver: DriverInfo, model: HardwareModelInfo, queue_depth: int) -> Adapter:
+        function, disk = self._plug(target, model)
+        pdev = PciDev(self.kernel, function)
+        host = driver.probe(pdev, model.chip)
+        found = scan_host(host)
+        if not found:
+            raise DeviceError(f"{driver.name} found no disk behind the {model.chip.name}")
+        sdev = found[0]
+        start, sectors = target.sectors(sdev)
+        hooks = bind(driver.hooks, ScsiHookSpecs, self.observers, plugin=driver.name)
+        image = CodeImage.take([importlib.import_module(name) for name in driver.modules])
+        device = ScsiDumpDevice(sdev, hooks, start, sectors, self.source.page_size, image,
+                                queue_depth=queue_depth, name=str(target))
+        return Adapter(target, pdev, host, sdev, device, disk)
+
+    def _plug(self, target: Target, model: HardwareModelInfo) -> tuple[PciFunction, Disk | None]:
+        """The adapter on the bus, with the target's disk at bus 0, id 0."""
+        qemu = model.qemu
+        if target.backend == "qemu" and qemu is not None and self.ram is not None:
+            spec = AdapterSpec(qemu.device, model.chip.vendor, model.chip.device, qemu.options, qemu.disk_device,
+                               qemu.disk_bus_suffix)
+            slot = EMULATED_SLOT + len(self.adapters) + len(self.refused)
+            adapter = EmulatedAdapter.start(self.machine, self.ram, spec, [DiskImage(target.path)], slot=slot)
+            return self._stack.enter_context(adapter).function, None
+        disk = self._stack.enter_context(Disk(target.path))
+        function = model.build(self.machine, {(0, 0): ScsiTarget(disk)})
+        return self.machine.pci.plug(function), disk
+
+    def dump(self, record: CrashRecord, seconds: int = 0, nanoseconds: int = 0) -> DumpReport:
+        """Save memory after *record*; the time (since the epoch) goes into the header."""
+        report = self.disk_dump.dump(crash_facts(self.source, record, seconds, nanoseconds))
+        return attrs.evolve(report, rejections=(*self.refused, *report.rejections))
+
+    def crash_and_dump(self, trigger: Trigger = Trigger.PANIC, seconds: int = 0) -> DumpReport:
+        """Crash from the boot context and save memory."""
+        return self.dump(self.machine.crash(trigger), seconds)
+
+
+def core_image() -> CodeImage:
+    """The code a dump relies on besides the driver: engine, SCSI layer, helper library, as it is now."""
+    return CodeImage.take([importlib.import_module(f"{package.__name__}.{module.name}")
+                           for package in (diskdump, helperlib, scsi)
+                           for module in sorted(pkgutil.iter_modules(package.__path__), key=lambda m: m.name)])
+
+
+def crash_facts(source: MemorySource, record: CrashRecord, seconds: int, nanoseconds: int = 0) -> CrashFacts:
+    """What the header says: the source's own registers where it has them, else those of the machine's CPUs."""
+    cpus = source.cpus or tuple(CpuNote(cpu, regs) for cpu, regs in enumerate(record.regs))
+    current = record.cpu_id if record.cpu_id < len(cpus) else 0
+    return CrashFacts(seconds, nanoseconds, current, tuple(cpus))

@@ -13,8 +13,9 @@ from ..diskdump.engine import DumpConfig, DumpReport
 from ..diskdump.writer import Progress
 from ..errors import DeviceError
 from ..registry import discover
-from ..rig import Rig, Target
+from ..rig import Rig
 from ..sim.machine import Trigger
+from ..target import Target
 from ..vmcore.source import open_source
 from .arguments import block_order_option, json_option
 from .console import progress_bar, result, result_json, say

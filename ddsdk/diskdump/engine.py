@@ -143,34 +143,34 @@ class DiskDump:
     def _attempt(self, device: DumpDevice, plan: DumpPlan, verdict: int,
                  rejections: list[Rejection]) -> DumpReport | None:
         try:
-            kind = self._dump_to(device, plan, verdict)
+            if verdict:
+                raise AttemptFailed(Stage.SANITY, because(device, verdict))
+            return self._dump_to(device, plan, rejections)
         except AttemptFailed as failure:
             rejections.append(Rejection(device.name, failure.stage, failure.reason))
-            return None
         except DriverFault as fault:    # a real machine might hang here; a simulated one can say so and go on
             rejections.append(Rejection(device.name, Stage.FAULT, f"{type(fault).__name__}: {fault}"))
-            return None
-        return DumpReport(device.name, kind, plan, plan.total_blocks, tuple(rejections))
+        return None
 
-    def _dump_to(self, device: DumpDevice, plan: DumpPlan, verdict: int) -> SignatureKind | None:
-        if verdict:
-            raise AttemptFailed(Stage.SANITY, because(device, verdict))
+    def _dump_to(self, device: DumpDevice, plan: DumpPlan, rejections: list[Rejection]) -> DumpReport:
         missing = plan.total_blocks - device.blocks
         if missing > 0:
-            raise AttemptFailed(Stage.SIZE, f"the dump partition has {device.blocks} blocks,"
-                                            f" {plan.total_blocks} are required: {missing} are missing")
+            raise AttemptFailed(Stage.SIZE, f"the dump partition has {device.blocks} blocks, {plan.total_blocks} are"
+                                            f" required: {missing} are missing")
         error = device.quiesce()
         if error:
             raise AttemptFailed(Stage.QUIESCE, because(device, error))
         attempt = Attempt(device, self.memory, plan, self.scratch, self.config.block_order,
                           self.config.sample_rate, self.progress)
         try:
-            kind = attempt.check_signatures()
-            attempt.write()
+            record = attempt.read_format()
+            kind = attempt.check_signatures(record)
+            written = attempt.write()
         except AttemptFailed:
             device.shutdown()           # every device used is shut down; this one's answer no longer matters
             raise
         error = device.shutdown()
         if error:
             raise AttemptFailed(Stage.SHUTDOWN, because(device, error))
-        return kind
+        return DumpReport(device.name, kind, plan, written, tuple(rejections))
+

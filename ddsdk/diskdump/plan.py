@@ -7,11 +7,12 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 
+import numpy as np
 from attrs import frozen
 
 from ..abi import Abi
 from .device import Chunk, CpuRegisters, DumpMemory, MemoryRun, Segment
-from .header import DiskDumpHeader, NewUtsname, Status, Timespec
+from .header import DiskDumpHeader, NewUtsname, Status, Timespec, bitmap_blocks
 from .notes import build_sub_header
 
 #: Block 0 (partition header) and block 1 (common header).
@@ -31,11 +32,6 @@ class CrashFacts:
     current_cpu: int
     cpus: tuple[CpuRegisters, ...]
     tasks: tuple[int, ...] = ()
-
-
-def bitmap_blocks(max_pfn: int, page_size: int) -> int:
-    """Blocks of one bitmap: one bit a page frame, `max_pfn` of them."""
-    return -(-max_pfn // (8 * page_size))
 
 
 def blocks_line(sub_hdr_blocks: int, bitmap: int, pages: int) -> str:
@@ -76,77 +72,8 @@ class DumpPlan:
         return len(self.sub_header) // self.page_size
 
     @property
-    def bitmap_blocks(self) -> int:
-        """Blocks of the RAM bitmap."""
-        return bitmap_blocks(self.max_pfn, self.page_size)
-
-    @property
-    def data_start(self) -> int:
-        """Block of the first page."""
-        return LEADING_BLOCKS + self.sub_hdr_blocks + self.bitmap_blocks
-
-    @property
-    def total_blocks(self) -> int:
-        """Blocks the whole dump takes."""
-        return self.data_start + self.total_pages
-
-    def __str__(self) -> str:
-        return blocks_line(self.sub_hdr_blocks, self.bitmap_blocks, self.total_pages)
-
-    def header_block(self, status: Status, written_blocks: int, device_blocks: int) -> bytes:
-        """Block 1, zero padded."""
-        facts = self.facts
-        header = DiskDumpHeader(
-            header_version=1,
-            utsname=NewUtsname(sysname=b"Linux", nodename=self.nodename.encode()[:64],
-                               release=self.release.encode()[:64], machine=self.abi.machine.encode()),
-            timestamp=Timespec(tv_sec=facts.seconds, tv_nsec=facts.nanoseconds),
-            status=int(status), block_size=self.page_size, sub_hdr_size=self.sub_hdr_blocks,
-            bitmap_blocks=self.bitmap_blocks, max_mapnr=self.max_pfn & 0xFFFF_FFFF,
-            total_ram_blocks=self.total_pages & 0xFFFF_FFFF, device_blocks=device_blocks & 0xFFFF_FFFF,
-            written_blocks=written_blocks & 0xFFFF_FFFF, current_cpu=facts.current_cpu,
-            nr_cpus=max(1, len(facts.cpus)))
-        fixed = DiskDumpHeader.on(self.abi).pack(header)
-        tasks = self._tasks((self.page_size - len(fixed)) // self.abi.word_bytes)
-        return (fixed + tasks).ljust(self.page_size, b"\0")
-
-    def _tasks(self, room: int) -> bytes:
-        size, order = self.abi.word_bytes, self.abi.byteorder
-        return b"".join(task.to_bytes(size, order) for task in self.facts.tasks[:room])
-
-    def bitmap_pieces(self, max_blocks: int) -> Iterator[bytes]:
-        """The RAM bitmap, at most *max_blocks* blocks a piece: bit `pfn & 7` of byte `pfn >> 3` is set for RAM."""
-        bits_per_block = 8 * self.page_size
-        for first in range(0, self.bitmap_blocks, max_blocks):
-            count = min(max_blocks, self.bitmap_blocks - first)
-            yield _bitmap(self.runs, first * bits_per_block, count * bits_per_block)
-
-    def chunks(self, chunk_blocks: int) -> Iterator[Chunk]:
-        """Every page once, ascending, *chunk_blocks* pages an I/O, as scatter lists of physical memory.
-
-        Chunks are counted from the first data block whatever the runs are, as the kernel counts them; a chunk
-        that spans runs has one segment a run.
-        """
-        page, block = self.page_size, self.data_start
-        segments: list[Segment] = []
-        room = chunk_blocks
-        for run in self.runs:
-            pfn, left = run.start_pfn, run.npages
-            while left:
-                take = min(room, left)
-                segments.append((pfn * page, take * page))
-                pfn, left, room = pfn + take, left - take, room - take
-                if not room:
-                    yield block, segments
-                    block, segments, room = block + chunk_blocks, [], chunk_blocks
-        if segments:
-            yield block, segments
-
-
-def _bitmap(runs: Sequence[MemoryRun], first_pfn: int, npfns: int) -> bytes:
+    def _bitmap(runs: Sequence[MemoryRun], first_pfn: int, npfns: int) -> bytes:
     """Bits of [first_pfn, first_pfn + npfns); both multiples of 8."""
-    import numpy as np
-
     bits = np.zeros(npfns, dtype=np.uint8)
     for run in runs:
         low = max(run.start_pfn, first_pfn)

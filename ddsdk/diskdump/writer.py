@@ -13,9 +13,11 @@ from attrs import define, field, frozen
 
 from ..errors import errno_name
 from .device import DumpDevice, DumpMemory, Scratch
-from .header import Status
+from .header import HEADER_BLOCK, Status
+from .notes import with_record
 from .plan import LEADING_BLOCKS, DumpPlan
-from .signature import SignatureKind, sampling, verify_blocks
+from .record import FormatRecord
+from .signature import USER_BLOCK, SignatureKind, sampling, verify_blocks
 
 #: Pages are handed back to the page cache in steps of this many bytes.
 RELEASE_BYTES = 64 << 20
@@ -58,7 +60,7 @@ class AttemptFailed(Exception):
 
 def because(device: DumpDevice, error: int) -> str:
     """The device's own sentence, else the error's name."""
-    return device.why or f"error {errno_name(error)}"
+    return device.why.removeprefix(f"{device.name}: ") or f"error {errno_name(error)}"
 
 
 @define
@@ -72,34 +74,52 @@ class Attempt:
     block_order: int
     sample_rate: int
     progress: Callable[[Progress], None]
+    _record: FormatRecord | None = field(init=False, default=None)
+    _sub_header: bytes = field(init=False)
     _page: int = field(init=False)
     _scratch_blocks: int = field(init=False)
 
     def __attrs_post_init__(self) -> None:
         self._page = self.plan.page_size
+        self._sub_header = self.plan.sub_header
         self._scratch_blocks = max(1, min(len(self.scratch.view) // self._page, self.device.max_blocks))
 
     # --- reading -----------------------------------------------------------------------------------------
 
-    def check_signatures(self) -> SignatureKind | None:
+    def read_format(self) -> FormatRecord | None:
+        """What the formatter left in the user parameter block; None on a device the original tools formatted.
+
+        The sub header, which overwrites that block, carries it on.
+        """
+        self._read(USER_BLOCK, 1)
+        block = self.scratch.view[:self._page]
+        record = FormatRecord.parse(block)
+        self._sub_header = with_record(self.plan.sub_header, self.plan.abi, block)
+        if record is not None and record.device_blocks != self.device.blocks:
+            raise AttemptFailed(Stage.SIGNATURES, f"formatted as a partition of {record.device_blocks} blocks, it has"
+                                                  f" {self.device.blocks}: another device's signatures")
+        return record
+
+    def check_signatures(self, record: FormatRecord | None) -> SignatureKind | None:
         """Read sampled blocks back through the driver: each carries its own signature, all of one kind.
 
-        None when `sample_rate` is negative: no check.  AttemptFailed names the first bad block.
+        *record* says which blocks a sparse format signed.  None when `sample_rate` is negative: no check.
+        AttemptFailed names the first bad block.
         """
-        if self.sample_rate < 0:
-            return None
-        total, found, done = self.plan.total_blocks, None, 0
-        for start, length in sampling(total, self.block_order, self.sample_rate):
+        self._record = record
+        found: SignatureKind | None = None
+        total = self.plan.total_blocks
+        stride = record.stride if record else 1
+        for start, length in sampling(total, self.block_order, self.sample_rate, stride):
             for first in range(start, start + length, self._scratch_blocks):
                 count = min(self._scratch_blocks, start + length - first)
                 found = self._check_run(first, count, found)
-                done += count
                 self.progress(Progress("check", self.device.name, first + count, total))
         return found
 
     def _check_run(self, first: int, count: int, found: SignatureKind | None) -> SignatureKind | None:
         self._read(first, count)
-        kind, bad = verify_blocks(self.scratch.view[:count * self._page], first, self.plan.abi)
+        kind, bad = verify_blocks(self.scratch.view[:count * self._page], first, self.plan.abi, self._record)
         if bad is not None:
             raise AttemptFailed(Stage.SIGNATURES, f"bad signature in block {bad}: this is not (any more) a formatted"
                                                   f" dump partition; `ddsdk check` tells more")
@@ -120,7 +140,7 @@ class Attempt:
         """Header (incomplete), sub header, bitmap, header, memory, header (complete); returns written_blocks."""
         plan = self.plan
         self._header(Status.INCOMPLETED, LEADING_BLOCKS)
-        self._write_bytes(LEADING_BLOCKS, plan.sub_header, Stage.HEADER)
+        self._write_bytes(LEADING_BLOCKS, self._sub_header, Stage.HEADER)
         block = LEADING_BLOCKS + plan.sub_hdr_blocks
         for piece in plan.bitmap_pieces(self._scratch_blocks):
             self._write_bytes(block, piece, Stage.BITMAP)
@@ -131,7 +151,7 @@ class Attempt:
         return plan.total_blocks
 
     def _header(self, status: Status, written_blocks: int) -> None:
-        self._write_bytes(1, self.plan.header_block(status, written_blocks, self.device.blocks), Stage.HEADER)
+        self._write_bytes(HEADER_BLOCK, self.plan.header_block(status, written_blocks, self.device.blocks), Stage.HEADER)
 
     def _write_bytes(self, block: int, data: bytes, stage: Stage) -> None:
         """*data*, whole blocks, through the scratch area."""

@@ -1,8 +1,8 @@
 """Waiting: busy (udelay, mdelay, diskdump_mdelay) and asleep (msleep, schedule_timeout).
 
 C: include/linux/delay.h, include/linux/sched.h, include/linux/diskdump.h.
-Crash mode: a sleep is a loop {driver poll, diskdump_update(), 100 us} until its end, as RHEL 3's schedule_timeout;
-RHEL 4 only busy-waits there, which never ends a wait for something an interrupt would have brought.
+Crash mode: a sleep is a loop {driver poll, diskdump_update(), 100 us} until its end, as RHEL 3's
+schedule_timeout; RHEL 4 busy-waits there, which never ends a wait for what an interrupt would have brought.
 Dump formats 1.14; white paper 4.3 items 4, 5.
 """
 
@@ -11,12 +11,14 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import TYPE_CHECKING
 
-from ..errors import MdelayFault, SleepFault
+from ddsdk.errors import MdelayFault, SleepFault
+
 from .guard import Guard
 from .timer import Jiffies
 
 if TYPE_CHECKING:
-    from ..sim.machine import Machine
+    from ddsdk.sim.cpu import Task
+    from ddsdk.sim.machine import Machine
 
 NSEC_PER_USEC = 1000
 NSEC_PER_MSEC = 1_000_000
@@ -55,8 +57,8 @@ class Delays:
         Crash mode: MdelayFault; it warns in_irq() and starves the NMI watchdog (white paper 4.3 item 4).
         """
         if self._machine.crashdump_mode:
-            raise MdelayFault(f"mdelay: mdelay({ms}) in crashdump_mode warns in_irq() and starves the NMI watchdog;"
-                              " use diskdump_mdelay()")
+            raise MdelayFault(f"mdelay: mdelay({ms}) in crashdump_mode warns in_irq() and starves the NMI"
+                              " watchdog; use diskdump_mdelay()")
         self._pass_time(ms * NSEC_PER_MSEC)
 
     def diskdump_mdelay(self, ms: int) -> None:
@@ -75,65 +77,85 @@ class Delays:
     # -- asleep -----------------------------------------------------------------------------------
 
     def msleep(self, ms: int) -> None:
-        """void msleep(unsigned int): sleep at least *ms* milliseconds; SleepFault in atomic context.
+        """void msleep(unsigned int): sleep *ms* milliseconds; SleepFault in atomic context.
 
         Crash mode: polls and updates every 100 us (divergence: RHEL 4 only busy-waits).
         """
         self._guard.may_sleep("msleep")
-        self.wait(self._clock.now_ns + ms * NSEC_PER_MSEC, None)
+        self.wait(self._clock.now_ns + ms * NSEC_PER_MSEC, None, [])
 
     def diskdump_msleep(self, ms: int) -> None:
         """void diskdump_msleep(unsigned int): diskdump_mdelay in crash mode, msleep otherwise (RHEL 4)."""
         if self._machine.crashdump_mode:
             self.diskdump_mdelay(ms)
         else:
-            self._guard.may_sleep("diskdump_msleep")
-            self.wait(self._clock.now_ns + ms * NSEC_PER_MSEC, None)
+            self.msleep(ms)
 
     def schedule_timeout(self, timeout: int) -> int:
-        """signed long schedule_timeout(signed long): sleep *timeout* jiffies; returns what is left, 0 at its end.
+        """signed long schedule_timeout(signed long): sleep *timeout* jiffies; returns those left.
 
         SleepFault: atomic context, a negative timeout, MAX_SCHEDULE_TIMEOUT in crash mode.
         """
-        return self.sleep("schedule_timeout", timeout, None)
+        return self.sleep("schedule_timeout", timeout, None, [])
 
     def schedule(self) -> None:
         """void schedule(void): let others run.  Crash mode: ForbiddenCallError (white paper 4.3 item 5)."""
-        self._guard.forbid("schedule", "nobody is left to run and nothing to wake this; use schedule_timeout()")
+        self._guard.forbid("schedule", "nobody else runs, nothing wakes the caller; use schedule_timeout()")
         self._guard.may_sleep("schedule")
-        self.wait(self._clock.now_ns + self._jiffies.tick_ns, None)
+        self._machine.sleep(0)
 
-    def sleep(self, call: str, timeout: int, woken: Callable[[], bool] | None) -> int:
+    def sleep(self, call: str, timeout: int, woken: Callable[[], bool] | None, sleepers: list[Task]) -> int:
         """Sleep *timeout* jiffies or until *woken* says so; returns the jiffies left (0: timed out)."""
         self._guard.may_sleep(call)
         if timeout < 0:
-            raise SleepFault(f"{call}: timeout {timeout} is negative; give jiffies, 0 or more")
+            raise SleepFault(f"{call}: timeout {timeout} is negative; give it in jiffies, 0 or more")
         if timeout >= self.max_timeout:
-            self.forbid_unbounded(call)
-        jiffies = self._jiffies
-        end_ns = self._clock.now_ns + timeout * jiffies.tick_ns
-        if not self.wait(end_ns, woken):
+            self.sleep_unbounded(call, woken, sleepers)
+            return timeout
+        tick_ns = self._jiffies.tick_ns
+        end_ns = self._clock.now_ns + timeout * tick_ns
+        if not self.wait(end_ns, woken, sleepers):
             return 0
-        return max(0, end_ns - self._clock.now_ns) // jiffies.tick_ns
+        return max(0, end_ns - self._clock.now_ns) // tick_ns
 
-    def forbid_unbounded(self, call: str) -> None:
-        """Raise SleepFault in crash mode: a wait without a bound would hang the dump."""
+    def sleep_unbounded(self, call: str, woken: Callable[[], bool] | None, sleepers: list[Task]) -> None:
+        """Sleep until *woken* says so.  Crash mode: SleepFault, the event may never come."""
         if self._machine.crashdump_mode:
-            raise SleepFault(f"{call}: waits without a bound in crashdump_mode, where the event may never come;"
-                             f" use {call.removesuffix('_timeout')}_timeout() with a limit"
-                             if call != "schedule_timeout" else
-                             "schedule_timeout: MAX_SCHEDULE_TIMEOUT has no bound; crashdump_mode needs one: give jiffies")
+            raise SleepFault(f"{call}: waits without a bound in crashdump_mode for what may never come;"
+                             " use the _timeout form and give it jiffies")
+        self._guard.may_sleep(call)
+        self.wait(None, woken, sleepers)
 
-    def wait(self, end_ns: int, woken: Callable[[], bool] | None) -> bool:
-        """Let time pass until *end_ns* or until *woken* is true; returns whether it was woken."""
+    def wait(self, end_ns: int | None, woken: Callable[[], bool] | None, sleepers: list[Task]) -> bool:
+        """Let time pass until *end_ns* or until *woken* is true; returns whether it was woken.
+
+        Normal mode: the caller's task is in *sleepers* meanwhile, for whoever wakes it.
+        """
         if self._machine.crashdump_mode:
+            assert end_ns is not None
             return self._wait_polling(end_ns, woken)
-        return self._wait_asleep(end_ns, woken)
+        machine, clock = self._machine, self._clock
+        task = machine.current_task
+        sleepers.append(task)
+        try:
+            while woken is None or not woken():
+                left_ns = None if end_ns is None else end_ns - clock.now_ns
+                if left_ns is not None and left_ns <= 0:
+                    return False
+                machine.sleep(left_ns)
+            return True
+        finally:
+            sleepers.remove(task)
+
+    def wake(self, sleepers: list[Task]) -> None:
+        """Wake everyone in *sleepers*; they look again at what they wait for."""
+        for task in sleepers:
+            self._machine.wake(task)
 
     def _wait_polling(self, end_ns: int, woken: Callable[[], bool] | None) -> bool:
         clock = self._clock
         while True:
-            self._poll_once()
+            self.poll_once()
             self._update()
             if woken is not None and woken():
                 return True
@@ -142,8 +164,16 @@ class Delays:
                 return False
             self._pass_time(min(_POLL_NS, left_ns))
 
-    def _poll_once(self) -> None:
-        """The driver's poll, never from within itself: an interrupt handler is not re-entered."""
+    def let_run(self, done: Callable[[], bool]) -> None:
+        """Let timers, tasklets and work run once more, if *done* does not hold yet."""
+        if not done():
+            if self._machine.crashdump_mode:
+                self._update()
+            else:
+                self._machine.sleep(self._jiffies.tick_ns)
+
+    def poll_once(self) -> None:
+        """Run the driver's poll, never from within itself: an interrupt handler is not re-entered."""
         if self.poll is None or self._polling:
             return
         self._polling = True
@@ -151,12 +181,3 @@ class Delays:
             self.poll()
         finally:
             self._polling = False
-
-    def _wait_asleep(self, end_ns: int, woken: Callable[[], bool] | None) -> bool:
-        machine, clock = self._machine, self._clock
-        while woken is None or not woken():
-            left_ns = end_ns - clock.now_ns
-            if left_ns <= 0:
-                return False
-            machine.pass_time(min(left_ns, self._jiffies.tick_ns))
-        return True

@@ -5,14 +5,19 @@ White paper 4.1, 4.3; RHEL 4 (2.6.9-89.29.1.EL) kernel/sched.c might_sleep check
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any
 
-from ..errors import ForbiddenCallError, SleepFault
+from ddsdk.errors import ForbiddenCallError, SleepFault
 
 if TYPE_CHECKING:
-    from ..sim.cpu import Cpu
-    from ..sim.locks import SpinLock
-    from ..sim.machine import Machine
+    from ddsdk.sim.locks import SpinLock
+    from ddsdk.sim.machine import Machine
+
+
+def name_of(function: object) -> str:
+    """How a function is called in traces and errors: never by its address."""
+    return str(getattr(function, "__qualname__", type(function).__name__))
 
 
 class Guard:
@@ -20,48 +25,43 @@ class Guard:
 
     def __init__(self, machine: Machine) -> None:
         self.machine = machine
-        self._softirq = [0] * len(machine.cpus)      # depth by CPU id, since the crash in crash mode
-        self._crashed_in_softirq = False
+        self._softirq = 0           # depth of timer functions and tasklets run by diskdump_update()
         #: locks taken since the crash and not released yet; those from before it are not the port's doing
         self.held: list[SpinLock] = []
-
-    @property
-    def cpu(self) -> Cpu:
-        """The CPU that is executing the caller."""
-        return self.machine.current_cpu
 
     def crashdump_mode(self) -> bool:
         """int crashdump_mode(void): true from the crash on."""
         return self.machine.crashdump_mode
 
     def in_irq(self) -> bool:
-        """in_irq(): in a hardware interrupt handler (a crash inside one keeps it true)."""
-        return bool(self.machine.current_cpu.in_irq)
+        """in_irq(): in a hardware interrupt handler; a crash inside one keeps it true."""
+        return self.machine.current_cpu.in_irq > 0
 
     def in_interrupt(self) -> bool:
-        """in_interrupt(): in a hardware interrupt handler, a timer function or a tasklet."""
-        cpu = self.machine.current_cpu
-        return bool(cpu.in_irq) or self._softirq[cpu.id] > 0 or self._crashed_in_softirq
+        """in_interrupt(): in a handler, a timer function or a tasklet, or with bottom halves disabled."""
+        return self._softirq > 0 or self.machine.current_cpu.in_interrupt
 
-    def enter_softirq(self) -> None:
-        """A timer function or tasklet starts on this CPU."""
-        self._softirq[self.machine.current_cpu.id] += 1
+    def run_softirq(self, function: Callable[[Any], object], data: Any) -> None:
+        """Run a timer function or a tasklet.  In normal mode the machine has set the context up already."""
+        if not self.machine.crashdump_mode:
+            function(data)
+            return
+        self._softirq += 1
+        try:
+            function(data)
+        finally:
+            self._softirq -= 1
 
-    def leave_softirq(self) -> None:
-        """It returned."""
-        cpu_id = self.machine.current_cpu.id
-        if self._softirq[cpu_id]:               # a crash in between has reset it
-            self._softirq[cpu_id] -= 1
+    def trace(self, kind: str, function: object) -> None:
+        """Note that a deferred *function* is armed or runs."""
+        trace = self.machine.trace
+        if trace.on:
+            trace.add(kind, name_of(function))
 
-    def in_softirq(self) -> bool:
-        """In a timer function or a tasklet; in crash mode only of those started since the crash."""
-        return self._softirq[self.machine.current_cpu.id] > 0
-
-    def at_crash(self) -> None:
-        """Contexts are counted from the crash on: what was interrupted never returns."""
-        self._crashed_in_softirq = self.in_softirq()
-        self._softirq = [0] * len(self._softirq)
-        self.held.clear()
+    @property
+    def in_crash_softirq(self) -> bool:
+        """In a timer function or tasklet that diskdump_update() runs."""
+        return self._softirq > 0
 
     def forbid(self, call: str, remedy: str) -> None:
         """Raise ForbiddenCallError for *call* in crash mode."""
@@ -77,18 +77,22 @@ class Guard:
         """
         machine = self.machine
         why = ""
-        if self.in_softirq():
-            why = "in a timer function or tasklet"
-        elif machine.crashdump_mode:
-            if self.held:
+        if machine.crashdump_mode:
+            if self._softirq:
+                why = "in a timer function or tasklet"
+            elif self.held:
                 why = f"with spin lock {self.held[-1].name!r} held"
         else:
             cpu = machine.current_cpu
+            if cpu.may_sleep:
+                return
             if cpu.in_irq:
-                why = "in interrupt context"
+                why = "in an interrupt handler"
+            elif cpu.in_softirq:
+                why = "in a timer function or tasklet, or with bottom halves disabled"
             elif cpu.preempt_count:
-                why = "with a spin lock held"
-            elif not cpu.irq_enabled:
+                why = f"with spin lock {machine.locks.held()[-1].name!r} held"
+            else:
                 why = "with interrupts disabled"
         if why:
             raise SleepFault(f"{call}: sleeps {why}, which may not sleep; release it first,"

@@ -7,42 +7,52 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import Callable
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from ..errors import DeadlockFault, TimerFault
-from .guard import Guard
+from ddsdk.errors import DeadlockFault, TimerFault
+
+from .delay import Delays
+from .guard import Guard, name_of
+
+if TYPE_CHECKING:
+    from ddsdk.sim.cpu import Cpu
+
+_IDLE = 0
+_WAIT_STEP_NS = 1000
 
 
 class TaskletStruct:
-    """struct tasklet_struct: `func(data)`; `count` is how often it is disabled, `scheduled` its SCHED bit."""
+    """struct tasklet_struct: `func(data)`; `count` is how often it is disabled."""
 
-    __slots__ = ("count", "data", "func", "scheduled")
+    __slots__ = ("_scheduled", "count", "data", "func")
 
     def __init__(self, func: Callable[[Any], object], data: Any = None) -> None:
         self.func = func
         self.data = data
         self.count = 0
-        self.scheduled = False
+        self._scheduled = _IDLE         # the SCHED bit: the generation of the vector it is in
 
     def __repr__(self) -> str:
-        return f"<tasklet {getattr(self.func, '__qualname__', self.func)}>"
+        return f"<tasklet {name_of(self.func)}>"
 
 
 class Tasklets:
     """The tasklet vector.  Crash mode empties it; a tasklet set aside may be scheduled again.
 
     Divergence: RHEL 4 leaves the SCHED bit of a tasklet that was pending at the crash set, so scheduling it
-    again does nothing for the rest of the dump.  Here the bit is cleared with the list.
+    again does nothing for the rest of the dump.  Here a bit counts only in its generation: a crash between
+    setting the bit and linking the tasklet loses nothing either.
     """
 
-    def __init__(self, guard: Guard) -> None:
+    def __init__(self, guard: Guard, delays: Delays) -> None:
         self._guard = guard
+        self._delays = delays
+        self._generation = 1
         self.queue: deque[TaskletStruct] = deque()
         self.running: TaskletStruct | None = None
+        self._running_on: Cpu | None = None
         #: normal mode: called when a tasklet was queued
         self.on_schedule: Callable[[], None] | None = None
-        #: crash mode: one turn of diskdump_update(), for tasklet_kill()
-        self.pump: Callable[[], None] | None = None
 
     def tasklet_init(self, func: Callable[[Any], object], data: Any = None) -> TaskletStruct:
         """A tasklet, enabled and not scheduled.
@@ -52,9 +62,9 @@ class Tasklets:
         return TaskletStruct(func, data)
 
     def tasklet_schedule(self, tasklet: TaskletStruct) -> None:
-        """void tasklet_schedule(struct tasklet_struct *): run it once, soon; scheduling twice runs it once."""
-        if not tasklet.scheduled:
-            tasklet.scheduled = True
+        """void tasklet_schedule(struct tasklet_struct *): run it soon, once however often it is scheduled."""
+        if tasklet._scheduled != self._generation:
+            tasklet._scheduled = self._generation
             self.queue.append(tasklet)
             if self.on_schedule is not None:
                 self.on_schedule()
@@ -66,8 +76,8 @@ class Tasklets:
         """
         self._guard.forbid("tasklet_hi_schedule", "diskdump_update() runs no high-priority tasklets;"
                            " use tasklet_schedule()")
-        if not tasklet.scheduled:
-            tasklet.scheduled = True
+        if tasklet._scheduled != self._generation:
+            tasklet._scheduled = self._generation
             self.queue.appendleft(tasklet)
             if self.on_schedule is not None:
                 self.on_schedule()
@@ -75,40 +85,50 @@ class Tasklets:
     def tasklet_disable(self, tasklet: TaskletStruct) -> None:
         """void tasklet_disable(struct tasklet_struct *): it stays scheduled but does not run; nests.
 
-        DeadlockFault from the tasklet's own function, which it would wait for.
+        Waits while it runs on another CPU; DeadlockFault from its own function, which would be waited for.
         """
-        if self.running is tasklet:
-            raise DeadlockFault(f"tasklet_disable: {tasklet} called from its own function waits for itself;"
-                                " do it outside")
+        self._not_from_itself("tasklet_disable", tasklet)
         tasklet.count += 1
+        self._wait_until_over(tasklet)
 
     def tasklet_enable(self, tasklet: TaskletStruct) -> None:
-        """void tasklet_enable(struct tasklet_struct *): undo one tasklet_disable(); TimerFault if there was none."""
+        """void tasklet_enable(struct tasklet_struct *): undo one tasklet_disable(), else TimerFault."""
         if tasklet.count == 0:
-            raise TimerFault(f"tasklet_enable: {tasklet} is not disabled; drop the call")
+            raise TimerFault(f"tasklet_enable: {tasklet} is not disabled; each enable needs its own disable")
         tasklet.count -= 1
-        if tasklet.scheduled and tasklet.count == 0 and self.on_schedule is not None:
+        if tasklet._scheduled == self._generation and tasklet.count == 0 and self.on_schedule is not None:
             self.on_schedule()
 
     def tasklet_kill(self, tasklet: TaskletStruct) -> None:
         """void tasklet_kill(struct tasklet_struct *): on return it is neither scheduled nor running.
 
-        A scheduled one is run first.  DeadlockFault: disabled while scheduled, or from its own function.
+        A scheduled one runs first.  SleepFault in atomic context.  DeadlockFault: it is disabled, schedules
+        itself again, or is the caller.
         """
+        self._not_from_itself("tasklet_kill", tasklet)
         self._guard.may_sleep("tasklet_kill")
-        if self.running is tasklet or (tasklet.scheduled and tasklet.count):
-            raise DeadlockFault(f"tasklet_kill: {tasklet} is {'running' if self.running is tasklet else 'disabled'}"
-                                " and would be waited for without end; tasklet_enable() it first")
-        while tasklet.scheduled:
-            if self.pump is not None:
-                self.pump()
-            else:
-                self.run()
+        if tasklet._scheduled == self._generation and tasklet.count:
+            raise DeadlockFault(f"tasklet_kill: {tasklet} is scheduled and disabled: it would be waited for"
+                                " without end; tasklet_enable() it first")
+        self._delays.let_run(lambda: tasklet._scheduled != self._generation)
+        if tasklet._scheduled == self._generation:
+            raise DeadlockFault(f"tasklet_kill: {tasklet} ran and is scheduled again: it would be waited for"
+                                " without end; stop it from scheduling itself first")
+        self._wait_until_over(tasklet)
+
+    def _not_from_itself(self, call: str, tasklet: TaskletStruct) -> None:
+        if self.running is tasklet and self._running_on is self._guard.machine.current_cpu:
+            raise DeadlockFault(f"{call}: {tasklet} called from its own function waits for itself; do so"
+                                " outside it")
+
+    def _wait_until_over(self, tasklet: TaskletStruct) -> None:
+        while self.running is tasklet:
+            self._guard.machine.pass_time(_WAIT_STEP_NS)
 
     # -- running ----------------------------------------------------------------------------------
 
     def run(self) -> None:
-        """Run what is scheduled and not disabled now, each once; one that schedules itself waits for the next turn."""
+        """Run what is scheduled and enabled, each once; what schedules itself waits for the next turn."""
         if self.running is not None:
             return
         queue = self.queue
@@ -119,25 +139,22 @@ class Tasklets:
             if tasklet.count:
                 queue.append(tasklet)
                 continue
-            tasklet.scheduled = False
+            tasklet._scheduled = _IDLE
             self._run(tasklet)
 
     def _run(self, tasklet: TaskletStruct) -> None:
-        guard = self._guard
-        self.running = tasklet
-        guard.enter_softirq()
+        self._guard.trace("tasklet", tasklet.func)
+        self.running, self._running_on = tasklet, self._guard.machine.current_cpu
         try:
-            tasklet.func(tasklet.data)
+            self._guard.run_softirq(tasklet.func, tasklet.data)
         finally:
-            guard.leave_softirq()
             self.running = None
 
     def set_aside(self) -> list[TaskletStruct]:
         """Empty the vector at the crash; returns what was scheduled, first scheduled first."""
         aside = list(self.queue)
-        for tasklet in aside:
-            tasklet.scheduled = False
-        self.queue.clear()
+        self._generation += 1
+        self.queue = deque()
         self.running = None
         self.on_schedule = None
         return aside

@@ -10,20 +10,20 @@ from collections.abc import Callable
 from heapq import heapify, heappop, heappush
 from typing import TYPE_CHECKING, Any
 
-from ..errors import DeadlockFault, SimulationStuckError, TimerFault
-from .guard import Guard
+from ddsdk.errors import DeadlockFault, TimerFault
+
+from .guard import Guard, name_of
 
 if TYPE_CHECKING:
-    from ..sim.machine import Machine
+    from ddsdk.sim.cpu import Cpu
+    from ddsdk.sim.machine import Machine
 
 NSEC_PER_SEC = 1_000_000_000
 #: C: INITIAL_JIFFIES = (unsigned long)(unsigned int)(-300*HZ): the low 32 bits wrap five minutes after boot.
 INITIAL_JIFFIES_SECONDS = 300
-#: Reads of jiffies at one instant after which a loop is taken to wait for a time that cannot come.
-STUCK_READS = 100_000
 
 _NOT_ARMED = 0
-_SET_ASIDE = -1
+_WAIT_STEP_NS = 1000
 
 
 class Jiffies:
@@ -31,54 +31,56 @@ class Jiffies:
 
     Normal mode: follows the clock while at least one CPU can take the tick interrupt.
     Crash mode: stands still except in `advance()`, which only diskdump_update() calls.
+    `next_tick_ns` is when the tick after the last counted one is due.
     """
+
+    __slots__ = ("_clock", "_machine", "_stall", "hz", "initial", "next_tick_ns", "tick_ns", "ticks",
+                 "word_mask")
 
     def __init__(self, machine: Machine) -> None:
         self._machine = machine
         self._clock = machine.clock
+        self._stall = machine.stall.tick
         self.hz = machine.hz
         self.tick_ns = NSEC_PER_SEC // machine.hz
         self.word_mask = (1 << (8 * machine.abi.word_bytes)) - 1
         self.initial = ((1 << 32) - INITIAL_JIFFIES_SECONDS * machine.hz) & self.word_mask
         self.ticks = machine.clock.now_ns // self.tick_ns
-        self._stamp_ns = self.ticks * self.tick_ns
-        self._read_at_ns = -1
-        self._reads = 0
+        self.next_tick_ns = (self.ticks + 1) * self.tick_ns
 
-    def advance(self) -> int:
-        """Let `ticks` catch up with the clock, whole ticks only; returns the new `ticks`."""
-        elapsed = (self._clock.now_ns - self._stamp_ns) // self.tick_ns
-        if elapsed > 0:
-            self._stamp_ns += elapsed * self.tick_ns
+    def advance(self, until_ns: int) -> None:
+        """Count the whole ticks up to *until_ns*."""
+        late_ns = until_ns - self.next_tick_ns
+        if late_ns >= 0:
+            elapsed = late_ns // self.tick_ns + 1
+            self.next_tick_ns += elapsed * self.tick_ns
             self.ticks += elapsed
-        return self.ticks
 
     def sync(self) -> None:
-        """Normal mode: advance if some CPU takes ticks now.  Called before interrupts go off, too."""
+        """Normal mode: count the ticks some CPU took: up to when the last one turned interrupts off."""
+        until_ns = 0
         for cpu in self._machine.cpus:
             if cpu.irq_enabled:
-                self.advance()
-                return
+                until_ns = self._clock.now_ns
+                break
+            until_ns = max(until_ns, cpu.irqs_off_since_ns)
+        self.advance(until_ns)
 
     def at_crash(self) -> None:
-        """From here ticks are counted from the crash: those lost with interrupts off stay lost (RHEL 4)."""
-        self._stamp_ns = self._clock.now_ns
+        """Ticks are counted from the crash on; the first is due a whole tick after it (RHEL 4)."""
+        self.advance(self._clock.now_ns)
+        self.next_tick_ns = self._clock.now_ns + self.tick_ns
+
+    def ns_of(self, ticks: int) -> int:
+        """When tick number *ticks* is due, in clock nanoseconds."""
+        return self.next_tick_ns + (ticks - self.ticks - 1) * self.tick_ns
 
     def read(self) -> int:
         """`jiffies`, an unsigned long of the machine's ABI.
 
-        SimulationStuckError when one instant reads it 100000 times: the loop lets no time pass.
+        SimulationStuckError when a loop reads it over and over without letting time pass.
         """
-        now_ns = self._clock.now_ns
-        if now_ns != self._read_at_ns:
-            self._read_at_ns = now_ns
-            self._reads = 0
-        self._reads += 1
-        if self._reads > STUCK_READS:
-            raise SimulationStuckError(
-                f"jiffies: read {STUCK_READS} times at {now_ns} ns; time passes only in a delay"
-                f"{' and jiffies move only in diskdump_update()' if self._machine.crashdump_mode else ''};"
-                " put udelay() into the loop")
+        self._stall("jiffies")
         if not self._machine.crashdump_mode:
             self.sync()
         return (self.initial + self.ticks) & self.word_mask
@@ -93,6 +95,10 @@ class Jiffies:
     def after(self, a: int, b: int) -> bool:
         """time_after(a, b): whether time *a* is later than *b*, wrap-around respected."""
         return 0 < ((a - b) & self.word_mask) <= self.word_mask >> 1
+
+    def before(self, a: int, b: int) -> bool:
+        """time_before(a, b): whether time *a* is earlier than *b*, wrap-around respected."""
+        return self.after(b, a)
 
     def from_msecs(self, ms: int) -> int:
         """msecs_to_jiffies: *ms* milliseconds in ticks, rounded up."""
@@ -119,20 +125,25 @@ class TimerList:
         self._seq = _NOT_ARMED
 
     def __repr__(self) -> str:
-        return f"<timer {getattr(self.function, '__qualname__', self.function)} expires {self.expires}>"
+        return f"<timer {name_of(self.function)} expires {self.expires}>"
 
 
 class Timers:
-    """The one timer base.  Crash mode empties it: what was armed is set aside and never fires."""
+    """The one timer base.  Crash mode empties it: what was armed is set aside and never fires.
+
+    Each arming has a number.  Numbers up to `_floor` are from before the crash: such a timer still looks
+    pending, as in RHEL 4, but is in no list, whichever line of this file the crash hit.
+    """
 
     def __init__(self, guard: Guard, jiffies: Jiffies) -> None:
         self._guard = guard
         self._jiffies = jiffies
         self._heap: list[tuple[int, int, TimerList]] = []
         self._seq = _NOT_ARMED
-        self._next_tick = jiffies.ticks + 1      # C: base->timer_jiffies, the next tick to be processed
-        self._armed = 0
+        self._floor = _NOT_ARMED
+        self.armed = 0
         self.running: TimerList | None = None
+        self._running_on: Cpu | None = None
         #: told the tick at which the earliest timer is due whenever that may have become earlier
         self.on_arm: Callable[[int], None] | None = None
 
@@ -140,7 +151,7 @@ class Timers:
 
     def init_timer(self, timer: TimerList) -> None:
         """void init_timer(struct timer_list *): make *timer* usable; TimerFault if it is armed."""
-        if timer._seq > _NOT_ARMED:
+        if timer._base is self and timer._seq > self._floor:
             raise TimerFault(f"init_timer: {timer} is pending; del_timer() it first")
         timer._base = self
         timer._seq = _NOT_ARMED
@@ -160,7 +171,7 @@ class Timers:
         TimerFault: already pending, no function, never initialised.  A timer that was pending at the
         crash may be added again.  One due already fires at the next tick.
         """
-        if timer._seq > _NOT_ARMED:
+        if timer._seq > self._floor:
             raise TimerFault(f"add_timer: {timer} is already pending; use mod_timer()")
         self._arm("add_timer", timer, timer.expires)
 
@@ -178,8 +189,8 @@ class Timers:
         self._check("del_timer", timer)
         if timer._seq == _NOT_ARMED:
             return 0
-        if timer._seq > _NOT_ARMED:
-            self._armed -= 1
+        if timer._seq > self._floor:
+            self.armed -= 1
             self._prune()
         timer._seq = _NOT_ARMED
         return 1
@@ -189,10 +200,15 @@ class Timers:
 
         DeadlockFault from the timer's own function.  A function the crash stopped half way counts as over.
         """
-        if self.running is timer:
+        machine = self._guard.machine
+        if self.running is timer and self._running_on is machine.current_cpu:
             raise DeadlockFault(f"del_timer_sync: {timer} called from its own function waits for itself;"
                                 " use del_timer()")
-        return self.del_timer(timer)
+        was_pending = self.del_timer(timer)
+        while self.running is timer:
+            machine.pass_time(_WAIT_STEP_NS)
+            was_pending |= self.del_timer(timer)
+        return was_pending
 
     def timer_pending(self, timer: TimerList) -> bool:
         """int timer_pending(const struct timer_list *): armed and not fired (set aside included, RHEL 4)."""
@@ -211,43 +227,38 @@ class Timers:
     def run_due(self) -> None:
         """Run every timer due by the present tick, earliest first, equal ones in arming order.
 
-        A function that re-arms for now or earlier runs at the next tick, as in the kernel: one call is bounded.
+        One call is bounded: a function that re-arms its timer for now or earlier runs again at the next tick.
         """
-        ticks = self._jiffies.ticks
-        if ticks < self._next_tick or self.running is not None:
+        if self.running is not None:
             return
-        self._next_tick = ticks + 1
+        ticks = self._jiffies.ticks
         heap = self._heap
         while heap and heap[0][0] <= ticks:
             _, seq, timer = heappop(heap)
             if timer._seq != seq:
                 continue
             timer._seq = _NOT_ARMED
-            self._armed -= 1
+            self.armed -= 1
             function = timer.function
             if function is not None:
                 self._run(timer, function)
 
     def _run(self, timer: TimerList, function: Callable[[Any], object]) -> None:
-        guard = self._guard
-        self.running = timer
-        guard.enter_softirq()
+        self._guard.trace("timer", function)
+        self.running, self._running_on = timer, self._guard.machine.current_cpu
         try:
-            function(timer.data)
+            self._guard.run_softirq(function, timer.data)
         finally:
-            guard.leave_softirq()
             self.running = None
 
     def set_aside(self) -> list[TimerList]:
         """Empty the base at the crash; returns what was armed, in expiry order."""
         aside = [timer for _, seq, timer in sorted(self._heap, key=lambda e: e[:2]) if timer._seq == seq]
-        for timer in aside:
-            timer._seq = _SET_ASIDE
-        self._heap.clear()
-        self._armed = 0
+        self._floor = self._seq
+        self._heap = []
+        self.armed = 0
         self.running = None
         self.on_arm = None
-        self._next_tick = self._jiffies.ticks + 1
         return aside
 
     # -- inside -----------------------------------------------------------------------------------
@@ -261,21 +272,19 @@ class Timers:
         if timer.function is None:
             raise TimerFault(f"{call}: the timer has no function; set timer.function before arming it")
         jiffies = self._jiffies
-        if not 0 <= expires <= jiffies.word_mask:
-            expires &= jiffies.word_mask        # jiffies + HZ computed past the wrap, as C's unsigned long
         if not self._guard.machine.crashdump_mode:
             jiffies.sync()
-        timer.expires = expires
-        due = max(jiffies.ticks_of(expires), self._next_tick)
+        timer.expires = expires & jiffies.word_mask         # jiffies + HZ may be past the wrap, as in C
+        due = max(jiffies.ticks_of(timer.expires), jiffies.ticks + 1)
         self._seq += 1
-        timer._seq = self._seq
         heappush(self._heap, (due, self._seq, timer))
-        self._armed += 1
+        timer._seq = self._seq
+        self.armed += 1
         if self.on_arm is not None:
             self.on_arm(due)
 
     def _prune(self) -> None:
         """Drop disarmed entries once they outnumber the armed ones, so that a heap cannot grow for ever."""
-        if len(self._heap) > 64 and len(self._heap) > 2 * self._armed:
+        if len(self._heap) > 64 and len(self._heap) > 2 * self.armed:
             self._heap = [entry for entry in self._heap if entry[2]._seq == entry[1]]
             heapify(self._heap)

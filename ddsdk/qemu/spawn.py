@@ -12,6 +12,7 @@ import os
 import subprocess
 import sys
 from collections.abc import Sequence
+from typing import IO
 
 # argv: parent pid, program, arguments.  1 = PR_SET_PDEATHSIG (linux/prctl.h), 9 = SIGKILL.
 _ARM_AND_EXEC = """
@@ -26,11 +27,21 @@ except OSError as error:
 """
 
 
-def spawn_bound_to_parent(argv: Sequence[str]) -> subprocess.Popen[bytes]:
-    """Run *argv* (looked up on PATH) with stderr piped and no stdin; the kernel kills it when we die.
+def spawn_bound_to_parent(argv: Sequence[str], *, stderr: IO[bytes],
+                          pass_fds: Sequence[int] = ()) -> subprocess.Popen[bytes]:
+    """Run *argv* (looked up on PATH), no stdin or stdout, stderr to a file; the kernel kills it when we die.
 
-    A program that cannot be executed shows as exit status 1 with the reason on stderr.
+    *pass_fds* stay open in the child under the same numbers.  A program that cannot be executed shows as exit
+    status 1 with the reason in *stderr*.
     """
     helper = [sys.executable, "-I", "-S", "-c", _ARM_AND_EXEC, str(os.getpid())]
     return subprocess.Popen([*helper, *argv], stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL,
-                            stderr=subprocess.PIPE)
+                            stderr=stderr, pass_fds=pass_fds)
+
+
+def last_words(stderr: IO[bytes], program: str) -> str:
+    """The line of *stderr* that says why *program* ended: its own last message, else the last line."""
+    stderr.seek(0)
+    lines = [line.strip() for line in stderr.read().decode(errors="replace").splitlines() if line.strip()]
+    own = [line for line in lines if line.startswith(f"{program}:")]
+    return (own or lines or ["it said nothing"])[-1].removeprefix(f"{program}:").strip()

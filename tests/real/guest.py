@@ -20,16 +20,17 @@ import tempfile
 import time
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
+from typing import IO, Any
 
 ROOT = Path(__file__).resolve().parents[2]
 if str(ROOT) not in sys.path:           # run as a script: the repository is not on the path yet
     sys.path.insert(0, str(ROOT))
 
-from ddsdk.qemu.spawn import spawn_bound_to_parent  # noqa: E402 - needs the path above
+from ddsdk.qemu.spawn import last_words, spawn_bound_to_parent  # noqa: E402 - needs the path above
 from tests.real import initramfs, kernels, refcore  # noqa: E402 - needs the path above
 from tests.real.kernels import LabError  # noqa: E402 - needs the path above
 
+QEMU = "qemu-system-x86_64"
 OUTPUTS = ("ram.img", "vm.elf", "vmlinux", "serial.log")
 BOOT_LIMIT_S = 300.0
 RESERVED_BYTES = 4 << 20
@@ -39,8 +40,9 @@ RESERVED_BELOW_TOP_BYTES = 16 << 20
 class Qmp:
     """The few QMP commands the lab needs, one at a time."""
 
-    def __init__(self, path: Path, process: subprocess.Popen[bytes], deadline: float) -> None:
-        self.process = process
+    def __init__(self, path: Path, process: subprocess.Popen[bytes], errors: IO[bytes],
+                 deadline: float) -> None:
+        self.errors = errors
         self.socket = socket.socket(socket.AF_UNIX)
         while True:
             try:
@@ -48,7 +50,7 @@ class Qmp:
                 break
             except OSError:
                 if process.poll() is not None or time.monotonic() > deadline:
-                    raise LabError(f"QEMU did not start: {_last_words(process)}") from None
+                    raise LabError(f"QEMU did not start: {last_words(errors, QEMU)}") from None
                 time.sleep(0.02)
         self.lines = self.socket.makefile("r")
         self.socket.settimeout(120)
@@ -68,13 +70,7 @@ class Qmp:
                     return answer["return"]
         except OSError as error:
             raise LabError(f"QEMU stopped answering at {command}: {error}") from None
-        raise LabError(f"QEMU ended at {command}: {_last_words(self.process)}")
-
-
-def _last_words(process: subprocess.Popen[bytes]) -> str:
-    process.kill()
-    said = process.communicate()[1].decode(errors="replace").strip().splitlines()
-    return said[-1] if said else f"status {process.returncode}, no message"
+        raise LabError(f"QEMU ended at {command}: {last_words(self.errors, QEMU)}")
 
 
 def memory_size(text: str) -> int:
@@ -97,7 +93,7 @@ def qemu_command(tree: kernels.KernelTree, initrd: Path, scratch: Path, size: in
     kernel_args = (f"console=ttyS0 panic=0 oops=panic quiet loglevel=7 "
                    f"memmap={RESERVED_BYTES >> 20}M$0x{reserved_address(size):x}")
     return [
-        "qemu-system-x86_64", "-nodefaults", "-no-user-config", "-display", "none", "-no-reboot",
+        QEMU, "-nodefaults", "-no-user-config", "-display", "none", "-no-reboot",
         "-accel", "tcg", "-machine", "pc,memory-backend=ram,vmport=off", "-smp", str(cpus),
         "-m", f"{size >> 20}M",
         "-object", f"memory-backend-file,id=ram,size={size >> 20}M,mem-path={scratch}/ram.img,share=on",
@@ -128,19 +124,20 @@ def panicked_guest(tree: kernels.KernelTree, scratch: Path, size: int, cpus: int
         with (scratch / name).open("wb") as disk:
             disk.truncate(64 << 20)
     deadline = time.monotonic() + BOOT_LIMIT_S
-    process = spawn_bound_to_parent(qemu_command(tree, initrd, scratch, size, cpus))
-    try:
-        qmp = Qmp(scratch / "qmp", process, deadline)
-        wait_for_panic(qmp, scratch / "serial.log", deadline)
-        yield qmp
-    finally:
-        process.kill()
-        process.communicate()
+    with tempfile.TemporaryFile() as errors:
+        process = spawn_bound_to_parent(qemu_command(tree, initrd, scratch, size, cpus), stderr=errors)
+        try:
+            qmp = Qmp(scratch / "qmp", process, errors, deadline)
+            wait_for_panic(qmp, scratch / "serial.log", deadline)
+            yield qmp
+        finally:
+            process.kill()
+            process.wait()
 
 
 def make_guest(out: Path, flavour: str, size: int, cpus: int) -> None:
     """Fill *out*; every file appears under its name only when it is whole, lab.json last."""
-    kernels.need_tools(["qemu-system-x86_64", "busybox", "cpio", "gzip", "modprobe"])
+    kernels.need_tools([QEMU, "busybox", "cpio", "gzip", "modprobe"])
     tree = kernels.kernel(flavour)
     facts = {"kernel": tree.version, "memory_bytes": size, "cpus": cpus,
              "reserved_paddr": reserved_address(size), "reserved_bytes": RESERVED_BYTES}

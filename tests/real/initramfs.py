@@ -1,4 +1,4 @@
-"""The lab guest's initramfs: static busybox, an init that loads modules, makes memory interesting, and panics."""
+"""The lab guest's initramfs: static busybox, an init that loads modules, fills memory, and panics."""
 
 from __future__ import annotations
 
@@ -93,8 +93,9 @@ def build(tree: KernelTree, scratch: Path) -> Path:
     with archive.open("wb") as out, \
             subprocess.Popen(["gzip", "-1n"], stdin=subprocess.PIPE, stdout=out) as packer:
         assert packer.stdin is not None
-        made = subprocess.run(["cpio", "--quiet", "--reproducible", "-H", "newc", "-o", "-R", "0:0"], cwd=root,
-                              input=os.fsencode("\n".join(names) + "\n"), stdout=packer.stdin, check=False)
+        made = subprocess.run(["cpio", "--quiet", "--reproducible", "-H", "newc", "-o", "-R", "0:0"],
+                              cwd=root, input=os.fsencode("\n".join(names) + "\n"), stdout=packer.stdin,
+                              check=False)
         packer.stdin.close()
     if made.returncode or packer.returncode:
         raise LabError(f"cpio or gzip could not make {archive}: is there room?")

@@ -64,7 +64,7 @@ def run(argv: Sequence[str | Path], *, cwd: Path | None = None, timeout_s: float
     except FileNotFoundError:
         raise LabError(f"{name} not found; run tests/real/install-tools as root") from None
     except subprocess.TimeoutExpired:
-        raise LabError(f"{name} gave no answer within {timeout_s:.0f} s: {' '.join(map(str, argv))}") from None
+        raise LabError(f"{name} took longer than {timeout_s:.0f} s: {' '.join(map(str, argv))}") from None
     if done.returncode:
         said = (done.stderr.strip().splitlines() or ["(no message)"])[-1]
         raise LabError(f"{name} failed with status {done.returncode}: {said}")
@@ -79,15 +79,15 @@ def _resolve(flavour: str) -> tuple[str, str]:
         run(["apt-get", "-qq", "update"])
         found = _ask_apt(meta)
     if found is None:
-        raise LabError(f"apt knows no candidate of {meta}: needs Debian's archive; run apt-get update as root")
+        raise LabError(f"apt has no {meta}: it needs Debian's archive; run apt-get update as root")
     return found
 
 
 def _ask_apt(meta: str) -> tuple[str, str] | None:
     try:
         depends = run(["apt-cache", "depends", "--important", meta])
-        package = next((line.split()[-1] for line in depends.splitlines() if "linux-image-" in line.split()[-1]
-                        and line.split()[-1] != meta), None)
+        names = [line.split()[-1] for line in depends.splitlines() if line.strip().startswith("Depends:")]
+        package = next((name for name in names if name.startswith("linux-image-")), None)
         policy = run(["apt-cache", "policy", package]) if package else ""
     except LabError:
         return None

@@ -69,9 +69,9 @@ def notes_of_qemu_elf(path: Path) -> list[Note]:
                 notes += _parse_notes(core.read(filesz))
     wanted = [note for note in notes if note.owner in (b"CORE", b"VMCOREINFO")]
     if not any(note.owner == b"VMCOREINFO" for note in wanted):
-        raise LabError("the guest's kernel handed QEMU no VMCOREINFO: qemu_fw_cfg did not load, see serial.log")
+        raise LabError("the guest handed QEMU no VMCOREINFO: qemu_fw_cfg did not load, see serial.log")
     if not any(note.owner == b"CORE" and len(note.desc) == NT_PRSTATUS_BYTES for note in wanted):
-        raise LabError("QEMU's ELF carries no x86-64 NT_PRSTATUS: the guest died in 32-bit code, see serial.log")
+        raise LabError("QEMU's ELF has no x86-64 NT_PRSTATUS: the guest died in 32-bit code, see serial.log")
     return wanted
 
 

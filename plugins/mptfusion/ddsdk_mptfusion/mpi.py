@@ -12,7 +12,7 @@ from typing import Final
 from ddsdk.layout import CStruct, c_struct, u8, u16, u32, u64
 
 
-class Function(IntEnum):
+class MsgFunction(IntEnum):
     """Byte 03 of every message (mpi.h, "Message Functions"); what comes by doorbell only is in regs.py."""
 
     SCSI_IO_REQUEST = 0x00
@@ -197,7 +197,7 @@ SGE_LAST_WRITE_32: Final = 0xD5000000
 SGE_LAST_READ_64: Final = 0xD3000000
 SGE_LAST_WRITE_64: Final = 0xD7000000
 
-#: Offset of the SGL in a SCSIIORequest, and of the last dword a request without SGL needs, in bytes.
+#: Offset of the scatter list in a SCSIIORequest, in bytes.
 SCSIIO_SGL_OFFSET: Final = 0x30
 
 
@@ -219,8 +219,10 @@ class SGESimple64(CStruct):
 
 @c_struct
 class SGEChain32(CStruct):
-    """SGE_CHAIN32.  Length: bytes of the next segment.  NextChainOffset: dwords, from that segment's start to its
-    own chain element, 0 when it has none.
+    """SGE_CHAIN32.
+
+    Length: bytes of the next segment.  NextChainOffset: dwords from that segment's start to its own chain
+    element, 0 when it has none.
     """
 
     Length: int = u16()

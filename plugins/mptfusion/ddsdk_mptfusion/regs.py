@@ -1,10 +1,10 @@
 """Fusion-MPT system interface registers, as MPI 1.x lays them out; the table is the data sheet's page.
 
-Every register is 32 bits wide and little-endian.  The I/O window shows the same file as the first 256 bytes of
-the memory window, so a driver may use either; only these offsets answer.
+Every register is 32 bits wide and little-endian.  The I/O window shows the same file as the first 256 bytes
+of the memory window, so a driver may use either; only these offsets answer.
 
-Sources: LSI Logic mpi.h 01.05.13 ("PCI System Interface Registers"; FreeBSD sys/dev/mpt/mpilib) for offsets and
-bits; Linux 2.6.9 mptbase.c for the order of accesses; QEMU 7.2 mptsas1068, observed, for what reads back.
+Sources: LSI Logic mpi.h 01.05.13 ("PCI System Interface Registers"; FreeBSD sys/dev/mpt/mpilib) for offsets
+and bits; Linux 2.6.9 mptbase.c for the order of accesses; QEMU 7.2 mptsas1068, observed, for what reads back.
 """
 
 from __future__ import annotations
@@ -16,17 +16,16 @@ from ddsdk.regs import Reg32, RegBlock, bit, bits, ro, rw, wo
 
 
 class IocState(IntEnum):
-    """Doorbell 31:28 (mpi.h, "IOC State Definitions").  Other values do not occur on a chip that answers."""
+    """Doorbell 31:28 (mpi.h, "IOC State Definitions").  A chip that is gone reads 15, which is no state."""
 
     RESET = 0x0           # nothing is legal but waiting, or an IO unit reset
     READY = 0x1           # handshake messages: IOCFacts, PortFacts, IOCInit
     OPERATIONAL = 0x2     # everything
     FAULT = 0x4           # 15:0 is the fault code; only a hard reset leaves it
-    ABSENT = 0xF          # not a state: a function that is gone reads all ones
 
 
 class WhoInit(IntEnum):
-    """Doorbell 26:24, and WhoInit of IOCInit: who brought the IOC to OPERATIONAL (mpi_ioc.h, "WhoInit values")."""
+    """Doorbell 26:24 and IOCInit 00: who brought the IOC to OPERATIONAL (mpi_ioc.h, "WhoInit values")."""
 
     NO_ONE = 0
     SYSTEM_BIOS = 1
@@ -34,8 +33,6 @@ class WhoInit(IntEnum):
     PCI_PEER = 3          # another PCI device owns the IOC; it must not be reset from here
     HOST_DRIVER = 4
     MANUFACTURER = 5
-    RESERVED_6 = 6
-    RESERVED_7 = 7        # what a function that is gone shows
 
 
 class DoorbellFunction(IntEnum):
@@ -50,8 +47,8 @@ class DoorbellFunction(IntEnum):
 class FaultCode(IntEnum):
     """Doorbell 15:0 in FAULT.
 
-    0x8111..0x8118: mpi.h, "Fault state codes".  The low ones are the IOCStatus number of what went wrong and are
-    what QEMU 7.2 shows; firmware uses product codes there that LSI never published.
+    0x8111..0x8118: mpi.h, "Fault state codes".  The low ones are the IOCStatus number of what went wrong and
+    are what QEMU 7.2 shows; firmware uses product codes there that LSI never published.
     """
 
     INVALID_FUNCTION = 0x0001                     # unknown function, or SCSI I/O by handshake
@@ -77,7 +74,7 @@ class Doorbell(Reg32):
 
 
 class DoorbellWrite(Reg32):
-    """0x00 write: a doorbell function, or the next dword of a handshake request (then the fields mean nothing)."""
+    """0x00 write: a doorbell function, or a dword of a handshake request (then the fields mean nothing)."""
 
     FUNCTION = bits(31, 24, DoorbellFunction, wo)
     ADD_DWORDS = bits(23, 16, int, wo)            # HANDSHAKE: request length in dwords
@@ -132,7 +129,7 @@ class MptRegs(RegBlock, size=0x80):
     HOST_INTERRUPT_STATUS = HostInterruptStatus.at(0x30, rw)
     HOST_INTERRUPT_MASK = HostInterruptMask.at(0x34)
     REQUEST_FIFO = Reg32.at(0x40, wo)             # low 32 bits of a request frame's bus address
-    REPLY_FIFO = Reg32.at(0x44, ro)               # pops a reply descriptor; REPLY_FIFO_EMPTY when there is none
+    REPLY_FIFO = Reg32.at(0x44, ro)               # pops a reply descriptor; REPLY_FIFO_EMPTY if none
     REPLY_FREE_FIFO = Reg32.at(0x44, wo)          # pushes a reply frame's bus address on the free list
     HI_PRI_REQUEST_FIFO = Reg32.at(0x48, wo)      # only with IOCCapabilities.HIGH_PRI_Q
 
@@ -147,7 +144,7 @@ UNLOCK_KEYS: Final = (0x4, 0xB, 0x2, 0x7, 0xD)
 HIM_MASK_ALL: Final = HostInterruptMask(0x9)
 
 # Message frame descriptors (mpi.h, "Message Frame Descriptors").
-REQ_MF_DESCRIPTOR_NB_MASK: Final = 0x00000003         # extra blocks of BlockSize dwords worth prefetching, a hint
+REQ_MF_DESCRIPTOR_NB_MASK: Final = 0x00000003         # extra BlockSize blocks worth prefetching, a hint
 REQ_MF_DESCRIPTOR_F_BIT: Final = 0x00000004           # another frame type; never set by a SCSI initiator
 REQ_MF_DESCRIPTOR_ADDRESS_MASK: Final = 0xFFFFFFF8
 REPLY_FIFO_EMPTY: Final = 0xFFFFFFFF
@@ -156,7 +153,7 @@ ADDRESS_REPLY_ADDRESS_MASK: Final = 0x7FFFFFFF        # frame address >> 1
 
 
 class PciDeviceId(IntEnum):
-    """PCI device ids of the family under vendor 0x1000 (mpi_cnfg.h, "Manufacturing Config pages" device ids)."""
+    """PCI device ids of the family under vendor 0x1000 (mpi_cnfg.h, device identifiers)."""
 
     LSI_53C1030 = 0x0030                          # Ultra320 SPI, two functions
     LSI_53C1030ZC = 0x0031

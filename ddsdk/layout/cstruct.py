@@ -1,211 +1,28 @@
-"""C structures, laid out as each machine's compiler lays them out.
-
-A structure is an immutable attrs class whose fields carry C types; `T.on(abi)` is its `Layout` on one ABI:
-size, offsets, and a flat `struct.Struct` for hot paths.  Rules are those of the System V ABIs: a member is
-aligned to its own size (i386 aligns 64-bit integers to 4), a structure to its strictest member, and its size
-is rounded up to that.  `@c_struct(packed=True)` is `__attribute__((packed))`: no padding anywhere.
-
-    @c_struct
-    class Timespec(CStruct):
-        tv_sec: int = c_long()
-        tv_nsec: int = c_long()
-
-    Timespec.on(I386).size == 8          Timespec.on(X86_64).offsetof("tv_nsec") == 8
-"""
+"""What a C structure is, and where its members lie on one ABI."""
 
 from __future__ import annotations
 
+import inspect
 import re
 import struct
 from collections.abc import Callable, Sequence
 from operator import attrgetter
-from typing import Any, ClassVar, Final, Generic, Literal, Self, TypeVar, cast, dataclass_transform, overload
+from typing import Any, ClassVar, Final, Generic, Self, TypeVar, cast, dataclass_transform, overload
 
 import attrs
 
-from .abi import X86_64, Abi
-from .errors import FormatError
+from ddsdk.abi import X86_64, Abi
+from ddsdk.errors import FormatError
+
+from .ctype import KEY, CType, pad
 
 T = TypeVar("T")
-S = TypeVar("S", bound="CStruct")
 
 Buffer = bytes | bytearray | memoryview
 
-_KEY: Final = "ddsdk.layout"
+_Flat = Callable[[Any], Sequence[Any]]
+_Make = Callable[[Sequence[Any], int], Any]
 _STEP: Final = re.compile(r"(?:^|\.)([A-Za-z_]\w*)|\[(\d+)\]")
-
-
-@attrs.frozen
-class CType:
-    """What one member is: `kind` is scalar, char, raw, pad, struct or array.
-
-    `code` is a struct format character of a fixed size, or `long`/`ulong` for the sizes the ABI decides.
-    """
-
-    kind: Literal["scalar", "char", "raw", "pad", "struct", "array"]
-    ctype: str
-    code: str = ""
-    count: int = 1
-    struct: type[CStruct] | None = None
-    element: CType | None = None
-
-    def format(self, abi: Abi) -> str:
-        """The `struct` format of one leaf value, without byte order."""
-        if self.kind == "scalar":
-            if self.code in ("long", "ulong"):
-                code = "q" if abi.word_bytes == 8 else "i"
-                return code.upper() if self.code == "ulong" else code
-            return self.code
-        return f"{self.count}{'x' if self.kind == 'pad' else 's'}"
-
-    def size_align(self, abi: Abi) -> tuple[int, int]:
-        """Size and alignment in bytes on *abi*."""
-        if self.struct is not None:
-            layout = self.struct.on(abi)
-            return layout.size, layout.align
-        if self.element is not None:
-            size, align = self.element.size_align(abi)
-            return size * self.count, align
-        size = struct.calcsize("<" + self.format(abi))
-        if self.kind != "scalar":
-            return size, 1
-        return size, abi.long_long_align if self.code in ("q", "Q") else size
-
-
-def _member(ctype: CType, default: Any, *, init: bool = True) -> Any:
-    return attrs.field(default=default, metadata={_KEY: ctype}, init=init, repr=init, eq=init)
-
-
-def _scalar(ctype: str, code: str, default: int) -> int:
-    return cast(int, _member(CType("scalar", ctype, code), default))
-
-
-def _positive(what: str, n: int, least: int = 1) -> int:
-    if not isinstance(n, int) or n < least:
-        raise ValueError(f"{what}({n!r}): the length must be an integer of at least {least}")
-    return n
-
-
-def c_short(default: int = 0) -> int:
-    """C `short`, 2 bytes."""
-    return _scalar("short", "h", default)
-
-
-def c_ushort(default: int = 0) -> int:
-    """C `unsigned short`, 2 bytes."""
-    return _scalar("unsigned short", "H", default)
-
-
-def c_int(default: int = 0) -> int:
-    """C `int`, 4 bytes."""
-    return _scalar("int", "i", default)
-
-
-def c_uint(default: int = 0) -> int:
-    """C `unsigned int`, 4 bytes."""
-    return _scalar("unsigned int", "I", default)
-
-
-def c_long(default: int = 0) -> int:
-    """C `long`: one machine word."""
-    return _scalar("long", "long", default)
-
-
-def c_ulong(default: int = 0) -> int:
-    """C `unsigned long`: one machine word."""
-    return _scalar("unsigned long", "ulong", default)
-
-
-def c_pointer(default: int = 0) -> int:
-    """A pointer: one machine word, unsigned."""
-    return _scalar("void *", "ulong", default)
-
-
-def c_longlong(default: int = 0) -> int:
-    """C `long long`, 8 bytes; i386 aligns it to 4."""
-    return _scalar("long long", "q", default)
-
-
-def c_ulonglong(default: int = 0) -> int:
-    """C `unsigned long long`, 8 bytes; i386 aligns it to 4."""
-    return _scalar("unsigned long long", "Q", default)
-
-
-def u8(default: int = 0) -> int:
-    """Unsigned, 1 byte."""
-    return _scalar("u8", "B", default)
-
-
-def u16(default: int = 0) -> int:
-    """Unsigned, 2 bytes."""
-    return _scalar("u16", "H", default)
-
-
-def u32(default: int = 0) -> int:
-    """Unsigned, 4 bytes."""
-    return _scalar("u32", "I", default)
-
-
-def u64(default: int = 0) -> int:
-    """Unsigned, 8 bytes; i386 aligns it to 4."""
-    return _scalar("u64", "Q", default)
-
-
-def s8(default: int = 0) -> int:
-    """Signed, 1 byte."""
-    return _scalar("s8", "b", default)
-
-
-def s16(default: int = 0) -> int:
-    """Signed, 2 bytes."""
-    return _scalar("s16", "h", default)
-
-
-def s32(default: int = 0) -> int:
-    """Signed, 4 bytes."""
-    return _scalar("s32", "i", default)
-
-
-def s64(default: int = 0) -> int:
-    """Signed, 8 bytes; i386 aligns it to 4."""
-    return _scalar("s64", "q", default)
-
-
-def char(n: int, default: bytes = b"") -> bytes:
-    """C `char[n]` holding text: padded with NULs on the way out, trailing NULs dropped on the way in."""
-    return cast(bytes, _member(CType("char", f"char[{n}]", "s", _positive("char", n)), default))
-
-
-def raw(n: int, default: bytes | None = None) -> bytes:
-    """*n* bytes kept exactly; the default is *n* zeros."""
-    value = bytes(_positive("raw", n)) if default is None else default
-    return cast(bytes, _member(CType("raw", f"u8[{n}]", "s", n), value))
-
-
-def pad(n: int, *, init: Literal[False] = False) -> bytes:
-    """*n* bytes nobody reads, zero on the way out.  The attribute is always b"" and no constructor argument."""
-    return cast(bytes, _member(CType("pad", f"pad[{n}]", "x", _positive("pad", n)), b"", init=init))
-
-
-def nested(struct_type: type[S], default: S | None = None) -> S:
-    """A structure inside a structure."""
-    if not (isinstance(struct_type, type) and issubclass(struct_type, CStruct)):
-        raise TypeError(f"nested({struct_type!r}): a c_struct class is needed")
-    ctype = CType("struct", struct_type.__name__, struct=struct_type)
-    return cast(S, _member(ctype, struct_type() if default is None else default))
-
-
-def array(element: Callable[[], T], n: int) -> tuple[T, ...]:
-    """*n* elements: `array(u32, 4)`, `array(Timespec, 2)`, `array(lambda: char(65), 6)`; a tuple in Python.
-
-    n = 0 is C's flexible array member: it aligns, has an offset and no size.
-    """
-    inner = nested(element) if isinstance(element, type) and issubclass(element, CStruct) else element()
-    ctype = inner.metadata.get(_KEY) if hasattr(inner, "metadata") else None
-    if ctype is None or ctype.kind == "pad":
-        raise TypeError(f"array({element!r}): the element must be a field maker or a c_struct class")
-    spec = CType("array", f"{ctype.ctype}[{n}]", count=_positive("array", n, 0), element=ctype)
-    return cast(tuple[T, ...], _member(spec, (inner._default,) * n))
 
 
 class CStruct:
@@ -252,12 +69,24 @@ class _Leaf:
 class Layout(Generic[T]):
     """A structure on one ABI.
 
-    `struct` is flat: nested structures and arrays are unrolled into the positional values that `leaves` names,
-    padding is part of the format.  Hot paths use `layout.struct.pack_into(buf, off, *values)` directly.
+    `struct` is flat: nested structures and arrays are unrolled into the positional values that `leaves`
+    names, padding is part of the format.  Hot paths call `layout.struct.pack_into(buf, off, *values)`.
     """
 
-    __slots__ = ("_bytes", "_by_name", "_flat", "_make", "_values", "abi", "align", "fields", "leaves", "size",
-                 "struct", "type")
+    __slots__ = (
+        "_by_name",
+        "_bytes",
+        "_flat",
+        "_make",
+        "_values",
+        "abi",
+        "align",
+        "fields",
+        "leaves",
+        "size",
+        "struct",
+        "type",
+    )
 
     def __init__(self, struct_type: type[T], abi: Abi) -> None:
         self.type, self.abi = struct_type, abi
@@ -269,7 +98,7 @@ class Layout(Generic[T]):
         self.struct = struct.Struct(_format(leaves, self.size, abi))
         self._values = tuple(leaf for leaf in leaves if leaf.kind != "pad")
         self.leaves: tuple[str, ...] = tuple(leaf.path for leaf in self._values)
-        self._bytes = tuple((at, leaf) for at, leaf in enumerate(self._values) if leaf.kind in ("char", "raw"))
+        self._bytes = tuple((at, leaf) for at, leaf in enumerate(self._values) if leaf.kind != "scalar")
         self._flat = _flattener(self.fields, self.leaves, abi)
         self._make = _maker(struct_type, self.fields, abi)
 
@@ -277,7 +106,7 @@ class Layout(Generic[T]):
         return f"<Layout {self._name}: {self.size} bytes, align {self.align}>"
 
     def offsetof(self, path: str) -> int:
-        """Offset in bytes of `"a"`, `"a.b"`, `"a[2].b"`; ValueError for a path this structure does not have."""
+        """Offset in bytes of `"a"`, `"a.b"`, `"a[2].b"`; ValueError for what the structure does not have."""
         return self._locate(path)[0]
 
     def sizeof(self, path: str) -> int:
@@ -292,12 +121,16 @@ class Layout(Generic[T]):
 
     def pack_into(self, buf: bytearray | memoryview, offset: int, obj: T) -> None:
         """Write the structure's bytes, padding included, at *offset*; errors as in `pack`."""
-        values = self._flat(obj)
+        try:
+            values = self._flat(obj)
+        except ValueError as error:
+            raise ValueError(f"{self._name}: {error}") from None
         for at, leaf in self._bytes:
             length = len(values[at])
             if length != leaf.size and (length > leaf.size or leaf.kind == "raw"):
                 least = "exactly" if leaf.kind == "raw" else "at most"
-                raise ValueError(f"{self._name}: {leaf.path} is {length} bytes long, it takes {least} {leaf.size}")
+                raise ValueError(f"{self._name}: {leaf.path} is {length} bytes long; it takes {least} "
+                                 f"{leaf.size}")
         try:
             self.struct.pack_into(buf, offset, *values)
         except struct.error as error:
@@ -318,8 +151,6 @@ class Layout(Generic[T]):
 
     def _refused(self, values: Sequence[Any]) -> str:
         """Which member's value struct refused, in words; empty when it was the buffer."""
-        if len(values) != len(self._values):
-            return f"{len(values)} values for {len(self._values)} members: an array has the wrong length"
         for leaf, value in zip(self._values, values, strict=True):
             try:
                 struct.pack(self.abi.struct_prefix + leaf.format, value)
@@ -355,7 +186,7 @@ def _place(struct_type: type[Any], abi: Abi) -> tuple[tuple[FieldLayout, ...], i
     """Members at their offsets, the structure's size and its alignment."""
     offset, strictest, fields = 0, 1, []
     for member in attrs.fields(struct_type):
-        ctype: CType = member.metadata[_KEY]
+        ctype: CType = member.metadata[KEY]
         size, align = ctype.size_align(abi)
         align = 1 if struct_type._packed else align
         offset += -offset % align
@@ -386,37 +217,42 @@ def _format(leaves: list[_Leaf], size: int, abi: Abi) -> str:
     return "".join(out) + (f"{size - position}x" if size > position else "")
 
 
-def _flattener(fields: Sequence[FieldLayout], leaves: Sequence[str], abi: Abi) -> Callable[[Any], Sequence[Any]]:
+def _flattener(fields: Sequence[FieldLayout], leaves: Sequence[str], abi: Abi) -> _Flat:
     """What turns an object into the positional values of the flat struct."""
-    if len(leaves) > 1 and not any("[" in leaf for leaf in leaves) and not any(f.ctype.element for f in fields):
+    if len(leaves) > 1 and not any(_has_array(field.ctype) for field in fields):
         return attrgetter(*leaves)
     spread = [(field.name, field.ctype) for field in fields if field.ctype.kind != "pad"]
 
     def flat(obj: Any) -> list[Any]:
         out: list[Any] = []
         for name, ctype in spread:
-            _spread(getattr(obj, name), ctype, abi, out)
+            _spread(name, getattr(obj, name), ctype, abi, out)
         return out
 
     return flat
 
 
-def _spread(value: Any, ctype: CType, abi: Abi, out: list[Any]) -> None:
+def _has_array(ctype: CType) -> bool:
+    if ctype.struct is not None:
+        return any(_has_array(member.metadata[KEY]) for member in attrs.fields(cast(Any, ctype.struct)))
+    return ctype.element is not None
+
+
+def _spread(path: str, value: Any, ctype: CType, abi: Abi, out: list[Any]) -> None:
+    """Append the flat values of one member."""
     if ctype.struct is not None:
         out.extend(ctype.struct.on(abi)._flat(value))
     elif ctype.element is None:
         out.append(value)
     else:
         if len(value) != ctype.count:
-            raise ValueError(f"{len(value)} elements where {ctype.ctype} takes exactly {ctype.count}")
+            raise ValueError(f"{path} is {ctype.ctype}: it takes exactly {ctype.count} elements, not "
+                             f"{len(value)}")
         if ctype.element.kind == "scalar":
             out.extend(value)
         else:
-            for item in value:
-                _spread(item, ctype.element, abi, out)
-
-
-_Make = Callable[[Sequence[Any], int], Any]
+            for index, item in enumerate(value):
+                _spread(f"{path}[{index}]", item, ctype.element, abi, out)
 
 
 def _maker(struct_type: type[Any], fields: Sequence[FieldLayout], abi: Abi) -> _Make:
@@ -471,7 +307,7 @@ def c_struct(cls: type[Any] | None = None, *, packed: bool = False) -> Any:
     """Make a class a C structure: frozen attrs with slots, members in the order they are written.
 
     A structure may extend another one, whose members then come first (a common frame header).
-    TypeError or ValueError, naming class and member, for a member without a C type or a default that does not fit.
+    TypeError or ValueError, naming class and member: no C type, or a default that does not fit.
     """
 
     def build(cls: type[Any]) -> type[Any]:
@@ -487,10 +323,10 @@ def c_struct(cls: type[Any] | None = None, *, packed: bool = False) -> Any:
 def _check_members(cls: type[Any]) -> None:
     if not (isinstance(cls, type) and issubclass(cls, CStruct)):
         raise TypeError(f"{getattr(cls, '__name__', cls)}: a C structure derives from CStruct")
-    hints = {name for name, hint in cls.__dict__.get("__annotations__", {}).items() if "ClassVar" not in str(hint)}
-    makers = {name for name, value in vars(cls).items() if _KEY in getattr(value, "metadata", ())}
+    hints = {name for name, hint in inspect.get_annotations(cls).items() if "ClassVar" not in str(hint)}
+    makers = {name for name, value in vars(cls).items() if KEY in getattr(value, "metadata", ())}
     for name in sorted(hints - makers):
-        raise TypeError(f"{cls.__name__}.{name}: no C type; assign a field maker, such as c_int() or nested(...)")
+        raise TypeError(f"{cls.__name__}.{name}: no C type; assign a field maker, such as c_int()")
     for name in sorted(makers - hints):
         raise TypeError(f"{cls.__name__}.{name}: no annotation; write `{name}: int = ...`")
     for name in sorted(hints & set(dir(CStruct))):

@@ -1,0 +1,216 @@
+"""One PCI function emulated by QEMU, behind the same protocol as a Python model.
+
+The one place in ddsdk where real time matters: QEMU works while we wait.  A poll that makes no progress
+sleeps a little, so that virtual time, which the driver spends, does not run ahead of real time, which QEMU
+needs.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import time
+from collections.abc import Sequence
+
+from ddsdk import bus
+from ddsdk.bus import Bar, Segment
+from ddsdk.errors import DeviceError, RegisterAccessFault, UsageError
+from ddsdk.sim.clock import NS_PER_S, Event
+from ddsdk.sim.irq import IrqLine
+from ddsdk.sim.machine import CrashRecord, Machine
+
+from .dma import BounceDma
+from .pci import ConfigSpace, check_config_access
+from .qtest import QTest
+from .ram import SharedRam
+
+#: Reads of one register that may return the same value before each further one costs a real sleep.
+FREE_POLLS = 2
+POLL_SLEEP_S = 50e-6
+#: Normal mode looks at the interrupt pin this often, in virtual and in real time; less often in the long run.
+PIN_PERIOD_NS = 100_000
+PIN_PERIOD_MAX_NS = 1_000_000
+
+_MEM_SIZES = {1: (b"readb", b"writeb"), 2: (b"readw", b"writew"), 4: (b"readl", b"writel"),
+              8: (b"readq", b"writeq")}
+_IO_SIZES = {1: (b"inb", b"outb"), 2: (b"inw", b"outw"), 4: (b"inl", b"outl")}
+
+
+class QemuWindow:
+    """A BAR: reads are round trips, writes are posted."""
+
+    __slots__ = ("_base", "_function", "_last", "_name", "_qtest", "_reads", "_same", "_sizes", "_value",
+                 "_writes", "size")
+
+    def __init__(self, function: QemuPciFunction, number: int, bar: Bar) -> None:
+        self.size = bar.size
+        self._base = bar.bus_addr
+        self._function = function
+        self._name = f"bar{number}"
+        self._qtest = function.qtest
+        self._sizes = _IO_SIZES if bar.kind == "io" else _MEM_SIZES
+        self._reads: dict[int, bytes] = {}
+        self._writes: dict[int, bytes] = {}
+        self._last = -1         # register read last, its value, and how often it came back unchanged
+        self._value = -1
+        self._same = 0
+
+    def read(self, offset: int, size: int) -> int:
+        """See `bus.Window.read`."""
+        key = offset << 4 | size
+        line = self._reads.get(key)
+        if line is None:
+            command = self._commands("read", offset, size)[0]
+            line = self._reads[key] = b"%s 0x%x\n" % (command, self._base + offset)
+        function = self._function
+        function.stall.tick(self._name)
+        value = int(self._qtest.ask(line), 16)
+        if key == self._last and value == self._value:
+            self._same += 1
+            if self._same > FREE_POLLS:
+                time.sleep(POLL_SLEEP_S)
+        else:
+            self._last, self._value, self._same = key, value, 0
+        if function.pin_up:
+            function.sample_pin()
+        if function.trace.on:
+            function.trace.add("read", f"{self._name}+{offset:#x}", value)
+        return value
+
+    def write(self, offset: int, size: int, value: int) -> None:
+        """See `bus.Window.write`."""
+        key = offset << 4 | size
+        head = self._writes.get(key)
+        if head is None:
+            command = self._commands("write", offset, size)[1]
+            head = self._writes[key] = b"%s 0x%x " % (command, self._base + offset)
+        function = self._function
+        function.stall.tick(self._name)
+        self._qtest.post(head + b"0x%x\n" % (value & (1 << 8 * size) - 1))
+        self._last = -1
+        function.pin_period_ns = PIN_PERIOD_NS
+        if function.pin_up:
+            function.sample_pin()
+        if function.trace.on:
+            function.trace.add("write", f"{self._name}+{offset:#x}", value)
+
+    def _commands(self, verb: str, offset: int, size: int) -> tuple[bytes, bytes]:
+        what = f"{self._function.name}: {size}-byte {verb} at {offset:#x}"
+        if offset < 0 or offset + size > self.size:
+            raise RegisterAccessFault(f"{what} is outside the window's {self.size:#x} bytes; nothing there "
+                                      f"belongs to this device")
+        commands = self._sizes.get(size)
+        if commands is None:
+            raise RegisterAccessFault(f"{what}: this window takes {', '.join(map(str, self._sizes))} bytes "
+                                      f"at a time")
+        return commands
+
+
+class QemuPciFunction:
+    """A function on QEMU's PCI bus 0; satisfies `bus.PciFunction`.
+
+    BARs are assigned here, decoding and bus mastering are off until the driver turns them on.  In normal mode
+    its interrupt pin is sampled (PCI status register, interrupt status bit) and drives a line of the machine;
+    at the crash sampling stops.
+    """
+
+    def __init__(self, machine: Machine, ram: SharedRam, qtest: QTest, slot: int, irq: int) -> None:
+        self.name = f"0000:00:{slot:02x}.0"
+        self.qtest = qtest
+        self.trace = machine.trace
+        self.stall = machine.stall
+        self._slot = slot
+        self._machine = machine
+        self._config = ConfigSpace(qtest)
+        self._bars = self._config.assign_bars(slot)
+        self._windows: dict[int, QemuWindow] = {}
+        self._dma = BounceDma(self.name, ram, machine.memory)
+        line = machine.irqs.line(irq)
+        self.irq_line: IrqLine | None = line
+        self._pin = line.pin(self.name)
+        self.pin_up = False             # normal mode only
+        self.pin_period_ns = PIN_PERIOD_NS
+        self._sampling: Event | None = machine.clock.after_ns(PIN_PERIOD_NS, self._look_at_pin)
+        machine.on_crash.append(self._on_crash)
+        self._config.write(slot, bus.PCI_INTERRUPT_LINE, 1, irq)
+
+    # -- configuration space -------------------------------------------------------------------------
+
+    def config_read(self, offset: int, size: int) -> int:
+        """See `bus.PciFunction.config_read`."""
+        check_config_access(self.name, "read", offset, size)
+        return self._config.read(self._slot, offset, size)
+
+    def config_write(self, offset: int, size: int, value: int) -> None:
+        """See `bus.PciFunction.config_write`."""
+        check_config_access(self.name, "write", offset, size)
+        self._config.write(self._slot, offset, size, value)
+        if offset < bus.PCI_COMMAND + 2 and offset + size > bus.PCI_COMMAND:
+            command = self._config.read(self._slot, bus.PCI_COMMAND, 2)
+            self._pin.connect(not command & bus.PCI_COMMAND_INTX_DISABLE)
+
+    @property
+    def bars(self) -> Sequence[Bar | None]:
+        """See `bus.PciFunction.bars`."""
+        return self._bars
+
+    def window(self, bar: int) -> QemuWindow:
+        """See `bus.PciFunction.window`."""
+        found = self._bars[bar] if 0 <= bar < 6 else None
+        if found is None:
+            there = [number for number, known in enumerate(self._bars) if known is not None]
+            raise UsageError(f"{self.name}: there is no BAR {bar}; it has {there}")
+        window = self._windows.get(bar)
+        if window is None:
+            window = self._windows[bar] = QemuWindow(self, bar, found)
+        return window
+
+    # -- DMA -----------------------------------------------------------------------------------------
+
+    def dma_map(self, segments: Sequence[Segment], to_device: bool) -> list[Segment]:
+        """See `bus.PciFunction.dma_map`."""
+        return self._dma.map(segments, to_device)
+
+    def dma_unmap(self, segments: Sequence[Segment], to_device: bool) -> None:
+        """See `bus.PciFunction.dma_unmap`."""
+        self._dma.unmap(segments, to_device)
+
+    def dma_grant(self, paddr: int, size: int) -> int:
+        """See `bus.PciFunction.dma_grant`."""
+        return self._dma.grant(paddr, size)
+
+    def dma_revoke(self, paddr: int, size: int) -> None:
+        """See `bus.PciFunction.dma_revoke`."""
+        self._dma.revoke(paddr, size)
+
+    # -- the interrupt pin ---------------------------------------------------------------------------
+
+    def sample_pin(self) -> None:
+        """Carry the emulated pin's level over to the machine's line."""
+        status = self._config.read(self._slot, bus.PCI_STATUS, 2)
+        self.pin_up = status != 0xFFFF and bool(status & bus.PCI_STATUS_INTERRUPT)
+        self._pin.set(self.pin_up)
+
+    def detach(self) -> None:
+        """QEMU is about to go: stop sampling, let the line fall."""
+        if self._sampling is not None:
+            self._sampling.cancel()
+            self._sampling = None
+        self.pin_up = False
+        self._pin.connect(False)
+
+    def _look_at_pin(self) -> None:
+        was_up = self.pin_up
+        self.sample_pin()
+        if self.pin_up == was_up:
+            time.sleep(self.pin_period_ns / NS_PER_S)
+            self.pin_period_ns = min(2 * self.pin_period_ns, PIN_PERIOD_MAX_NS)
+        self._sampling = self._machine.clock.after_ns(self.pin_period_ns, self._look_at_pin)
+
+    def _on_crash(self, _record: CrashRecord) -> None:
+        """From here on nobody listens to interrupts; the driver polls."""
+        if self._sampling is not None:
+            with contextlib.suppress(DeviceError):      # QEMU is gone: the driver will find out
+                self.sample_pin()                       # a level that had risen stays risen
+            self._sampling.cancel()
+            self._sampling = None
+        self.pin_up = False

@@ -1,0 +1,123 @@
+"""An adapter emulated by QEMU, plugged into a `sim.Machine`: the same driver objects run on it.
+
+    with SharedRam.build(extents) as ram:
+        machine = Machine(PhysicalMemory(ram.extents))
+        with EmulatedAdapter.start(machine, ram, AdapterSpec("mptsas1068", 0x1000, 0x0054),
+                                   [DiskImage("d.img")]) as adapter:
+            driver.probe(PciDev(kernel, adapter.function), chip)
+
+CPUs, locks, clock, trace and watchdog are the machine's; only the PCI function and the memory are foreign.
+The disk image is read and written by QEMU's process alone.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping, Sequence
+from types import TracebackType
+from typing import Self
+
+from attrs import Factory, frozen
+
+from ddsdk.errors import DeviceError, UsageError
+from ddsdk.sim.machine import Machine
+
+from .function import QemuPciFunction
+from .pci import ConfigSpace
+from .process import QemuProcess, option_value
+from .ram import SharedRam
+
+#: The adapter's slot and line; every adapter is alone in its QEMU.
+ADAPTER_SLOT = 4
+ADAPTER_IRQ = 11
+
+
+@frozen
+class AdapterSpec:
+    """What to ask QEMU for: `-device DEVICE,OPTIONS`, its PCI ids, and how disks attach to it.
+
+    The names come from a plugin (`hookspecs.discovery.QemuAdapter`).
+    """
+
+    device: str
+    vendor: int
+    device_id: int
+    options: Mapping[str, str] = Factory(dict)
+    disk_device: str = "scsi-hd"
+    disk_bus_suffix: str = ".0"
+
+
+@frozen
+class DiskImage:
+    """A raw image file or block device as the disk with SCSI id `target`."""
+
+    path: str
+    target: int = 0
+    read_only: bool = False
+
+
+class EmulatedAdapter:
+    """One adapter with its disks in one QEMU process.  Use as a context manager, or call `close()`."""
+
+    __slots__ = ("_qemu", "function")
+
+    def __init__(self, qemu: QemuProcess, function: QemuPciFunction) -> None:
+        self._qemu = qemu
+        self.function = function
+
+    @classmethod
+    def start(cls, machine: Machine, ram: SharedRam, spec: AdapterSpec, disks: Sequence[DiskImage], *,
+              slot: int = ADAPTER_SLOT, irq: int = ADAPTER_IRQ, timeout_s: float = 20.0) -> Self:
+        """Start QEMU with *spec* and *disks*, find the function, assign its BARs.
+
+        *slot* names the function (0000:00:SS.0) and must differ between adapters of one machine, each of
+        which has its own QEMU on the same RAM.  DeviceError in one line when it cannot be done.
+        """
+        qemu = QemuProcess.start(ram, device_arguments(spec, disks, slot), timeout_s=timeout_s)
+        try:
+            found = ConfigSpace(qemu.qtest).find(spec.vendor, spec.device_id)
+            function = QemuPciFunction(machine, ram, qemu.qtest, found, irq)
+        except BaseException:
+            qemu.close()
+            raise
+        return cls(qemu, function)
+
+    @property
+    def pid(self) -> int:
+        """Process id of the QEMU that plays the adapter."""
+        return self._qemu.pid
+
+    def close(self) -> None:
+        """Unplug the function, end QEMU, close the disk images."""
+        self.function.detach()
+        self._qemu.close()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, _type: type[BaseException] | None, _value: BaseException | None,
+                 _trace: TracebackType | None) -> None:
+        self.close()
+
+
+def device_arguments(spec: AdapterSpec, disks: Sequence[DiskImage], slot: int = ADAPTER_SLOT) -> list[str]:
+    """QEMU arguments for *spec* with *disks*.  UsageError: two of one id; DeviceError: one without file."""
+    if len({disk.target for disk in disks}) != len(disks):
+        raise UsageError(f"disks of {spec.device}: SCSI ids {[disk.target for disk in disks]} must differ")
+    options = "".join(f",{key}={option_value(value)}" for key, value in spec.options.items())
+    arguments = ["-device", f"{spec.device},id=hba,addr={slot:#x}{options}"]
+    for number, disk in enumerate(disks):
+        # absolute: a relative path with a colon in it would be a protocol to QEMU
+        path = os.path.abspath(disk.path)
+        if not os.path.exists(path):
+            raise DeviceError(f"{disk.path}: no such image or device; create it first "
+                              f"(truncate -s SIZE {disk.path})")
+        mode = "on" if disk.read_only else "off"
+        # report: a host I/O error becomes a CHECK CONDITION instead of a stopped machine
+        arguments += [
+            "-drive", f"file={option_value(path)},format=raw,if=none,id=disk{number},readonly={mode},"
+                      f"cache=writeback,werror=report,rerror=report",
+            "-device", f"{spec.disk_device},drive=disk{number},bus=hba{spec.disk_bus_suffix},"
+                       f"scsi-id={disk.target}",
+        ]
+    return arguments

@@ -1,0 +1,118 @@
+"""PCI bus 0 of QEMU's `pc` machine, as firmware meets it: nothing assigned, nothing decoding.
+
+Configuration mechanism #1 (ports 0xcf8, 0xcfc): PCI Local Bus Specification 3.0, 3.2.2.3.2; BAR sizing:
+6.2.5.1.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from attrs import frozen
+
+from ddsdk import bus
+from ddsdk.bus import Bar
+from ddsdk.errors import DeviceError, RegisterAccessFault
+
+from .qtest import QTest
+
+CONFIG_ADDRESS, CONFIG_DATA = 0xCF8, 0xCFC
+SLOTS = 32
+#: Where BARs go: above the chipset's own ports, between RAM and the I/O APIC.  QEMU's pc puts nothing there.
+IO_BASE, IO_END = 0xC000, 0x1_0000
+MEM_BASE, MEM_END = 0xF000_0000, 0xFEC0_0000
+
+_IN = {1: b"inb", 2: b"inw", 4: b"inl"}
+_OUT = {1: b"outb", 2: b"outw", 4: b"outl"}
+
+
+@frozen
+class ConfigSpace:
+    """Configuration space of the functions on bus 0, function number 0 of each slot."""
+
+    qtest: QTest
+
+    def read(self, slot: int, offset: int, size: int) -> int:
+        """*size* (1, 2, 4) bytes at *offset*; all ones when the slot is empty."""
+        _, answer = self.qtest.batch([_select(slot, offset, size),
+                                      b"%s 0x%x\n" % (_IN[size], CONFIG_DATA + (offset & 3))])
+        return int(answer, 16) & (1 << 8 * size) - 1
+
+    def write(self, slot: int, offset: int, size: int, value: int) -> None:
+        """Write *size* (1, 2, 4) bytes at *offset*."""
+        data = CONFIG_DATA + (offset & 3), value & (1 << 8 * size) - 1
+        self.qtest.batch([_select(slot, offset, size), b"%s 0x%x 0x%x\n" % (_OUT[size], *data)])
+
+    def functions(self) -> Iterator[tuple[int, int, int]]:
+        """(slot, vendor, device) of every slot that answers."""
+        for slot in range(SLOTS):
+            ids = self.read(slot, bus.PCI_VENDOR_ID, 4)
+            if ids & 0xFFFF != 0xFFFF:
+                yield slot, ids & 0xFFFF, ids >> 16
+
+    def find(self, vendor: int, device: int) -> int:
+        """The slot of the first function with these ids; DeviceError lists what answers instead."""
+        there = list(self.functions())
+        for slot, *ids in there:
+            if ids == [vendor, device]:
+                return slot
+        listed = ", ".join(f"{slot:02x}.0 {v:04x}:{d:04x}" for slot, v, d in there)
+        raise DeviceError(f"no PCI function {vendor:04x}:{device:04x} on QEMU's bus 0, which has "
+                          f"{listed or 'none'}; choose the chip= that QEMU emulates")
+
+    def assign_bars(self, slot: int) -> tuple[Bar | None, ...]:
+        """Size every BAR of *slot* and place it; returns the six as programmed.  Decoding is left off."""
+        self.write(slot, bus.PCI_COMMAND, 2, 0)
+        bars: list[Bar | None] = [None] * 6
+        next_io, next_mem, number = IO_BASE, MEM_BASE, 0
+        while number < 6:
+            bar = self._size_bar(slot, number)
+            if bar is None:
+                number += 1
+                continue
+            if bar.kind == "io":
+                base = next_io = (next_io + bar.size - 1) & -bar.size
+                next_io += bar.size
+                fits = next_io <= IO_END
+            else:
+                base = next_mem = (next_mem + bar.size - 1) & -bar.size
+                next_mem += bar.size
+                fits = next_mem <= MEM_END
+            if not fits:
+                raise DeviceError(f"PCI slot {slot:02x} BAR {number}: no room for {bar.size} bytes of "
+                                  f"{bar.kind} space")
+            at = bus.PCI_BASE_ADDRESS_0 + 4 * number
+            self.write(slot, at, 4, base)
+            if bar.is_64:
+                self.write(slot, at + 4, 4, 0)
+            bars[number] = Bar(bar.kind, base, bar.size, bar.is_64)
+            number += 2 if bar.is_64 else 1
+        return tuple(bars)
+
+    def _size_bar(self, slot: int, number: int) -> Bar | None:
+        at = bus.PCI_BASE_ADDRESS_0 + 4 * number
+        self.write(slot, at, 4, 0xFFFF_FFFF)
+        low = self.read(slot, at, 4)
+        if low & 1:
+            return Bar("io", 0, -(low & ~0x3 | ~0xFFFF) & 0xFFFF, False) if low & 0xFFFC else None
+        is_64 = low & 0x6 == 0x4
+        mask = low & ~0xF
+        if is_64:
+            self.write(slot, at + 4, 4, 0xFFFF_FFFF)
+            mask |= self.read(slot, at + 4, 4) << 32
+        if not mask:
+            return None
+        width = 64 if is_64 else 32
+        return Bar("mem", 0, -mask & (1 << width) - 1, is_64)
+
+
+def check_config_access(name: str, verb: str, offset: int, size: int) -> None:
+    """RegisterAccessFault unless *offset*, *size* is an access configuration mechanism #1 can make."""
+    if size not in (1, 2, 4) or offset % size or not 0 <= offset <= 256 - size:
+        raise RegisterAccessFault(f"{name}: {size}-byte configuration {verb} at {offset:#x}: accesses are 1, "
+                                  f"2 or 4 bytes, aligned, inside 256 bytes")
+
+
+def _select(slot: int, offset: int, size: int) -> bytes:
+    check_config_access(f"0000:00:{slot:02x}.0", "access", offset, size)
+    return b"outl 0x%x 0x%x\n" % (CONFIG_ADDRESS, 1 << 31 | slot << 11 | offset & 0xFC)

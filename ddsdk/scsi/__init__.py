@@ -1,0 +1,1 @@
+"""The SCSI mid-layer: hosts, commands, scanning and load in normal mode, and the dump half that polls."""

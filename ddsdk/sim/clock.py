@@ -1,0 +1,123 @@
+"""Time: one integer-nanosecond clock.  Nothing happens by itself; events fire inside `advance()`."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from heapq import heappop, heappush
+from typing import Any
+
+from ddsdk.errors import UsageError
+
+NS_PER_US = 1_000
+NS_PER_MS = 1_000_000
+NS_PER_S = 1_000_000_000
+
+#: Later than anything: "no event is pending".
+NEVER_NS = 1 << 63
+
+
+class Event:
+    """One call to come.  `cancel()` makes it never happen."""
+
+    __slots__ = ("_clock", "args", "fn", "when_ns")
+
+    def __init__(self, clock: Clock, when_ns: int, fn: Callable[..., object], args: tuple[Any, ...]) -> None:
+        self._clock = clock
+        self.when_ns = when_ns
+        self.fn: Callable[..., object] | None = fn
+        self.args = args
+
+    @property
+    def pending(self) -> bool:
+        """True until it fires or is cancelled."""
+        return self.fn is not None
+
+    def cancel(self) -> bool:
+        """Take it back.  True when it was still pending."""
+        if self.fn is None:
+            return False
+        self.fn = None
+        self.args = ()
+        self._clock._settle()
+        return True
+
+
+class Clock:
+    """`now_ns`, and a heap of events fired in (when, order of scheduling)."""
+
+    __slots__ = ("_heap", "_seq", "horizon_ns", "now_ns")
+
+    def __init__(self, now_ns: int = 0) -> None:
+        self.now_ns = now_ns
+        #: When the next event is due (NEVER_NS: none); a plain attribute because polls test it.
+        self.horizon_ns = NEVER_NS
+        self._heap: list[tuple[int, int, Event]] = []
+        self._seq = 0
+
+    def at_ns(self, when_ns: int, fn: Callable[..., object], *args: Any) -> Event:
+        """Call `fn(*args)` when the clock reaches *when_ns*; a time past fires at the next advance."""
+        if when_ns < self.now_ns:
+            when_ns = self.now_ns
+        event = Event(self, when_ns, fn, args)
+        self._seq = seq = self._seq + 1
+        heappush(self._heap, (when_ns, seq, event))
+        if when_ns < self.horizon_ns:
+            self.horizon_ns = when_ns
+        return event
+
+    def after_ns(self, delay_ns: int, fn: Callable[..., object], *args: Any) -> Event:
+        """Call `fn(*args)` *delay_ns* from now (0: at the next advance, even one of 0 ns)."""
+        if delay_ns < 0:
+            raise UsageError(f"Clock.after_ns: delay {delay_ns} ns is negative; time only goes forward")
+        return self.at_ns(self.now_ns + delay_ns, fn, *args)
+
+    @property
+    def next_event_ns(self) -> int | None:
+        """When the next pending event is due, or None."""
+        return None if self.horizon_ns == NEVER_NS else self.horizon_ns
+
+    def advance(self, ns: int) -> None:
+        """Let *ns* pass: due events fire in order, each seeing `now_ns` equal to its own time.
+
+        An event may schedule, cancel, or advance further; `now_ns` never goes back.
+        """
+        target = self.now_ns + ns
+        if target < self.horizon_ns and ns >= 0:
+            self.now_ns = target
+        else:
+            self._fire_until(target, ns)
+
+    def advance_to(self, when_ns: int) -> None:
+        """Let time pass until *when_ns*; does nothing when that is past."""
+        if when_ns >= self.now_ns:
+            self.advance(when_ns - self.now_ns)
+
+    def clear(self) -> None:
+        """Forget every event: nothing is left to happen."""
+        for _, _, event in self._heap:
+            event.fn = None
+        self._settle()
+
+    def _fire_until(self, target: int, ns: int) -> None:
+        if ns < 0:
+            raise UsageError(f"Clock.advance: {ns} ns is negative; time only goes forward")
+        heap = self._heap
+        while heap and heap[0][0] <= target:
+            when_ns, _, event = heappop(heap)
+            fn, args = event.fn, event.args
+            event.fn = None
+            self._settle()
+            if fn is None:
+                continue
+            if when_ns > self.now_ns:
+                self.now_ns = when_ns
+            fn(*args)
+        if target > self.now_ns:
+            self.now_ns = target
+
+    def _settle(self) -> None:
+        """Drop cancelled events from the top and note when the next live one is due."""
+        heap = self._heap
+        while heap and heap[0][2].fn is None:
+            heappop(heap)
+        self.horizon_ns = heap[0][0] if heap else NEVER_NS
