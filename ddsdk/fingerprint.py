@@ -25,6 +25,7 @@ import attrs
 #: marshal format 2: no references and no interning flags, both of which depend on history
 _MARSHAL: Final = 2
 _PLAIN: Final = frozenset({type(None), bool, int, float, complex, str, bytes, type(Ellipsis)})
+_NAMED: Final = (type, Enum, MethodType, BuiltinFunctionType)
 #: what a descriptor wraps: (attribute, how the path goes on)
 _DESCRIPTORS: Final[Mapping[type, tuple[tuple[str, str], ...]]] = MappingProxyType({
     staticmethod: (("__func__", ""),),
@@ -62,7 +63,7 @@ class Print:
     code: bytes = b""
 
 
-FUNCTION_PARTS: Final = ("flags", "names", "variables", "exception table", "constants", "defaults", "closure")
+FUNCTION_PARTS: Final = ("constants", "names", "variables", "exception table", "flags", "defaults", "closure")
 
 
 def live_code(code: CodeType) -> bytes:
@@ -97,6 +98,8 @@ class _Walk:
         for name, value in list(names.items()):
             hidden = name.startswith("__")
             if isinstance(value, FunctionType):
+                if name == "__hash__" and value.__code__.co_filename.startswith("<attrs"):
+                    continue  # attrs salts it with a number of this process
                 own = bool(prefix) or value.__module__ == self.module
                 yield from self.function(prefix + name, value) if own else self.constant(prefix + name, value)
             elif isinstance(value, type):
@@ -132,7 +135,7 @@ class _Walk:
                 at = f"{path}[{key!r}]"
                 if isinstance(value, FunctionType):
                     yield from self.function(at, value)
-                elif type(value) in _PLAIN or isinstance(value, type | Enum | MethodType | BuiltinFunctionType):
+                elif type(value) in _PLAIN or isinstance(value, _NAMED):
                     yield from self.constant(at, value)
 
     def constant(self, path: str, value: Any) -> Iterator[tuple[str, Print]]:
@@ -225,7 +228,7 @@ def _static(code: CodeType) -> tuple[Any, ...]:
              code.co_kwonlyargcount)
     variables = (code.co_varnames, code.co_freevars, code.co_cellvars)
     constants = tuple([_constant(const) for const in code.co_consts])
-    return (flags, code.co_names, variables, code.co_exceptiontable, constants)
+    return (constants, code.co_names, variables, code.co_exceptiontable, flags)
 
 
 def _constant(const: Any) -> Any:

@@ -133,7 +133,7 @@ def _difference(was: Print, now: Print) -> str:
         index, before, after = next((n, a, b) for n, (a, b) in enumerate(zip(before, after, strict=True))
                                     if repr(a) != repr(b))
         part = f"{part}[{index}]"
-    return f"{part} differ: {_short(after)}, was {_short(before)}"
+    return f"{part} is {_short(after)}, was {_short(before)}"
 
 
 def _instruction(was: bytes, now: bytes) -> str:

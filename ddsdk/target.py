@@ -51,19 +51,17 @@ class Target:
     def resolve(self, registry: Registry) -> tuple[DriverInfo, HardwareModelInfo]:
         """Driver and adapter this target names; UsageError lists what there is."""
         driver = registry.driver(self.driver)
-        models = [model for model in registry.models if model.driver == driver.name]
+        models = {model.chip.name: model for model in registry.models_of(driver.name)}
+        able = [chip.name for chip in driver.chips
+                if chip.name in models and (self.backend == "model" or models[chip.name].qemu)]
         if not models:
             raise UsageError(f"{self}: driver {driver.name} comes without a hardware model to run on")
-        names = [model.chip.name for model in models]
-        wanted = self.chip or next((m.chip.name for m in models if self.backend == "model" or m.qemu), names[0])
-        model = next((m for m in models if m.chip.name == wanted), None)
-        if model is None:
-            raise UsageError(f"{self}: unknown chip {wanted!r}: {driver.name} has {', '.join(names)}")
-        if self.backend == "qemu" and model.qemu is None:
-            able = [m.chip.name for m in models if m.qemu]
-            raise UsageError(f"{self}: chip {wanted} has no backend qemu: "
-                             + (f"use chip={' or chip='.join(able)}" if able else f"{driver.name} has only models"))
-        return driver, model
+        if self.chip is not None and self.chip not in models:
+            raise UsageError(f"{self}: unknown chip {self.chip!r}: {driver.name} has {', '.join(sorted(models))}")
+        if not able or (self.chip is not None and self.chip not in able):
+            choice = f"use chip={' or chip='.join(able)}" if able else f"{driver.name} has only models"
+            raise UsageError(f"{self}: chip {self.chip or 'any'} has no backend {self.backend}: {choice}")
+        return driver, models[self.chip or able[0]]
 
     def sectors(self, sdev: ScsiDevice) -> tuple[int, int]:
         """(first, number) of the partition's 512-byte sectors on *sdev*; DeviceError when it does not fit."""

@@ -9,8 +9,9 @@ from collections.abc import Callable, Iterable, Iterator
 
 from attrs import frozen
 
-from ..abi import X86_64, Abi
-from ..errors import DeviceError
+from ddsdk.abi import X86_64, Abi
+from ddsdk.errors import DeviceError
+
 from .probe import Host, refusals
 from .record import RECORD_BYTES, FormatRecord
 from .signature import USER_BLOCK, SignatureKind, signature_blocks

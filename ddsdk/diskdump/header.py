@@ -12,8 +12,8 @@ from enum import IntFlag
 import numpy as np
 import numpy.typing as npt
 
-from ..abi import Abi
-from ..layout import CStruct, c_int, c_long, c_struct, c_uint, char, nested
+from ddsdk.abi import Abi
+from ddsdk.layout import CStruct, c_int, c_long, c_struct, c_uint, char, nested
 
 SIGNATURE = b"DISKDUMP"
 #: The header's block; block 0 belongs to the formatter.

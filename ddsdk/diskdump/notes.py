@@ -20,9 +20,10 @@ from typing import Protocol
 
 from attrs import frozen
 
-from ..abi import Abi
-from ..errors import FormatError
-from ..vmcore.notes import CpuNote, Note, core_notes, cpus_and_vmcoreinfo, pack_notes, parse_notes
+from ddsdk.abi import Abi
+from ddsdk.errors import FormatError
+from ddsdk.vmcore.notes import CpuNote, Note, core_notes, cpus_and_vmcoreinfo, pack_notes, parse_notes
+
 from .record import RECORD_BYTES, FormatRecord
 
 AREA_MAGIC = b"DDNOTES1"

@@ -17,6 +17,7 @@ from .notes import build_sub_header
 
 #: Block 0 (partition header) and block 1 (common header).
 LEADING_BLOCKS = 2
+U32 = 0xFFFF_FFFF
 
 
 @frozen
@@ -72,7 +73,73 @@ class DumpPlan:
         return len(self.sub_header) // self.page_size
 
     @property
-    def _bitmap(runs: Sequence[MemoryRun], first_pfn: int, npfns: int) -> bytes:
+    def bitmap_blocks(self) -> int:
+        """Blocks of the RAM bitmap."""
+        return bitmap_blocks(self.max_pfn, self.page_size)
+
+    @property
+    def data_start(self) -> int:
+        """Block of the first page."""
+        return LEADING_BLOCKS + self.sub_hdr_blocks + self.bitmap_blocks
+
+    @property
+    def total_blocks(self) -> int:
+        """Blocks the whole dump takes."""
+        return self.data_start + self.total_pages
+
+    def __str__(self) -> str:
+        return blocks_line(self.sub_hdr_blocks, self.bitmap_blocks, self.total_pages)
+
+    def header_block(self, status: Status, written_blocks: int, device_blocks: int) -> bytes:
+        """Block 1, zero padded."""
+        facts = self.facts
+        header = DiskDumpHeader(
+            utsname=NewUtsname(sysname=b"Linux", nodename=self.nodename.encode()[:64],
+                               release=self.release.encode()[:64], machine=self.abi.machine.encode()),
+            timestamp=Timespec(tv_sec=facts.seconds, tv_nsec=facts.nanoseconds),
+            status=int(status), block_size=self.page_size, sub_hdr_size=self.sub_hdr_blocks,
+            bitmap_blocks=self.bitmap_blocks, max_mapnr=self.max_pfn & U32,
+            total_ram_blocks=self.total_pages & U32, device_blocks=device_blocks & U32,
+            written_blocks=written_blocks & U32, current_cpu=facts.current_cpu,
+            nr_cpus=max(1, len(facts.cpus)))
+        fixed = DiskDumpHeader.on(self.abi).pack(header)
+        tasks = self._tasks((self.page_size - len(fixed)) // self.abi.word_bytes)
+        return (fixed + tasks).ljust(self.page_size, b"\0")
+
+    def _tasks(self, room: int) -> bytes:
+        size, order = self.abi.word_bytes, self.abi.byteorder
+        return b"".join(task.to_bytes(size, order) for task in self.facts.tasks[:room])
+
+    def bitmap_pieces(self, max_blocks: int) -> Iterator[bytes]:
+        """The RAM bitmap, at most *max_blocks* blocks a piece: bit `pfn & 7` of byte `pfn >> 3` is set for RAM."""
+        bits_per_block = 8 * self.page_size
+        for first in range(0, self.bitmap_blocks, max_blocks):
+            count = min(max_blocks, self.bitmap_blocks - first)
+            yield _bitmap(self.runs, first * bits_per_block, count * bits_per_block)
+
+    def chunks(self, chunk_blocks: int) -> Iterator[Chunk]:
+        """Every page once, ascending, *chunk_blocks* pages an I/O, as scatter lists of physical memory.
+
+        Chunks are counted from the first data block whatever the runs are, as the kernel counts them; a chunk
+        that spans runs has one segment a run.
+        """
+        page, block = self.page_size, self.data_start
+        segments: list[Segment] = []
+        room = chunk_blocks
+        for run in self.runs:
+            pfn, left = run.start_pfn, run.npages
+            while left:
+                take = min(room, left)
+                segments.append((pfn * page, take * page))
+                pfn, left, room = pfn + take, left - take, room - take
+                if not room:
+                    yield block, segments
+                    block, segments, room = block + chunk_blocks, [], chunk_blocks
+        if segments:
+            yield block, segments
+
+
+def _bitmap(runs: Sequence[MemoryRun], first_pfn: int, npfns: int) -> bytes:
     """Bits of [first_pfn, first_pfn + npfns); both multiples of 8."""
     bits = np.zeros(npfns, dtype=np.uint8)
     for run in runs:

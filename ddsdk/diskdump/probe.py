@@ -14,7 +14,8 @@ from pathlib import Path
 
 from attrs import frozen
 
-from ..errors import DeviceError
+from ddsdk.errors import DeviceError
+
 from .target import DumpTarget, TargetFile
 
 HEAD_BYTES = 272 << 10          # up to the last place of the tables below

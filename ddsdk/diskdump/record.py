@@ -17,9 +17,10 @@ from typing import TYPE_CHECKING
 import attrs
 import numpy as np
 
-from ..abi import WIRE_LE, Abi, abi_named
-from ..errors import UsageError
-from ..layout import CStruct, c_struct, char, u32, u64
+from ddsdk.abi import WIRE_LE, Abi, abi_named
+from ddsdk.errors import UsageError
+from ddsdk.layout import CStruct, c_struct, char, u32, u64
+
 from .signature import Buffer, SignatureKind
 from .stream import pieces
 

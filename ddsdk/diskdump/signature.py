@@ -20,8 +20,8 @@ from typing import TYPE_CHECKING
 import numpy as np
 import numpy.typing as npt
 
-from ..abi import Abi
-from ..errors import UsageError
+from ddsdk.abi import Abi, ByteOrder
+from ddsdk.errors import UsageError
 
 if TYPE_CHECKING:
     from .record import FormatRecord
@@ -38,7 +38,7 @@ SECTOR_BYTES = 512
 #: 2.4.21-27.EL checks its signature (formats.md 1.2).
 USER_BLOCK = 2
 #: The working set of one addition: pattern and result stay in the second-level cache.
-_TABLE_BYTES = 512 << 10
+_TABLE_BYTES = 256 << 10
 
 
 class SignatureKind(Enum):
@@ -57,11 +57,10 @@ class SignatureKind(Enum):
 
 
 @lru_cache(maxsize=16)
-def _tables(kind: SignatureKind, page_size: int, byteorder: str) -> tuple[Words, Words]:
+def _tables(kind: SignatureKind, page_size: int, byteorder: ByteOrder) -> tuple[Words, Words]:
     """(signatures of blocks 0, 1, 2, ..., step): as host integers; `step` is what one block number adds."""
-    order = "little" if byteorder == "little" else "big"
     step = [0, 0, 1]
-    zero = [*(int.from_bytes(word, order) for word in MAGIC_WORDS), 0]
+    zero = [*(int.from_bytes(word, byteorder) for word in MAGIC_WORDS), 0]
     for _ in range(page_size // WORD_BYTES - 3):
         step.append(step[-1] * MULTIPLIER & 0xFFFF_FFFF)
         zero.append((zero[-1] + kind.addend) * MULTIPLIER & 0xFFFF_FFFF)
@@ -221,3 +220,9 @@ def sampling(total_blocks: int, block_order: int, sample_rate: int, stride: int 
         start = final - final % stride
         if start != previous:
             yield start, min(chunk, total_blocks - start)
+
+
+def true_extents(mask: Mask, first_block: int) -> tuple[tuple[int, int], ...]:
+    """The True stretches [start, end) of *mask*, whose first element is block *first_block*."""
+    edges = np.flatnonzero(np.diff(np.concatenate(([False], mask, [False])).view(np.int8))) + first_block
+    return tuple((int(start), int(end)) for start, end in edges.reshape(-1, 2))

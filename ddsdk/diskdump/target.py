@@ -15,7 +15,7 @@ from typing import Self
 
 from attrs import define, field, frozen
 
-from ..errors import DeviceError, UsageError
+from ddsdk.errors import DeviceError, UsageError
 
 #: O_DIRECT asks for offset, length and memory aligned to the device's logical block; a page suits every device.
 DIRECT_ALIGN = 4096
@@ -123,6 +123,11 @@ class TargetFile:
             except OSError:
                 continue
         return hits >= 8
+
+    def go_direct_unless_cached(self) -> None:
+        """Read around the page cache, unless what is to be read is in it."""
+        if not self.is_cached():
+            self.go_direct()
 
     def read_into(self, offset: int, view: memoryview) -> None:
         """Fill *view* with the bytes at *offset*.  DeviceError names the first byte that could not be read."""

@@ -24,6 +24,8 @@ NSEC_PER_USEC = 1000
 NSEC_PER_MSEC = 1_000_000
 #: One turn of a crash-mode wait, as of the dump loop itself (RHEL 3 diskdumplib, RHEL 4 scsi_dump).
 POLL_INTERVAL_US = 100
+#: What a context switch takes.
+_SWITCH_NS = 1000
 _POLL_NS = POLL_INTERVAL_US * NSEC_PER_USEC
 
 
@@ -102,7 +104,7 @@ class Delays:
         """void schedule(void): let others run.  Crash mode: ForbiddenCallError (white paper 4.3 item 5)."""
         self._guard.forbid("schedule", "nobody else runs, nothing wakes the caller; use schedule_timeout()")
         self._guard.may_sleep("schedule")
-        self._machine.sleep(0)
+        self._machine.sleep(_SWITCH_NS)
 
     def sleep(self, call: str, timeout: int, woken: Callable[[], bool] | None, sleepers: list[Task]) -> int:
         """Sleep *timeout* jiffies or until *woken* says so; returns the jiffies left (0: timed out)."""

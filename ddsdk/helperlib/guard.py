@@ -91,7 +91,8 @@ class Guard:
             elif cpu.in_softirq:
                 why = "in a timer function or tasklet, or with bottom halves disabled"
             elif cpu.preempt_count:
-                why = f"with spin lock {machine.locks.held()[-1].name!r} held"
+                mine = [lock.name for lock in machine.locks.held() if lock.cpu_id == cpu.id]
+                why = f"with spin lock {mine[-1]!r} held" if mine else "with preemption disabled"
             else:
                 why = "with interrupts disabled"
         if why:

@@ -21,8 +21,8 @@ R = TypeVar("R", bound="Reg")
 class Iomem:
     """void __iomem *: a BAR mapped by pci_iomap(); `kind` is "mem" or "io", `size` its bytes.
 
-    `read(offset, size)` and `write(offset, size, value)` serve memory, `port_in` and `port_out` ports; those of
-    the other kind raise RegisterAccessFault.
+    `read(offset, size)` and `write(offset, size, value)` serve memory, `port_in` and `port_out` ports; those
+    of the other kind raise RegisterAccessFault.
     """
 
     __slots__ = ("kind", "name", "port_in", "port_out", "read", "size", "write")

@@ -101,6 +101,7 @@ class Kernel(IoCalls, PciCalls):
         self.cancel_delayed_work = works.cancel_delayed_work
         self.flush_scheduled_work = works.flush_scheduled_work
 
+        self.poll_once = delays.poll_once
         self.udelay = delays.udelay
         self.mdelay = delays.mdelay
         self.diskdump_mdelay = delays.diskdump_mdelay
@@ -159,16 +160,26 @@ class Kernel(IoCalls, PciCalls):
 
     @property
     def poll(self) -> Callable[[], object] | None:
-        """The dumping device's dump_poll, or None while none is dumped to."""
+        """The dumping device's dump_poll, or None while none is dumped to.
+
+        Taking it away in crash mode ends that device's part: what its driver left pending is set aside, locks
+        it left held no longer keep the next device's driver from sleeping.
+        """
         return self._delays.poll
 
     @poll.setter
     def poll(self, poll: Callable[[], object] | None) -> None:
+        before = self._delays.poll
+        if before is not None and poll != before and self.machine.crashdump_mode:
+            self._empty()
+            self._guard.held.clear()
         self._delays.poll = poll
 
-    def poll_once(self) -> None:
-        """Run `poll`, unless it is running already (a sleep inside the handler does not re-enter it)."""
-        self._delays.poll_once()
+    def _empty(self) -> SetAside:
+        timers, works = self._timers.set_aside(), self._works.set_aside()
+        of_works = [work.timer for work in works]
+        return SetAside(tuple(timer for timer in timers if timer not in of_works),
+                        tuple(self._tasklets.set_aside()), tuple(works))
 
     def diskdump_update(self) -> None:
         """void diskdump_update(void): touch the NMI watchdog; in crash mode also move the emulated world.
@@ -198,6 +209,4 @@ class Kernel(IoCalls, PciCalls):
 
     def _at_crash(self, _record: object) -> None:
         self._ticks.at_crash()
-        timers = [timer for timer in self._timers.set_aside() if not isinstance(timer.data, WorkStruct)]
-        self.set_aside = SetAside(tuple(timers), tuple(self._tasklets.set_aside()),
-                                  tuple(self._works.set_aside()))
+        self.set_aside = self._empty()

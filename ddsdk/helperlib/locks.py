@@ -47,10 +47,17 @@ class Locks:
             self._held.append(lock)
 
     def spin_unlock(self, lock: SpinLock) -> None:
-        """void spin_unlock(spinlock_t *); LockFault when this CPU does not hold it."""
+        """void spin_unlock(spinlock_t *); LockFault when this CPU does not hold it.
+
+        Crash mode: a lock held since before the crash may be released, whoever held it.
+        """
         self._release(lock)
-        if self._held:
-            self._forget(lock)
+        held = self._held
+        if held:
+            if held[-1] is lock:
+                held.pop()
+            else:
+                self._forget(lock)
 
     def spin_trylock(self, lock: SpinLock) -> int:
         """int spin_trylock(spinlock_t *): 1 taken, 0 held by somebody."""

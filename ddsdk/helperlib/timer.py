@@ -286,5 +286,5 @@ class Timers:
     def _prune(self) -> None:
         """Drop disarmed entries once they outnumber the armed ones, so that a heap cannot grow for ever."""
         if len(self._heap) > 64 and len(self._heap) > 2 * self.armed:
-            self._heap = [entry for entry in self._heap if entry[2]._seq == entry[1]]
+            self._heap[:] = [entry for entry in self._heap if entry[2]._seq == entry[1]]
             heapify(self._heap)

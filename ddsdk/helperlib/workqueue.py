@@ -38,8 +38,8 @@ class WorkQueue:
     """keventd's queue, first in first out, one item at a time.
 
     Crash mode empties it; an item set aside may be scheduled again.  Divergence: RHEL 4 leaves its pending
-    bit set, which makes schedule_work() of it do nothing for the rest of the dump.  Here it counts only in its
-    own generation.
+    bit set, which makes schedule_work() of it do nothing for the rest of the dump; here it counts only in its
+    generation.
     """
 
     def __init__(self, guard: Guard, timers: Timers, jiffies: Jiffies, delays: Delays) -> None:

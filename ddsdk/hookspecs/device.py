@@ -51,7 +51,7 @@ class HookTracer:
 
     def _around(self, name: str) -> Generator[None, Any, Any]:
         result = yield
-        self.record("hook", name, result)
+        self.record("hook", name, None if isinstance(result, list) else result)
         return result
 
     @hookimpl(wrapper=True)

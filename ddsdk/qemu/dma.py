@@ -61,12 +61,13 @@ class BounceDma:
                 continue
             if start >= 0:
                 mapped.append((start, end - start))
+            if not low <= paddr < high:
+                self._low, self._high = low, high = self._ram.piece_at(paddr) or (0, 0)
             if low <= paddr and paddr + length <= high and length > 0:
                 start, end = paddr, paddr + length
                 continue
             start = end = -1
             mapped += self._map_slowly(paddr, length, to_device)
-            low, high = self._low, self._high
         if start >= 0:
             mapped.append((start, end - start))
         return mapped
@@ -102,7 +103,7 @@ class BounceDma:
         """See `bus.PciFunction.dma_revoke`: nothing to undo, there is no IOMMU."""
 
     def _map_slowly(self, paddr: int, length: int, to_device: bool) -> list[Segment]:
-        """One segment, cut where RAM in the file ends and begins."""
+        """One segment that is not all in one piece of RAM: cut where RAM in the file ends and begins."""
         if length <= 0 or paddr < 0:
             raise DmaFault(f"{self._name}: dma_map of {length} bytes at {paddr:#x}: one byte is the least")
         reserve = self._ram.reserve_bus_addr(paddr, length)
@@ -113,7 +114,6 @@ class BounceDma:
             if offset is None:
                 pieces.append((self._bounce(start, end - start, to_device), end - start))
             else:
-                self._low, self._high = self._ram.piece_at(start) or (0, 0)
                 pieces.append((start, end - start))
         return pieces
 

@@ -56,8 +56,8 @@ class QemuProcess:
         DeviceError in one line: QEMU missing, refusing an argument, or silent for *timeout_s*.
         """
         if shutil.which(program) is None:
-            raise DeviceError(f"{program} not found: the qemu backend needs it on PATH; install QEMU's "
-                              f"x86 system emulator (Debian: apt-get install qemu-system-x86), or use backend=model")
+            raise DeviceError(f"{program} not found: the qemu backend needs it on PATH; install QEMU's x86 "
+                              f"emulator (Debian: apt-get install qemu-system-x86), or use backend=model")
         ours, theirs = socket.socketpair()
         with contextlib.ExitStack() as on_failure, tempfile.TemporaryFile() as rom, theirs:
             on_failure.callback(ours.close)

@@ -50,7 +50,7 @@ class RegBlock:
     """A register file of *size* bytes: a table, never instantiated.
 
     `byte_access=True` makes it sliceable: an aligned access of 1, 2, 4 or 8 bytes may reach part of a
-    register or several (sym53c8xx).  Otherwise a register is reached at its offset with its own size only.
+    register or several.  Otherwise a register is reached at its own offset with its own size only.
     A bank of registers (modes, pages) is a subclass: it takes over what it does not name again.
     """
 

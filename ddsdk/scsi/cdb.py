@@ -139,3 +139,10 @@ def caching_page_at(mode_data: bytes | bytearray) -> int:
     if at + 3 > end or mode_data[at] & 0x3F != CACHING_PAGE:
         raise NoCachingPage(f"{mode_data[0] + 1} bytes of mode data, no page 08 at byte {at}")
     return at
+
+
+def read_write(write: bool, sector: int, sectors: int, wide: bool) -> bytes:
+    """READ or WRITE of *sectors* from *sector* on; *wide*: the 16-byte form."""
+    if wide:
+        return RW_16.pack(WRITE_16 if write else READ_16, 0, sector, sectors, 0, 0)
+    return RW_10.pack(WRITE_10 if write else READ_10, 0, sector, 0, sectors, 0)

@@ -9,6 +9,10 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any, Final
 
+from ddsdk.helperlib.dma import DMA_BIDIRECTIONAL as DMA_BIDIRECTIONAL
+from ddsdk.helperlib.dma import DMA_FROM_DEVICE as DMA_FROM_DEVICE
+from ddsdk.helperlib.dma import DMA_TO_DEVICE as DMA_TO_DEVICE
+
 if TYPE_CHECKING:
     from .host import ScsiDevice
 
@@ -65,10 +69,7 @@ SUCCESS: Final = 0x2002
 FAILED: Final = 0x2003
 
 # enum dma_data_direction
-DMA_BIDIRECTIONAL: Final = 0
-DMA_TO_DEVICE: Final = 1
-DMA_FROM_DEVICE: Final = 2
-DMA_NONE: Final = 3
+DMA_NONE: Final = 3     # the other three are the helper library's
 
 MAX_COMMAND_SIZE: Final = 16
 SCSI_SENSE_BUFFERSIZE: Final = 96

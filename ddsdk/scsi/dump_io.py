@@ -9,8 +9,8 @@ from .cmnd import ScatterList, ScsiCmnd
 if TYPE_CHECKING:
     from .host import ScsiDevice
 
-#: States: not in use; waiting for its (next) try; with the driver; over.
-IDLE, WAITING, QUEUED, FINISHED = range(4)
+#: States: not in use; waiting for its (next) try; with the driver; waiting for its sense data; over.
+IDLE, WAITING, QUEUED, SENSING, FINISHED = range(5)
 
 
 class DumpIo:
@@ -19,8 +19,8 @@ class DumpIo:
     `scmd` is replaced when a command is given up, because the driver may hold on to the old one.
     """
 
-    __slots__ = ("block", "busy_since_ns", "error", "first_ns", "issued_ns", "nblocks", "not_before_ns",
-                 "recovered", "scmd", "state", "why")
+    __slots__ = ("block", "busy_since_ns", "deadline_ns", "error", "first_ns", "issued_ns", "nblocks",
+                 "not_before_ns", "recovered", "scmd", "state", "why")
 
     def __init__(self, scmd: ScsiCmnd) -> None:
         self.scmd = scmd
@@ -31,6 +31,7 @@ class DumpIo:
         self.state = IDLE
         self.first_ns = 0               # first try
         self.issued_ns = 0              # this try
+        self.deadline_ns = 0            # and its end
         self.not_before_ns = 0          # next try
         self.busy_since_ns = 0          # queuecommand refuses since then; 0: it does not
         self.recovered = False          # has cost a host reset already

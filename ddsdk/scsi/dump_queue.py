@@ -20,7 +20,7 @@ from ddsdk.errors import DdsdkError, DriverFault
 from . import cdb
 from .cmnd import DMA_FROM_DEVICE, SUCCESS, ScatterList, ScsiCmnd
 from .disposition import Disposition, describe, scsi_decide_disposition
-from .dump_io import FINISHED, QUEUED, WAITING, DumpIo
+from .dump_io import FINISHED, QUEUED, SENSING, WAITING, DumpIo
 from .host import ErrorHandler
 
 if TYPE_CHECKING:
@@ -121,7 +121,7 @@ class PolledQueue:
             return False
         clock, poll, update, udelay = self._clock, self._poll, self._update, self._udelay
         scmd = io.scmd
-        deadline_ns = io.issued_ns + IO_TIMEOUT_NS
+        deadline_ns = io.deadline_ns
         poll()
         while not scmd.done and clock.now_ns < deadline_ns:
             update()
@@ -154,18 +154,21 @@ class PolledQueue:
             self._udelay(POLL_US)
 
     def _round(self) -> None:
-        """One turn of the loop, without its delay: queue what is due, poll, judge what ended, look at the
+        """One turn of the loop, without its delay: poll, judge what ended, queue what is due, look at the
         clock.
         """
-        now_ns = self._clock.now_ns
-        for io in self.flying:
-            if io.state == WAITING and io.not_before_ns <= now_ns:
-                self.call_driver(self._queue, io)
         self.call_driver(self._poll)
+        now_ns = self._clock.now_ns
         for io in tuple(self.flying):           # judging may send a REQUEST SENSE, which flies too
-            if io.state == QUEUED and io.scmd.done:
-                self._judge(io)
-        self._look_at_clock()
+            if io.state == QUEUED:
+                if io.scmd.done:
+                    self._judge(io)
+                elif now_ns >= io.deadline_ns:
+                    self._timed_out(io)
+                    return
+            elif io.state == WAITING and io.not_before_ns <= now_ns:
+                self.call_driver(self._queue, io)
+                self._look_at_clock(io)
 
     def _queue(self, io: DumpIo) -> None:
         """Hand the command to the driver, under host_lock; refused, it waits for its next try in 100 us."""
@@ -181,6 +184,7 @@ class PolledQueue:
         if not refused:
             io.busy_since_ns = 0
             io.issued_ns = now_ns
+            io.deadline_ns = min(now_ns + IO_TIMEOUT_NS, io.first_ns + SCMND_TIMEOUT_NS)
             io.state = QUEUED
             return
         scmd.done = True
@@ -202,7 +206,10 @@ class PolledQueue:
         scmd = io.scmd
         outcome = scsi_decide_disposition(scmd)
         if outcome.disposition is Disposition.NO_SENSE and scmd.cmnd[0] != cdb.REQUEST_SENSE:
+            io.state = SENSING
             self._fetch_sense(scmd)
+            if io.state == FINISHED:            # the device died meanwhile
+                return
             outcome = scsi_decide_disposition(scmd)
         verdict, now_ns = outcome.disposition, self._clock.now_ns
         if verdict is Disposition.SUCCESS:
@@ -236,18 +243,13 @@ class PolledQueue:
 
     # --- time ----------------------------------------------------------------------------------------------
 
-    def _look_at_clock(self) -> None:
+    def _look_at_clock(self, io: DumpIo) -> None:
+        """A command that the driver still refuses: there is a limit to that."""
         now_ns = self._clock.now_ns
-        for io in self.flying:
-            if io.state == WAITING:
-                if io.busy_since_ns and now_ns - io.busy_since_ns >= QCMND_TIMEOUT_NS:
-                    self._finish(io, errno.EIO, "queuecommand refused it for 5 s")
-                elif now_ns - io.first_ns >= SCMND_TIMEOUT_NS:
-                    self._finish(io, errno.EIO, "not done after 60 s")
-            elif io.state == QUEUED and not io.scmd.done and now_ns >= min(
-                    io.issued_ns + IO_TIMEOUT_NS, io.first_ns + SCMND_TIMEOUT_NS):
-                self._timed_out(io)
-                return
+        if io.state == WAITING and now_ns - io.busy_since_ns >= QCMND_TIMEOUT_NS:
+            self._finish(io, errno.EIO, "queuecommand refused it for 5 s")
+        elif io.state == WAITING and now_ns - io.first_ns >= SCMND_TIMEOUT_NS:
+            self._finish(io, errno.EIO, "not done after 60 s")
 
     def _timed_out(self, culprit: DumpIo) -> None:
         """One host reset, and the culprit and whatever flew with it once more; or the end of this device."""
@@ -258,6 +260,8 @@ class PolledQueue:
             self._die(f"{why}, again after a host reset")
             return
         self.stats.recoveries += 1
+        for io in self.flying:
+            io.recovered = True
         if not self._reset_host():
             self._die(f"{why}, and the host reset failed")
             return
@@ -265,7 +269,6 @@ class PolledQueue:
         for io in self.flying:
             if io.state == QUEUED and not io.scmd.done:     # the reset took it along
                 io.give_up()
-                io.recovered = True
                 io.state = WAITING
                 io.not_before_ns = self._clock.now_ns
                 self.stats.retries += 1

@@ -22,6 +22,7 @@ from .dump_io import FINISHED, IDLE, DumpIo
 from .dump_queue import NS_PER_S, RETRIES_ALLOWED, SCMND_TIMEOUT_NS, PolledQueue, QueueStats
 from .host import SCSI_2
 from .pieces import split
+from .sense import ILLEGAL_REQUEST, SenseData
 
 if TYPE_CHECKING:
     from ddsdk.integrity import CodeImage
@@ -39,17 +40,18 @@ Chunk = tuple[int, ScatterList]
 
 
 class ScsiDumpDevice:
-    """One partition of one disk, as the dump engine sees it.  Blocks are pages, counted from the partition's
-    start.
+    """One partition of one disk, as the dump engine sees it.
 
-    *start_sector*, *nr_sectors*: the partition in 512-byte sectors.  *image*: the driver's code as it was
-    when the device was registered.  Made while the machine is healthy: its memory is taken here, nothing is
-    allocated later. `why` is one sentence about the last refusal.  UsageError: a partition that is not on the
-    disk, or sizes that do not fit together.
+    Blocks are pages, counted from the partition's start.  *start_sector*, *nr_sectors*: the partition in
+    512-byte sectors.  *image*: the driver's code as it was when the device was registered.  Made while the
+    machine is healthy: its memory is taken here, nothing is allocated later.  `why` is one sentence about the
+    last refusal; `warnings` is what went wrong without consequence.  UsageError: a partition that is not on
+    the disk, or sizes that do not fit together.
     """
 
-    def __init__(self, sdev: ScsiDevice, hooks: BoundHooks, start_sector: int, nr_sectors: int, page_size: int,
-                 image: CodeImage, queue_depth: int = 1, *, name: str = "", set_wce: bool = True) -> None:
+    def __init__(self, sdev: ScsiDevice, hooks: BoundHooks, start_sector: int, nr_sectors: int,
+                 page_size: int, image: CodeImage, queue_depth: int = 1, *, name: str = "",
+                 set_wce: bool = True) -> None:
         host, kernel = sdev.host, sdev.host.kernel
         self.sdev = sdev
         self.hooks = hooks
@@ -82,19 +84,19 @@ class ScsiDumpDevice:
         first = start_sector * PARTITION_SECTOR // size
         end = first + nr_sectors * PARTITION_SECTOR // size
         if start_sector < 0 or nr_sectors < 0 or end > sdev.nr_sectors:
-            raise UsageError(f"{self.name}: the partition ends at sector {end}, the disk has {sdev.nr_sectors}"
-                             f" of {size} bytes; check its start and size")
+            raise UsageError(f"{self.name}: the partition ends at sector {end}, the disk has"
+                             f" {sdev.nr_sectors} of {size} bytes; check its start and size")
         self.blocks = nr_sectors * PARTITION_SECTOR // page
         self._first_sector, self._sectors_per_block = first, page // size
         self.max_blocks = min(host.max_sectors * PARTITION_SECTOR, SECTORS_MAX * size) // page
         if not self.max_blocks:
-            raise UsageError(f"{self.name}: max_sectors {host.max_sectors} of {host.hostt.proc_name} is less than a"
-                             f" page of {page} bytes")
+            raise UsageError(f"{self.name}: max_sectors {host.max_sectors} of {host.hostt.proc_name} is less"
+                             f" than a page of {page} bytes")
         self._sg_tablesize = host.sg_tablesize
         self._wide = sdev.use_16_for_rw or end > 1 << 32
         if self._wide and host.max_cmd_len < 16:
-            raise UsageError(f"{self.name}: sectors up to {end} need 16-byte commands, {host.hostt.proc_name} sends"
-                             f" at most {host.max_cmd_len}; give a partition below 2 TiB")
+            raise UsageError(f"{self.name}: sectors up to {end} need 16-byte commands,"
+                             f" {host.hostt.proc_name} sends at most {host.max_cmd_len}; use one below 2 TiB")
 
     def _new_io(self) -> DumpIo:
         io = DumpIo.on(self.sdev, RETRIES_ALLOWED)
@@ -113,8 +115,9 @@ class ScsiDumpDevice:
     # --- before the dump -----------------------------------------------------------------------------------
 
     def sanity_check(self) -> int:
-        """0 sane, < 0 never use, > 0 cannot tell.  Code CRC, online, changed, driver's hook, host lock: in
-        this order.
+        """0 sane, < 0 never use, > 0 cannot tell.
+
+        In this order: code CRC, online, not changed, the driver's dump_sanity_check, host lock.
         """
         self.why = ""
         if self._image is not None:             # once: a second pass trusts the first
@@ -132,7 +135,7 @@ class ScsiDumpDevice:
             return verdict
         if self._kernel.spin_is_locked(self.sdev.host.host_lock):
             holder = self.sdev.host.host_lock.taken_in or "unknown"
-            return self._refuse(errno.EIO, f"host_lock is held and nobody will release it (taken at {holder})")
+            return self._refuse(errno.EIO, f"host_lock is held, taken at {holder}; nobody will release it")
         return verdict
 
     def _ask(self, hook: Callable[[ScsiDevice], int | None], what: str) -> int:
@@ -183,7 +186,7 @@ class ScsiDumpDevice:
         return self._send(cdb.request_sense(), DMA_FROM_DEVICE, cdb.SENSE_BYTES)
 
     def _enable_write_cache(self) -> None:
-        """MODE SENSE, MODE SELECT of the caching page.  Failures are warnings: the dump works without a
+        """MODE SENSE and MODE SELECT of the caching page.  Failures are warnings: it works without a
         cache.
         """
         self._scratch[:cdb.MODE_ALLOCATION] = bytes(cdb.MODE_ALLOCATION)
@@ -231,8 +234,8 @@ class ScsiDumpDevice:
 
     def _fits(self, block: int, nblocks: int, nbytes: int, sg: ScatterList) -> bool:
         """Whole pages inside the partition that one command can carry."""
-        return (nblocks <= self.max_blocks and len(sg) <= self._sg_tablesize and nblocks * self._page == nbytes
-                and block >= 0 and block + nblocks <= self.blocks)
+        return (nblocks <= self.max_blocks and len(sg) <= self._sg_tablesize
+                and nblocks * self._page == nbytes and block >= 0 and block + nblocks <= self.blocks)
 
     def _rw_split(self, write: bool, block: int, nbytes: int, sg: ScatterList) -> int:
         """Several commands, or a refusal before the first."""
@@ -241,12 +244,12 @@ class ScsiDumpDevice:
             return self._refuse(errno.EINVAL, f"{nbytes} bytes at block {block} are not whole pages of"
                                               f" {self._page}")
         if block < 0 or block + nblocks > self.blocks:
-            return self._refuse(errno.EFBIG, f"blocks {block}..{block + nblocks - 1} are outside the partition"
-                                             f" of {self.blocks} blocks")
+            return self._refuse(errno.EFBIG, f"blocks {block}..{block + nblocks - 1} are outside the"
+                                             f" partition of {self.blocks} blocks")
         for count, piece in split(sg, self._page, self.max_blocks, self._sg_tablesize):
             if not piece:
-                return self._refuse(errno.EINVAL, f"a page in more than {self._sg_tablesize} pieces of memory,"
-                                                  " which is all the adapter takes in a command")
+                return self._refuse(errno.EINVAL, f"a page in more than {self._sg_tablesize} pieces of"
+                                                  " memory, which is all the adapter takes in a command")
             error = self.rw_block(write, block, piece)
             if error:
                 return error
@@ -254,8 +257,8 @@ class ScsiDumpDevice:
         return 0
 
     def _prepare(self, write: bool, block: int, nblocks: int, nbytes: int, sg: ScatterList) -> DumpIo:
-        """A READ or WRITE in the next object of the ring that is not in flight (there are more than can
-        be).
+        """A READ or WRITE in the next object of the ring that is not in flight; there are more than can
+        be.
         """
         while True:
             io = self._ring[self._turn]
@@ -266,10 +269,12 @@ class ScsiDumpDevice:
         sector = self._first_sector + block * self._sectors_per_block
         sectors = nblocks * self._sectors_per_block
         if self._wide:
-            cdb.RW_16.pack_into(scmd.cmnd, 0, cdb.WRITE_16 if write else cdb.READ_16, 0, sector, sectors, 0, 0)
+            opcode = cdb.WRITE_16 if write else cdb.READ_16
+            cdb.RW_16.pack_into(scmd.cmnd, 0, opcode, 0, sector, sectors, 0, 0)
             scmd.cmd_len = 16
         else:
-            cdb.RW_10.pack_into(scmd.cmnd, 0, cdb.WRITE_10 if write else cdb.READ_10, 0, sector, 0, sectors, 0)
+            opcode = cdb.WRITE_10 if write else cdb.READ_10
+            cdb.RW_10.pack_into(scmd.cmnd, 0, opcode, 0, sector, 0, sectors, 0)
             scmd.cmd_len = 10
         scmd.sc_data_direction = DMA_TO_DEVICE if write else DMA_FROM_DEVICE
         scmd.request_bufflen = scmd.underflow = nbytes
@@ -280,11 +285,10 @@ class ScsiDumpDevice:
         return io
 
     def stream(self, write: bool, chunks: Iterable[Chunk]) -> Iterator[tuple[int, int, int]]:
-        """Move many chunks, up to `queue_depth` commands in flight; yields (block, blocks, error) as each
-        ends.
+        """Move many chunks, up to `queue_depth` commands in flight.
 
-        error is 0 or -errno.  Closing the iterator early waits for what is in flight: its memory is the
-        adapter's until then.
+        Yields (block, blocks, 0 or -errno) as each chunk ends.  Closing the iterator early waits for what is
+        in flight: its memory is the adapter's until then.
         """
         if self.queue_depth == 1:
             for block, sg in chunks:
@@ -322,8 +326,9 @@ class ScsiDumpDevice:
     # --- after the dump ------------------------------------------------------------------------------------
 
     def shutdown(self) -> int:
-        """SYNCHRONIZE CACHE (SCSI-2 and later), driver's shutdown.  0, or -errno: data may be lost.  Once;
-        then 0.
+        """SYNCHRONIZE CACHE (SCSI-2 and later), then the driver's shutdown.  -errno: data may be lost.
+
+        A device that was not quiesced, or was shut down already, answers 0.
         """
         if not self._quiesced:
             return 0
@@ -340,7 +345,8 @@ class ScsiDumpDevice:
     def _synchronize(self) -> int:
         """A target without SYNCHRONIZE CACHE (05/20/00) has no cache to lose."""
         error = self._send(cdb.synchronize_cache())
-        if error and self._control.scmd.sense_buffer[2] & 0x0F == 0x5 and self._control.scmd.sense_buffer[12] == 0x20:
+        sense = SenseData.parse(self._control.scmd.sense_buffer) if error else None
+        if sense is not None and (sense.key, sense.asc) == (ILLEGAL_REQUEST, 0x20):
             self.why = ""
             return 0
         return error

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from heapq import heappop, heappush
+from heapq import heapify, heappop, heappush
 from typing import Any
 
-from ddsdk.errors import UsageError
+from ddsdk.errors import SimulationStuckError, UsageError
 
 NS_PER_US = 1_000
 NS_PER_MS = 1_000_000
@@ -14,6 +14,11 @@ NS_PER_S = 1_000_000_000
 
 #: Later than anything: "no event is pending".
 NEVER_NS = 1 << 63
+
+#: Events that may fire without the clock moving: one that reschedules itself for now would never end.
+SAME_TIME_LIMIT = 1_000_000
+#: Cancelled events are swept out of the heap when there are this many, and more of them than live ones.
+_SWEEP_AT = 256
 
 
 class Event:
@@ -38,21 +43,23 @@ class Event:
             return False
         self.fn = None
         self.args = ()
-        self._clock._settle()
+        self._clock._cancelled()
         return True
 
 
 class Clock:
     """`now_ns`, and a heap of events fired in (when, order of scheduling)."""
 
-    __slots__ = ("_heap", "_seq", "horizon_ns", "now_ns")
+    __slots__ = ("_dead", "_heap", "_seq", "horizon_ns", "now_ns", "same_time_limit")
 
     def __init__(self, now_ns: int = 0) -> None:
         self.now_ns = now_ns
+        self.same_time_limit = SAME_TIME_LIMIT
         #: When the next event is due (NEVER_NS: none); a plain attribute because polls test it.
         self.horizon_ns = NEVER_NS
         self._heap: list[tuple[int, int, Event]] = []
         self._seq = 0
+        self._dead = 0      # cancelled, still in the heap (a few already gone may be counted)
 
     def at_ns(self, when_ns: int, fn: Callable[..., object], *args: Any) -> Event:
         """Call `fn(*args)` when the clock reaches *when_ns*; a time past fires at the next advance."""
@@ -97,11 +104,13 @@ class Clock:
         for _, _, event in self._heap:
             event.fn = None
         self._settle()
+        self._dead = 0
 
     def _fire_until(self, target: int, ns: int) -> None:
         if ns < 0:
             raise UsageError(f"Clock.advance: {ns} ns is negative; time only goes forward")
         heap = self._heap
+        same = 0
         while heap and heap[0][0] <= target:
             when_ns, _, event = heappop(heap)
             fn, args = event.fn, event.args
@@ -111,9 +120,24 @@ class Clock:
                 continue
             if when_ns > self.now_ns:
                 self.now_ns = when_ns
+                same = 0
+            same += 1
+            if same > self.same_time_limit:
+                raise SimulationStuckError(
+                    f"stuck at {self.now_ns} ns: {self.same_time_limit} events fired at this one instant (the "
+                    f"last: {getattr(fn, '__qualname__', fn)}); an event that schedules itself needs a delay")
             fn(*args)
         if target > self.now_ns:
             self.now_ns = target
+
+    def _cancelled(self) -> None:
+        self._dead += 1
+        if self._dead > _SWEEP_AT and 2 * self._dead > len(self._heap):
+            # in place: an advance() further up the stack holds the list
+            self._heap[:] = [entry for entry in self._heap if entry[2].fn is not None]
+            heapify(self._heap)
+            self._dead = 0
+        self._settle()
 
     def _settle(self) -> None:
         """Drop cancelled events from the top and note when the next live one is due."""

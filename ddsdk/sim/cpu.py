@@ -98,6 +98,7 @@ class Task:
         if self._greenlet is None:
             self._greenlet = greenlet(self._main, home)
         self.state = TaskState.RUNNING
+        self.wake_ns = self.condition = None
         self._greenlet.switch()
 
     def discard(self) -> None:

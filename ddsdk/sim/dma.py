@@ -7,7 +7,7 @@ granted.  Stricter than a PC of 2004, where a stray descriptor silently wrote ov
 from __future__ import annotations
 
 from bisect import bisect_right, insort
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 
 from ddsdk.bus import Segment
 from ddsdk.errors import DmaFault, HardwareFault
@@ -23,6 +23,9 @@ _DIRECTIONS = {TO_DEVICE: "to device", FROM_DEVICE: "from device", BIDIRECTIONAL
 
 #: (first bus address, address past the end, direction bits)
 Grant = tuple[int, int, int]
+#: Past every address: sorts behind all grants that start at the same one.
+_PAST_ALL = 1 << 64
+_NO_GRANT: Grant = (0, 0, 0)
 
 
 class DmaDomain:
@@ -32,7 +35,8 @@ class DmaDomain:
     coherent grants are few and live long, so they sit in a sorted list with the last hit remembered.
     """
 
-    __slots__ = ("_coherent", "_last", "_mapped", "_odd", "_sorted", "bus_master", "memory", "name", "trace")
+    __slots__ = ("_coherent", "_last", "_mapped", "_odd", "_sorted", "bus_master", "memory", "name",
+                 "removed", "trace")
 
     def __init__(self, memory: PhysicalMemory, name: str, trace: Trace | None = None) -> None:
         self.memory = memory
@@ -40,8 +44,10 @@ class DmaDomain:
         self.trace = trace if trace is not None else Trace(enabled=False)
         #: COMMAND bit 2; kept by the PCI function.
         self.bus_master = False
+        #: Surprise removal: nothing of the device reaches memory any more.
+        self.removed = False
         self._coherent: list[Grant] = []
-        self._last: Grant = (0, 0, 0)
+        self._last: Grant = _NO_GRANT
         self._mapped: dict[int, list[int]] = {}     # start -> [end, direction, times mapped]
         self._odd: list[Grant] = []                 # same start as another mapping, other end or direction
         self._sorted: list[Grant] | None = []       # the mappings by address; None: out of date
@@ -93,6 +99,8 @@ class DmaDomain:
             else:
                 self._unmap_odd((start, start + length, direction))
         self._sorted = None
+        if self._last[2] != BIDIRECTIONAL:
+            self._last = _NO_GRANT
 
     def grant(self, paddr: int, size: int) -> int:
         """Coherent memory: both directions until `revoke`.  Returns its bus address."""
@@ -109,7 +117,7 @@ class DmaDomain:
             raise DmaFault(f"{self.name}: dma_revoke of {size} bytes at {paddr:#x}, which was not granted as "
                            f"one piece{self._nearest(paddr)}")
         self._coherent.remove(grant)
-        self._last = (0, 0, 0)
+        self._last = _NO_GRANT
 
     @property
     def grants(self) -> list[Grant]:
@@ -125,12 +133,12 @@ class DmaDomain:
         """
         direction = TO_DEVICE if to_device else FROM_DEVICE
         end = bus_addr + length
-        start, stop, _ = self._last
-        if not (start <= bus_addr and end <= stop) or length <= 0 or not self.bus_master:
+        start, stop, allowed = self._last
+        if start > bus_addr or end > stop or not allowed & direction or length <= 0 or not self.bus_master:
             known = self._mapped.get(bus_addr)
             if (known is None or end > known[0] or not known[1] & direction or length <= 0
                     or not self.bus_master):
-                self._search(bus_addr, length, direction)
+                self._last = self._search(bus_addr, length, direction)
         if self.trace.on:
             self.trace.add("dma", self.name, "read" if to_device else "write", bus_addr, length)
         try:
@@ -156,34 +164,40 @@ class DmaDomain:
             view[:] = data[at:at + len(view)]
             at += len(view)
 
-    def _search(self, bus_addr: int, length: int, direction: int) -> None:
-        """The slow path: return when a grant covers the access, else raise the DmaFault that says why not."""
-        if length <= 0:
-            raise DmaFault(f"{self.name}: DMA of {length} bytes at {bus_addr:#x}: at least one byte is "
-                           "needed")
-        if not self.bus_master:
-            raise DmaFault(f"{self.name}: DMA of {length} bytes at {bus_addr:#x} with bus mastering off "
-                           "(COMMAND bit 2); the driver must call pci_set_master() first")
+    def _search(self, bus_addr: int, length: int, direction: int) -> Grant:
+        """The grant that covers the access, or the DmaFault that says why there is none."""
         end = bus_addr + length
-        index = bisect_right(self._coherent, (bus_addr, end, BIDIRECTIONAL)) - 1
-        if index >= 0 and end <= self._coherent[index][1]:
-            self._last = self._coherent[index]
-            return
-        wrong_way = None
-        for grant in self._by_address():
-            if grant[0] > bus_addr:
-                break
-            if end <= grant[1]:
-                if grant[2] & direction:
-                    return
-                wrong_way = grant
-        if wrong_way is not None:
-            raise DmaFault(f"{self.name}: DMA {_DIRECTIONS[direction]} of {length} bytes at {bus_addr:#x}, "
-                           f"which was mapped {_DIRECTIONS[wrong_way[2]]}; map it for the direction the "
-                           "command moves data")
-        raise DmaFault(f"{self.name}: DMA {_DIRECTIONS[direction]} of {length} bytes at {bus_addr:#x} is not "
-                       f"inside one granted piece of memory{self._nearest(bus_addr)}; map it before the "
-                       "device sees its address")
+        if self.bus_master and length > 0:
+            coherent = self._coherent
+            index = bisect_right(coherent, (bus_addr, _PAST_ALL, 0)) - 1
+            if index >= 0 and end <= coherent[index][1]:
+                return coherent[index]
+            for grant in self._below(bus_addr):
+                if end <= grant[1] and grant[2] & direction:
+                    return grant
+        raise self._refusal(bus_addr, length, direction)
+
+    def _below(self, bus_addr: int) -> Iterator[Grant]:
+        """Every grant that starts at or below *bus_addr*, nearest first; mappings before coherent memory."""
+        for grants in (self._by_address(), self._coherent):
+            for index in range(bisect_right(grants, (bus_addr, _PAST_ALL, 0)) - 1, -1, -1):
+                yield grants[index]
+
+    def _refusal(self, bus_addr: int, length: int, direction: int) -> DmaFault:
+        what = f"{self.name}: DMA {_DIRECTIONS[direction]} of {length} bytes at {bus_addr:#x}"
+        if length <= 0:
+            return DmaFault(f"{what}: at least one byte is needed")
+        if self.removed:
+            return DmaFault(f"{what} after the function was removed; nothing of it reaches memory any more")
+        if not self.bus_master:
+            return DmaFault(f"{what} with bus mastering off (COMMAND bit 2); the driver must call "
+                            "pci_set_master() first")
+        for grant in self._below(bus_addr):
+            if bus_addr + length <= grant[1]:
+                return DmaFault(f"{what}, which was mapped {_DIRECTIONS[grant[2]]}; map it for the direction "
+                                "the command moves data")
+        return DmaFault(f"{what} is not inside one granted piece of memory{self._nearest(bus_addr)}; map it "
+                        "before the device sees its address")
 
     def _by_address(self) -> list[Grant]:
         if self._sorted is None:

@@ -79,15 +79,15 @@ class Locks:
 
     def __init__(self, machine: Machine) -> None:
         self._machine = machine
-        self._held: dict[SpinLock, None] = {}
+        self._held: dict[SpinLock, None] = {}       # in the order they were taken
+        self._frozen: dict[SpinLock, None] = {}     # held since before the crash
 
     def acquire(self, lock: SpinLock, depth: int = 2) -> None:
         """spin_lock().  DeadlockFault, or SimulationStuckError when a contended wait passes its bound."""
         machine = self._machine
-        cpu = machine.current_cpu
+        cpu = machine.scheduler.current_cpu
         if lock.owner is not None:
-            self._contend(lock, cpu, depth)
-            cpu = machine.current_cpu
+            self._contend(lock, cpu)
         self._take(lock, cpu, depth)
 
     def try_acquire(self, lock: SpinLock, depth: int = 2) -> bool:
@@ -98,13 +98,21 @@ class Locks:
         return True
 
     def release(self, lock: SpinLock) -> None:
-        """spin_unlock().  LockFault when this CPU does not hold it."""
-        cpu = self._machine.current_cpu
+        """spin_unlock().  LockFault when this CPU does not hold it.
+
+        In crashdump_mode a lock held since before the crash may be released whoever holds it: that is what
+        quiesce is for (white paper 4.4 item 2).
+        """
+        cpu = self._machine.scheduler.current_cpu
         if lock.owner is not cpu:
-            raise self._not_held(lock, cpu)
+            if lock.owner is None or lock not in self._frozen:
+                raise self._not_held(lock, cpu)
+            cpu = lock.owner
         lock.owner = None
         cpu.preempt_count -= 1
         del self._held[lock]
+        if self._frozen:
+            self._frozen.pop(lock, None)
         if self._machine.trace.on:
             self._machine.trace.add("unlock", lock.name, cpu.id)
 
@@ -114,6 +122,7 @@ class Locks:
             lock.owner.preempt_count -= 1
             lock.owner = None
             del self._held[lock]
+            self._frozen.pop(lock, None)
         if self._machine.trace.on:
             self._machine.trace.add("lockinit", lock.name)
 
@@ -121,6 +130,10 @@ class Locks:
         """Every lock held now, in the order they were taken."""
         return tuple(HeldLock(lock.name, lock.owner.id, lock.taken_in)
                      for lock in self._held if lock.owner is not None)
+
+    def freeze(self) -> None:
+        """The crash: nobody will release what is held now."""
+        self._frozen = dict(self._held)
 
     def _take(self, lock: SpinLock, cpu: Cpu, depth: int) -> None:
         lock.owner = cpu
@@ -131,18 +144,19 @@ class Locks:
         if self._machine.trace.on:
             self._machine.trace.add("lock", lock.name, cpu.id)
 
-    def _contend(self, lock: SpinLock, cpu: Cpu, depth: int) -> None:
+    def _contend(self, lock: SpinLock, cpu: Cpu) -> None:
         owner = lock.owner
         assert owner is not None
         machine = self._machine
+        if lock in self._frozen:
+            raise DeadlockFault(
+                f"CPU {cpu.id} takes {lock.name}, held by CPU {owner.id} since before the crash (taken at "
+                f"{lock.taken_in}): nobody will ever release it; refuse in dump_sanity_check when "
+                "spin_is_locked(), or release driver locks in quiesce")
         if owner is cpu:
             raise DeadlockFault(f"CPU {cpu.id} takes {lock.name}, which it already holds (taken at "
                                 f"{lock.taken_in}): it would spin forever; release it first, or keep "
                                 "interrupts off while it is held")
-        if machine.crashdump_mode:
-            raise DeadlockFault(f"CPU {cpu.id} takes {lock.name}, held by frozen CPU {owner.id} (taken at "
-                                f"{lock.taken_in}): nobody will ever release it; check spin_is_locked() in "
-                                "dump_sanity_check or release driver locks in quiesce")
         if machine.trace.on:
             machine.trace.add("spin", lock.name, cpu.id)
         machine.scheduler.busy(machine.clock.now_ns + SPIN_LIMIT_NS, lambda: lock.owner is None)

@@ -15,6 +15,7 @@ notice: controllers and disks go on working on what they were told before.
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Callable
 from enum import Enum
 from types import TracebackType
@@ -88,11 +89,12 @@ class Machine:
         self.stall = StallDetector(self.clock)
         self.cpus = tuple(Cpu(n, abi.gregset_bytes) for n in range(ncpus))
         self.irqs = IrqController(self.trace)
-        self.scheduler = Scheduler(self.clock, self.cpus, self.irqs, self.watchdog)
+        self.scheduler = Scheduler(self.clock, self.cpus, self.irqs, self.watchdog, self.stall)
         self.locks = Locks(self)
         self.pci = PciBus(memory, self.clock, self.irqs, self.trace, self.stall)
         self.crashdump_mode = False
         self.record: CrashRecord | None = None
+        self._crash_error: BaseException | None = None
         #: Called with the CrashRecord once everything has stopped.
         self.on_crash: list[Callable[[CrashRecord], object]] = []
         #: Called when the power goes: disks lose what they have not synchronised.
@@ -137,7 +139,9 @@ class Machine:
         start_ns = self.clock.now_ns
         done = self._until(until, for_ns)
         end_ns = start_ns + (RUN_LIMIT_NS if for_ns is None else for_ns)
-        alive = scheduler.run(done, end_ns)
+        alive = scheduler.run(done, end_ns, idle=for_ns is not None)
+        if self._crash_error is not None:
+            raise self._crash_error
         if self.record is None and for_ns is None and (until is not None or alive) and not done():
             raise SimulationStuckError(
                 f"run(): {'nothing is left to happen' if not alive else 'an hour of virtual time passed'} at "
@@ -163,16 +167,23 @@ class Machine:
         CPU took no tick for too long.
         """
         clock = self.clock
+        if ns <= 0:
+            self._pass_no_time(ns)
         if not self.crashdump_mode:
             self.scheduler.busy(clock.now_ns + ns)
             return
         now_ns = clock.now_ns + ns
-        if now_ns < clock.horizon_ns and ns >= 0:
+        if now_ns < clock.horizon_ns:       # what Clock.advance does first, without the call
             clock.now_ns = now_ns
         else:
             clock.advance(ns)
         if clock.now_ns > self.watchdog.deadline_ns:
             self.watchdog.bite(self.scheduler.current_cpu.id, "crashdump_mode")
+
+    def _pass_no_time(self, ns: int) -> None:
+        if ns < 0:
+            raise UsageError(f"pass_time({ns}): time only goes forward")
+        self.stall.tick("pass_time(0)")
 
     def sleep(self, ns: int | None) -> bool:
         """Give the CPU up for *ns* (None: until woken); true when `wake()` ended it.
@@ -228,7 +239,7 @@ class Machine:
         return 0
 
     def irq_restore(self, flags: int) -> None:
-        """local_irq_restore(): enables when the flags say so, which is an InterruptFault in crashdump_mode."""
+        """local_irq_restore(): may enable, which is an InterruptFault in crashdump_mode."""
         if flags & IRQ_FLAG_ENABLED:
             self.irq_enable()
 
@@ -244,24 +255,39 @@ class Machine:
             raise UsageError(f"crash({trigger.value}): the machine has crashed already "
                              f"({self.record.trigger.value} on CPU {self.record.cpu_id}); a second panic "
                              "does not return")
+        if cpu is not None and not 0 <= cpu < len(self.cpus):
+            raise UsageError(f"crash({trigger.value}): no CPU {cpu}, this machine has "
+                             f"0..{len(self.cpus) - 1}")
         scheduler = self.scheduler
         crash_cpu = scheduler.current_cpu if cpu is None else self.cpus[cpu]
         self.record = record = CrashRecord(
             trigger, crash_cpu.id, reason, self.clock.now_ns, tuple(c.regs for c in self.cpus),
             tuple(c.id for c in self.cpus if c is not crash_cpu and c.irq_enabled), self.locks.held())
         self.crashdump_mode = True
+        self.locks.freeze()
         self.irqs.stop()
         scheduler.stop(crash_cpu)
         self.watchdog.touch()
         if self.trace.on:
             self.trace.add("crash", trigger.value, crash_cpu.id, reason)
-        for callback in self.on_crash:
-            callback(record)
+        try:
+            for callback in self.on_crash:
+                callback(record)
+        except BaseException as error:
+            # a frozen task's stack is no place for it: run() raises it
+            self._crash_error = error
+            scheduler.leave_frozen()
+            raise
         scheduler.leave_frozen()
         return record
 
     def power_off(self) -> None:
-        """Cut the power: disks lose what they have not synchronised; the machine is of no further use."""
+        """Cut the power: disks lose what they have not synchronised, nothing in flight completes.
+
+        Only what disks hold afterwards is of further use.
+        """
+        self.pci.unplug_all()
+        self.clock.clear()
         for callback in self.on_power_off:
             callback()
 
@@ -274,7 +300,11 @@ class Machine:
         in a `finally` block reaches a disk.
         """
         self.pci.unplug_all()
+        self.clock.clear()
+        tracer = sys.gettrace()
         self.scheduler.discard()
+        if sys.gettrace() is not tracer:        # a task stopped by a trace function took that one with it
+            sys.settrace(tracer)
         self.clock.clear()
 
     def __enter__(self) -> Self:

@@ -20,6 +20,7 @@ GIB4 = 1 << 32
 #: PCI windows are placed from here up to 4 GiB, as PC firmware does.
 PCI_HOLE_PADDR = 0xF000_0000
 RESERVE_BYTES = 16 << 20
+_RESERVE_ALIGN = 0x1_0000
 
 
 @frozen(eq=False)
@@ -221,16 +222,21 @@ def reserve_paddr(extents: Iterable[Extent], size: int) -> int:
     """
     taken = sorted((e.paddr, e.end) for e in extents)
     for ceiling in (PCI_HOLE_PADDR, GIB4):
-        top = ceiling
-        for start, end in reversed(taken):
-            if end < top and (top - size) & ~0xFFFF >= end:
-                break
-            top = min(top, start)
-        paddr = (top - size) & ~0xFFFF
-        if paddr >= 0 and (not taken or all(paddr >= end or paddr + size <= start for start, end in taken)):
+        paddr = _highest_gap(taken, size, ceiling)
+        if paddr is not None:
             return paddr
-    end = max(end for _, end in taken)
-    paddr = (end + 0xFFFF) & ~0xFFFF
+    paddr = -(-taken[-1][1] // _RESERVE_ALIGN) * _RESERVE_ALIGN
     if paddr // GIB4 != (paddr + size - 1) // GIB4:
         paddr = (paddr // GIB4 + 1) * GIB4
     return paddr
+
+
+def _highest_gap(taken: list[tuple[int, int]], size: int, ceiling: int) -> int | None:
+    top = ceiling
+    for start, end in reversed(taken):
+        paddr = (top - size) & -_RESERVE_ALIGN
+        if paddr >= end:
+            return paddr
+        top = min(top, start)
+    paddr = (top - size) & -_RESERVE_ALIGN
+    return paddr if paddr > 0 else None     # address 0 looks like "no address" to drivers

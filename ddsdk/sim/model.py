@@ -17,96 +17,35 @@ from functools import partial
 from typing import Any, ClassVar
 
 from ddsdk.bus import Window
-from ddsdk.errors import RegisterAccessFault, UsageError
-from ddsdk.regs import Access, Field, Placed, RegBlock
+from ddsdk.errors import RegisterAccessFault
+from ddsdk.regs import Access, Placed, RegBlock, RegSlice
 
 from .clock import Clock
 from .dma import DmaDomain
+from .faults import FaultPlan
 from .irq import IrqPin
 from .trace import Trace
-from .watchdog import StallDetector
+
+#: `HwModel.lanes` while a write carries the whole register.
+ALL_LANES = -1
 
 _Reader = Callable[[], int]
 _Writer = Callable[[int], object]
 
 
-class FaultPlan:
-    """Faults waiting to strike at a model's decision points.  Ids and meanings are the model's `FAULTS`."""
-
-    __slots__ = ("_armed", "_owner", "known", "struck")
-
-    def __init__(self, owner: str, known: Mapping[str, str]) -> None:
-        self._owner = owner
-        self.known = known
-        self._armed: dict[str, list[_Armed]] = {}
-        #: How often each fault has struck.
-        self.struck: dict[str, int] = {}
-
-    def inject(self, fault: str, after: int = 0, times: int = 1, **params: Any) -> None:
-        """Arm *fault*: let *after* opportunities pass, then strike *times* times (0: for ever) with *params*.
-
-        UsageError for an id the model does not declare.
-        """
-        if fault not in self.known:
-            raise UsageError(f"{self._owner} has no fault {fault!r}; it has: "
-                             f"{', '.join(sorted(self.known)) or 'none'}")
-        self._armed.setdefault(fault, []).append(_Armed(after, times, params))
-
-    def hit(self, fault: str) -> dict[str, Any] | None:
-        """Asked at a decision point: the parameters when *fault* strikes now, else None."""
-        if not self._armed:
-            return None
-        for armed in self._armed.get(fault, ()):
-            if armed.strikes():
-                self.struck[fault] = self.struck.get(fault, 0) + 1
-                if armed.spent:
-                    self._disarm(fault, armed)
-                return armed.params
-        return None
-
-    def clear(self) -> None:
-        """Disarm everything."""
-        self._armed.clear()
-
-    @property
-    def armed(self) -> tuple[str, ...]:
-        """Ids of faults that may still strike."""
-        return tuple(self._armed)
-
-    def _disarm(self, fault: str, armed: _Armed) -> None:
-        self._armed[fault].remove(armed)
-        if not self._armed[fault]:
-            del self._armed[fault]
-
-
-class _Armed:
-    __slots__ = ("_left", "_wait", "params", "spent")
-
-    def __init__(self, after: int, times: int, params: dict[str, Any]) -> None:
-        self._wait = after
-        self._left = times
-        self.params = params
-        self.spent = False
-
-    def strikes(self) -> bool:
-        if self._wait:
-            self._wait -= 1
-            return False
-        if self._left:
-            self._left -= 1
-            self.spent = self._left == 0
-        return True
-
-
 class HwModel:
     """A device behind the PCI bus: a register block, and whatever state its spec says it has.
 
-    * `r_NAME(self) -> int` gives the value of a read, `w_NAME(self, value)` takes a write (as the register's
-      type); without them `values[NAME]` is read and written by the access kinds of the register's fields.
-    * `store(NAME, value)` inside a `w_NAME` does what the default would have done.
-    * `self.windows[name]` holds further windows; "regs" is the register block itself.
-    * `clock`, `dma`, `irq`, `trace` are there once the function is plugged in; `plugged()` and `reset()` are
-      called then.
+    * `r_NAME(self) -> int` gives the value of a read; `w_NAME(self, value)` takes a write, as the register's
+      type.  For a register array they take the index first.  Without them `values[name]` is read and written
+      by the access kinds of the register's fields.
+    * A write that reaches only some bytes of a register (`byte_access` blocks) arrives as the whole value it
+      makes; `lanes` then masks the bits the access really carried.
+    * `store(name, value)` inside a `w_NAME` does what would have happened without it.
+    * `windows[name]` holds further windows; "regs" is the register block itself.
+    * `clock`, `dma`, `irq`, `trace` are there once the function is plugged in; `plugged()` is called then.
+
+    `__init__` ends with `reset()`: a subclass sets what its own `reset` needs before `super().__init__()`.
     """
 
     regs: ClassVar[type[RegBlock]]
@@ -119,24 +58,19 @@ class HwModel:
 
     def __init_subclass__(cls) -> None:
         super().__init_subclass__()
-        if not hasattr(cls, "regs"):
-            return
-        names = {placed.name for placed in cls.regs.registers}
-        for attribute in dir(cls):
-            if attribute[:2] in ("r_", "w_") and attribute[2:] not in names:
-                raise TypeError(f"{cls.__name__}.{attribute}: {cls.regs.__name__} has no register "
-                                f"{attribute[2:]!r}; it has {', '.join(sorted(names))}")
+        if hasattr(cls, "regs"):
+            _check_names(cls)
 
     def __init__(self) -> None:
+        self.size = self.regs.size
         self.values: dict[str, int] = {}
+        self.lanes = ALL_LANES
         self.faults = FaultPlan(type(self).__name__, self.FAULTS)
         self.windows: dict[str, Window] = {"regs": self}
-        self.size = self.regs.size
-        self.stall: StallDetector | None = None
+        self.trace = Trace(enabled=False)
         self._stores: dict[str, _Writer] = {}
-        self._readers: dict[int, tuple[_Reader, str]] = {}
+        self._readers: dict[int, tuple[_Reader, str]] = {}      # offset << 4 | size -> what to do, name
         self._writers: dict[int, tuple[_Writer, str]] = {}
-        self._placed = {placed.name: placed for placed in self.regs.registers}
         for placed in self.regs.registers:
             self._attach(placed)
         self.reset()
@@ -144,12 +78,15 @@ class HwModel:
     # -- for models ------------------------------------------------------------------------------------
 
     def reset(self) -> None:
-        """Power-on: registers take their reset values.  Override, and call this first."""
+        """Power on: registers take their reset values.  Override, and call this first."""
         for placed in self.regs.registers:
             self.values[placed.name] = int(placed.reset)
 
     def plugged(self) -> None:
         """The function is on its bus: clock, dma, irq and trace can be used from here on."""
+
+    def unplugged(self) -> None:
+        """Surprise removal: stop.  What the clock still holds may fire; DMA raises DmaFault from here on."""
 
     def store(self, name: str, value: int) -> None:
         """Write `values[name]` by the access kinds of its fields.  RegisterAccessFault for set mbz bits."""
@@ -157,53 +94,94 @@ class HwModel:
 
     # -- the bus side ----------------------------------------------------------------------------------
 
-    def connect(self, clock: Clock, dma: DmaDomain, irq: IrqPin, trace: Trace, stall: StallDetector) -> None:
+    def connect(self, clock: Clock, dma: DmaDomain, irq: IrqPin, trace: Trace) -> None:
         """The function this model is in was plugged in."""
-        self.clock, self.dma, self.irq, self.trace, self.stall = clock, dma, irq, trace, stall
+        self.clock, self.dma, self.irq, self.trace = clock, dma, irq, trace
         self.plugged()
 
     def read(self, offset: int, size: int) -> int:
         """A CPU read of the register file.  RegisterAccessFault where the data sheet has nothing to read."""
         entry = self._readers.get(offset << 4 | size)
         if entry is None:
-            entry = self._odd_reader(offset, size)
-        if self.stall is not None:
-            self.stall.tick(entry[1])
+            entry = self._sliced_reader(offset, size)
         value = entry[0]()
         if self.trace.on:
-            self.trace.add("read", entry[1], value)
+            self.trace.add("read", entry[1], int(value))
         return value
 
     def write(self, offset: int, size: int, value: int) -> None:
         """A CPU write of the register file.  RegisterAccessFault where the data sheet lets nobody write."""
         entry = self._writers.get(offset << 4 | size)
         if entry is None:
-            entry = self._odd_writer(offset, size)
-        if self.stall is not None:
-            self.stall.tick(entry[1])
+            entry = self._sliced_writer(offset, size)
         if self.trace.on:
-            self.trace.add("write", entry[1], value)
+            self.trace.add("write", entry[1], int(value))
         entry[0](value)
 
     # -- dispatch --------------------------------------------------------------------------------------
 
     def _attach(self, placed: Placed[Any]) -> None:
-        """Work out, once, what a read and a write of this register do."""
+        """Work out, once, what a whole read and a whole write of this register do."""
         name, key = placed.name, placed.offset << 4 | placed.size
-        default_read, default_write = default_access(self.values, placed)
-        self._stores[name] = default_write
-        if placed.access is not Access.WO:
-            self._readers[key] = (getattr(self, f"r_{name}", default_read), name)
-        if placed.access is not Access.RO:
-            behaviour = getattr(self, f"w_{name}", None)
-            write = default_write if behaviour is None else _typed(behaviour, placed.reg)
-            self._writers[key] = (write, name)
+        self._stores[name] = _default_write(self.values, placed)
+        if placed.access.readable:
+            read = self._behaviour("r_", placed)
+            self._readers[key] = (read or _default_read(self.values, placed), name)
+        if placed.access.writable:
+            write = self._behaviour("w_", placed)
+            self._writers[key] = (_typed(write, placed) if write else self._stores[name], name)
 
-    def _odd_reader(self, offset: int, size: int) -> tuple[_Reader, str]:
-        raise self._refusal("read", offset, size, self._writers, "written")
+    def _behaviour(self, prefix: str, placed: Placed[Any]) -> Callable[..., Any] | None:
+        method = getattr(self, prefix + placed.attr, None)
+        return method if method is None or placed.index is None else partial(method, placed.index)
 
-    def _odd_writer(self, offset: int, size: int) -> tuple[_Writer, str]:
-        raise self._refusal("write", offset, size, self._readers, "read")
+    def _sliced_reader(self, offset: int, size: int) -> tuple[_Reader, str]:
+        """An access that reaches part of a register, or several: worked out when first used."""
+        slices = self.regs.slices(offset, size, False)
+        if not slices:
+            raise self._refusal("read", offset, size, self._writers, "written")
+        parts = [(self._slice_read(part), part) for part in slices]
+
+        def read() -> int:
+            value = 0
+            for part_read, part in parts:
+                value |= part.to_bus(part_read())
+            return value
+
+        entry = self._readers[offset << 4 | size] = (read, _slice_name(slices))
+        return entry
+
+    def _sliced_writer(self, offset: int, size: int) -> tuple[_Writer, str]:
+        slices = self.regs.slices(offset, size, True)
+        if not slices:
+            raise self._refusal("write", offset, size, self._readers, "read")
+        parts = [(self._slice_write(part), part) for part in slices]
+
+        def write(value: int) -> None:
+            for part_write, part in parts:
+                part_write(part.to_register(value))
+
+        entry = self._writers[offset << 4 | size] = (write, _slice_name(slices))
+        return entry
+
+    def _slice_read(self, part: RegSlice) -> _Reader:
+        behaviour = self._behaviour("r_", part.register)
+        return behaviour or _default_read(self.values, part.register, part.lanes)
+
+    def _slice_write(self, part: RegSlice) -> _Writer:
+        placed, lanes, values = part.register, part.lanes, self.values
+        behaviour = self._behaviour("w_", placed)
+        if behaviour is None:
+            return _default_write(values, placed, lanes)
+        typed = _typed(behaviour, placed)
+        kept = ~lanes & (placed.masks.get(Access.RW, 0) | placed.masks.get(Access.WO, 0))
+
+        def write(value: int) -> None:
+            self.lanes = lanes
+            typed(values[placed.name] & kept | value)
+            self.lanes = ALL_LANES
+
+        return write if not part.whole else typed
 
     def _refusal(self, verb: str, offset: int, size: int, others: Mapping[int, tuple[Any, str]],
                  only: str) -> RegisterAccessFault:
@@ -212,7 +190,7 @@ class HwModel:
         if other is not None:
             return RegisterAccessFault(f"{where}: {other[1]} can only be {only}")
         for placed in self.regs.registers:
-            if placed.offset <= offset < placed.offset + placed.size:
+            if placed.offset < offset + size and offset < placed.offset + placed.size:
                 return RegisterAccessFault(f"{where} hits {placed.name}, {placed.size} bytes at "
                                            f"{placed.offset:#x}; access a register whole, at its own offset")
         near = min(self.regs.registers, key=lambda p: abs(p.offset - offset))
@@ -220,44 +198,55 @@ class HwModel:
                                    f"{near.offset:#x}")
 
 
-def _typed(behaviour: Callable[[Any], object], reg: Callable[[int], int]) -> _Writer:
+def _check_names(cls: type[HwModel]) -> None:
+    """TypeError for behaviour of a register there is not, or that no access can reach."""
+    readable = {placed.attr for placed in cls.regs.registers if placed.access.readable}
+    writable = {placed.attr for placed in cls.regs.registers if placed.access.writable}
+    for attribute in dir(cls):
+        prefix, name = attribute[:2], attribute[2:]
+        if prefix not in ("r_", "w_"):
+            continue
+        if name not in readable | writable:
+            raise TypeError(f"{cls.__name__}.{attribute}: {cls.regs.__name__} has no register {name!r}; it "
+                            f"has {', '.join(sorted(readable | writable))}")
+        if name not in (readable if prefix == "r_" else writable):
+            raise TypeError(f"{cls.__name__}.{attribute}: {cls.regs.__name__}.{name} can only be "
+                            f"{'written' if prefix == 'r_' else 'read'}; no access would ever get here")
+
+
+def _typed(behaviour: Callable[[Any], object], placed: Placed[Any]) -> _Writer:
+    from_bus = placed.from_bus
+
     def write(value: int) -> None:
-        behaviour(reg(value))
+        behaviour(from_bus(value))
     return write
 
 
-def default_access(values: dict[str, int], placed: Placed[Any]) -> tuple[_Reader, _Writer]:
-    """How a register without behaviour reads and writes `values[name]`, by the access kinds of its bits."""
+def _default_read(values: dict[str, int], placed: Placed[Any], lanes: int | None = None) -> _Reader:
     name = placed.name
-    masks = _masks(placed)
-    hidden, cleared_by_read, must_be_zero = masks[Access.WO], masks[Access.RC], masks[Access.MBZ]
-    written = masks[Access.RW] | masks[Access.WO]
-    ones_clear, ones_set, any_clears = masks[Access.W1C], masks[Access.W1S], masks[Access.WAC]
+    if placed.plain:
+        return partial(values.__getitem__, name)
 
     def read() -> int:
-        value = values[name]
-        if cleared_by_read:
-            values[name] = value & ~cleared_by_read
-        return value & ~hidden
+        stored = values[name]
+        values[name] = placed.after_read(stored, lanes)
+        return placed.visible(stored)
+    return read
+
+
+def _default_write(values: dict[str, int], placed: Placed[Any], lanes: int | None = None) -> _Writer:
+    name = placed.name
+    if placed.plain and lanes is None:
+        return partial(values.__setitem__, name)
 
     def write(value: int) -> None:
-        if value & must_be_zero:
-            raise RegisterAccessFault(f"{name}: write of {value:#x} sets bits {value & must_be_zero:#x}, "
-                                      "which must be zero")
-        old = values[name]
-        kept = old & ~(written | any_clears | value & ones_clear)
-        values[name] = kept | value & (written | ones_set)
-
-    plain_read = not (hidden or cleared_by_read)
-    return partial(values.__getitem__, name) if plain_read else read, write
+        wrong = placed.must_be_zero(value)
+        if wrong:
+            raise RegisterAccessFault(f"{name}: the write of {value:#x} sets bits {wrong:#x}, which must be "
+                                      f"written as zero")
+        values[name] = placed.after_write(values[name], value, lanes)
+    return write
 
 
-def _masks(placed: Placed[Any]) -> dict[Access, int]:
-    """Bits of each access kind.  Bits of no field are reserved: read as they are, writes ignored."""
-    masks = dict.fromkeys(Access, 0)
-    fields = [f for kind in placed.reg.__mro__ for f in vars(kind).values() if isinstance(f, Field)]
-    for field in fields:
-        masks[placed.access if field.access is Access.RW else field.access] |= field.mask
-    if not fields:
-        masks[placed.access] = (1 << 8 * placed.size) - 1
-    return masks
+def _slice_name(slices: tuple[RegSlice, ...]) -> str:
+    return "+".join(part.register.name for part in slices)

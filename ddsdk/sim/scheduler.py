@@ -18,22 +18,24 @@ from ddsdk.errors import SimulationStuckError, SleepFault, UsageError
 from .clock import NEVER_NS, Clock
 from .cpu import Cpu, Task, TaskState, getcurrent
 from .irq import IrqController
-from .watchdog import NmiWatchdog
+from .watchdog import NmiWatchdog, StallDetector
 
 BUSY, READY, SLEEPING = TaskState.BUSY, TaskState.READY, TaskState.SLEEPING
 
-#: A soft interrupt to run: timers, tasklets; (as a hard interrupt?, call)
+#: An interrupt no line stands for: (hard?, what to call).
 _Deferred = tuple[bool, Callable[[], object]]
 
 
 class Scheduler:
     """The normal-mode half of a Machine."""
 
-    def __init__(self, clock: Clock, cpus: Sequence[Cpu], irqs: IrqController, watchdog: NmiWatchdog) -> None:
+    def __init__(self, clock: Clock, cpus: Sequence[Cpu], irqs: IrqController, watchdog: NmiWatchdog,
+                 stall: StallDetector) -> None:
         self.clock = clock
         self.cpus = cpus
         self.irqs = irqs
         self.watchdog = watchdog
+        self.stall = stall
         self.home = getcurrent()
         self.boot = Task("boot", cpus[0], None, 0)
         self.boot.state = TaskState.RUNNING
@@ -80,11 +82,14 @@ class Scheduler:
         """Give the CPU up until *until_ns* or `wake()`; true when woken.  SleepFault in atomic context."""
         task = self.current
         cpu = task.cpu
+        if self.stopped:
+            raise _boot_interrupted()
         if cpu.task is not task:
             self._get_cpu(task)
         if not cpu.may_sleep:
             raise SleepFault(f"scheduling while atomic: {task.name} on CPU {cpu.id} sleeps with "
                              f"{_atomic(cpu)}; use udelay() there, or leave the context first")
+        self.stall.tick("sleep")
         task.wake_ns, task.state, task.woken = until_ns, SLEEPING, False
         cpu.task = None
         cpu.queue.append(task)
@@ -106,6 +111,7 @@ class Scheduler:
             if line is not None:
                 self._interrupt(cpu, line.run_handlers)
             elif self.deferred and not cpu.in_irq and not cpu.in_softirq:
+                self.stall.tick("soft interrupt")
                 hard, call = self.deferred.popleft()
                 if hard:
                     self._interrupt(cpu, call)
@@ -116,8 +122,11 @@ class Scheduler:
 
     # -- the loop ------------------------------------------------------------------------------------
 
-    def run(self, done: Callable[[], bool], until_ns: int) -> bool:
-        """Run the world until `done()`, *until_ns*, or the crash.  False when nothing can happen any more."""
+    def run(self, done: Callable[[], bool], until_ns: int, idle: bool) -> bool:
+        """Run the world until `done()`, *until_ns*, or the crash.
+
+        When nothing is left to happen: *idle* lets the time pass all the same, else False.
+        """
         cpu, boot = self.cpus[0], self.boot
         if cpu.task is boot:
             cpu.task = None
@@ -126,7 +135,7 @@ class Scheduler:
             while not self.stopped:
                 if done() or self.clock.now_ns >= until_ns:
                     return True
-                if not self._step(until_ns):
+                if not self._step(until_ns, idle):
                     return False
             return True
         finally:
@@ -138,6 +147,7 @@ class Scheduler:
             self._boot_wait(task)
         else:
             self.home.switch()
+            task.state = TaskState.RUNNING
 
     def _get_cpu(self, boot: Task) -> None:
         """The boot context goes on after `run()` left another task busy on CPU 0: that one comes first."""
@@ -148,7 +158,7 @@ class Scheduler:
         cpu = boot.cpu
         try:
             while not self._ready(boot) or cpu.task not in (boot, None):
-                if not self._step(NEVER_NS):
+                if not self._step(NEVER_NS, False):
                     raise SimulationStuckError(
                         f"stuck at {self.clock.now_ns} ns: the boot context sleeps without a time limit and "
                         "nothing that is left to happen can wake it")
@@ -170,7 +180,7 @@ class Scheduler:
             self.cpus[0].task = self.boot
             self.boot.state = TaskState.RUNNING
 
-    def _step(self, limit_ns: int) -> bool:
+    def _step(self, limit_ns: int, idle: bool) -> bool:
         """Let one context run until it waits, or let time pass.  False when there is neither to do."""
         task = self._interrupted() if self.irqs.ready or self.deferred else None
         if task is None:
@@ -178,10 +188,10 @@ class Scheduler:
         if task is not None:
             self._resume(task)
             return True
-        when_ns = self._next_time(limit_ns)
-        if when_ns == NEVER_NS:
+        when_ns = self._next_time()
+        if when_ns == NEVER_NS and not idle:
             return False
-        self.clock.advance_to(when_ns)
+        self.clock.advance_to(min(when_ns, limit_ns))
         return True
 
     def _resume(self, task: Task) -> None:
@@ -240,10 +250,10 @@ class Scheduler:
             return True
         return state is BUSY and task.condition is not None and task.condition()
 
-    def _next_time(self, limit_ns: int) -> int:
+    def _next_time(self) -> int:
         """When something is next due.  A sleeper that is due and finds its CPU taken waits for the CPU."""
         now_ns = self.clock.now_ns
-        when_ns = min(limit_ns, self.clock.horizon_ns)
+        when_ns = self.clock.horizon_ns
         for task in (self.boot, *self._all_tasks()):
             wake_ns = task.wake_ns
             if wake_ns is not None and now_ns < wake_ns < when_ns and task.state in (BUSY, SLEEPING):
@@ -283,8 +293,8 @@ class Scheduler:
 
     def _all_tasks(self) -> list[Task]:
         """Every task but boot, those of interrupts on idle CPUs included."""
-        return self.tasks + [cpu.task for cpu in self.cpus
-                             if cpu.task is not None and cpu.task is not self.boot and cpu.task not in self.tasks]
+        others = [cpu.task for cpu in self.cpus if cpu.task is not None and cpu.task is not self.boot]
+        return [*self.tasks, *(task for task in others if task not in self.tasks)]
 
     # -- interrupt contexts --------------------------------------------------------------------------
 
@@ -292,14 +302,18 @@ class Scheduler:
         cpu.in_irq += 1
         cpu.irq_enabled = False
         cpu.irqs_off_since_ns = self.clock.now_ns
-        call()
-        cpu.in_irq -= 1
-        cpu.irq_enabled = True
+        try:
+            call()
+        finally:
+            cpu.in_irq -= 1
+            cpu.irq_enabled = True
 
     def _soft_interrupt(self, cpu: Cpu, call: Callable[[], object]) -> None:
         cpu.in_softirq += 1
-        call()
-        cpu.in_softirq -= 1
+        try:
+            call()
+        finally:
+            cpu.in_softirq -= 1
 
 
 def _boot_interrupted() -> UsageError:

@@ -121,9 +121,9 @@ class LogicalUnit:
         self._kept = b""
         if self._attention:
             return self._check(self._attention.pop(0))
-        if self.stopped and (access & ~Access.OTHER or cdb[0] == 0x00):
+        if self.stopped and (access is not Access.OTHER or cdb[0] == 0x00):
             return self._check(STOPPED)
-        if access & ~Access.MEDIUM and self.disk.faults.armed:
+        if self.disk.faults.armed and access not in Access.MEDIUM:      # those know their sectors, below
             fault = self.disk.faults.strike(access)
             if fault is not None:
                 return self._struck(fault)

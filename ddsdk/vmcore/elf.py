@@ -13,8 +13,8 @@ from collections.abc import Sequence
 
 from attrs import frozen
 
-from ..abi import Abi
-from ..errors import FormatError
+from ddsdk.abi import Abi
+from ddsdk.errors import FormatError
 
 ET_CORE = 4
 PT_LOAD = 1

@@ -7,7 +7,8 @@ checked against the file before it is used.
 from __future__ import annotations
 
 from bisect import bisect_right
-from typing import Any
+from itertools import pairwise
+from typing import IO, Any, cast
 
 import attrs
 from attrs import frozen
@@ -16,8 +17,9 @@ from elftools.construct import ConstructError
 from elftools.elf.elffile import ELFFile
 from elftools.elf.enums import ENUM_E_MACHINE
 
-from ..abi import Abi, abi_for_elf
-from ..errors import FormatError
+from ddsdk.abi import Abi, abi_for_elf
+from ddsdk.errors import FormatError
+
 from . import vmcoreinfo as vmci
 from .image import MAX_PADDR, FileMapping, MemoryExtent, MemorySource, anonymous_extent
 from .notes import Note, cpus_and_vmcoreinfo, parse_notes
@@ -78,7 +80,7 @@ def open_elf(path: str) -> MemorySource:
 def read_core(mapping: FileMapping, path: str) -> CoreFile:
     """The headers and notes of a mapped ELF core."""
     try:
-        elf = ELFFile(_File(mapping))
+        elf = ELFFile(cast("IO[bytes]", _File(mapping)))
         head = elf.header
         abi = _abi_of(elf, path)
         if head["e_type"] != "ET_CORE":
@@ -190,7 +192,7 @@ def merge_loads(loads: tuple[LoadSegment, ...], path: str) -> list[LoadSegment]:
     FormatError, because it does not say which bytes are the memory.
     """
     ram = sorted((load for load in loads if load.vaddr < KERNEL_IMAGE_VADDR), key=lambda load: load.paddr)
-    for below, above in zip(ram, ram[1:], strict=False):
+    for below, above in pairwise(ram):
         if above.paddr < below.end:
             raise FormatError(f"{path}: {above} overlaps {below}; physical memory must be described once "
                               "(a core of a user program has no physical addresses at all)")

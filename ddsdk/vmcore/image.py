@@ -17,8 +17,9 @@ from typing import Self
 
 from attrs import define, field, frozen
 
-from ..abi import Abi
-from ..errors import DdsdkError, DeviceError, FormatError, UsageError
+from ddsdk.abi import Abi
+from ddsdk.errors import DdsdkError, DeviceError, FormatError, UsageError
+
 from . import vmcoreinfo as vmci
 from .notes import CpuNote, core_notes, pack_notes
 

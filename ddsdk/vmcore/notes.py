@@ -12,8 +12,8 @@ from collections.abc import Iterable
 
 from attrs import frozen
 
-from ..abi import Abi
-from ..errors import FormatError
+from ddsdk.abi import Abi
+from ddsdk.errors import FormatError
 
 NT_PRSTATUS = 1
 CORE = b"CORE"

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from ..abi import Abi
-from ..errors import FormatError
+from ddsdk.abi import Abi
+from ddsdk.errors import FormatError
+
 from .image import FileMapping, MemoryExtent, MemorySource
 
 #: QEMU's `pc` machine: RAM of 3.5 GiB or more has its part above 3 GiB moved to 4 GiB.

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from ..abi import Abi
-from ..errors import FormatError
+from ddsdk.abi import Abi
+from ddsdk.errors import FormatError
+
 from .elfread import ELF_MAGIC, open_elf
 from .image import FileMapping, MemoryExtent, MemorySource, Run
 from .notes import CpuNote

@@ -20,9 +20,10 @@ import numpy as np
 import numpy.typing as npt
 from attrs import frozen
 
-from ..abi import X86_64, Abi, abi_named
-from ..errors import DeviceError, UsageError
-from ..sizes import parse_size
+from ddsdk.abi import X86_64, Abi, abi_named
+from ddsdk.errors import DeviceError, UsageError
+from ddsdk.sizes import parse_size
+
 from . import vmcoreinfo as vmci
 from .image import MAP_NORESERVE, MemoryExtent, MemorySource
 from .notes import CpuNote
@@ -143,7 +144,7 @@ class _Pattern:
         except OSError as error:
             raise DeviceError(f"{spec}: no memory file from this host: {os.strerror(error.errno or 0)}") from None
         for first in range(0, body, _GROUP_PAGES):      # written, not mapped: it does not count as ours
-            os.pwrite(fd, _group(spec, first, min(_GROUP_PAGES, body - first)), first * page)
+            os.pwrite(fd, _group(spec, first, min(_GROUP_PAGES, body - first)).data, first * page)
         for number in range(tiles):
             first_page = _text(page, f"page frame {number * tile} of seed {spec.seed}. ")
             os.pwrite(fd, first_page, (body + number) * page)

@@ -131,6 +131,11 @@ def drained(r: Host) -> None:
 def bring_up(r: Host) -> None:
     """Hard reset, IOCFacts, PortFacts, reply frames, IOCInit, PortEnable, OPERATIONAL."""
     hard_reset(r)
+    start(r)
+
+
+def start(r: Host) -> None:
+    """From READY to OPERATIONAL."""
     handshake(r, bytes.fromhex("000000030000000044332211"), 40)
     handshake(r, bytes.fromhex("000000050000000001000000"), 20)
     for frame in range(REPLY_FRAMES):
@@ -282,7 +287,15 @@ def message_unit_reset(r: Host) -> None:
     r.poll(DOORBELL, 0xF000_0000, 0x1000_0000)
     r.read(DOORBELL)
     drained(r)
-    bring_up(r)
+    start(r)
+
+
+def hard_reset_again(r: Host) -> None:
+    """OPERATIONAL -> hard reset -> READY, interrupts masked, nothing in the reply FIFO."""
+    hard_reset(r)
+    r.read(DOORBELL, "WhoInit after a hard reset")
+    r.read(INT_MASK)
+    drained(r)
 
 
 EXCHANGES: dict[str, tuple[Sequence[str], Callable[[Host], None]]] = {
@@ -301,4 +314,5 @@ EXCHANGES: dict[str, tuple[Sequence[str], Callable[[Host], None]]] = {
     "fault-0008": ((), fault_0008),
     "fault-0006": ((), fault_0006),
     "message-unit-reset": (("bring-up",), message_unit_reset),
+    "hard-reset": (("bring-up",), hard_reset_again),
 }

@@ -76,7 +76,7 @@ class Recorder:
         end = time.monotonic() + POLL_LIMIT_S
         while (value := self._window.read(register, 4)) & mask != wanted:
             if time.monotonic() > end:
-                sys.exit(f"register {register:#x} stayed {value:#010x}; mask {mask:#x} never gave {wanted:#x}")
+                sys.exit(f"register {register:#x} stayed {value:#x}; mask {mask:#x} never gave {wanted:#x}")
         self.steps.append(["poll", f"{register:02x}", f"{mask:08x}", f"{wanted:08x}"])
 
     def put(self, address: int, data: bytes) -> None:

@@ -1,4 +1,4 @@
-"""What the driver knows about one IOC: MPT_ADAPTER, MPT_SCSI_HOST, and the frames allocated for them at probe.
+"""What the driver knows about one IOC: MPT_ADAPTER, MPT_SCSI_HOST, and the frames allocated at probe.
 
 Nothing is allocated after probe: each SCSI request owns its frame, its sense buffer and its chain buffers, so
 that the dump path never runs out of memory, and queuecommand() never waits for any.
@@ -10,9 +10,18 @@ from collections import deque
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any, Final
 
+from ddsdk.abi import WIRE_LE
 from ddsdk.errors import DeviceError
 
-from .frames import IOCFactsReply, PortFactsReply, PortType
+from .frames import (
+    SCSIIO_CONTROL_SIMPLEQ,
+    SCSIIO_SGL_OFFSET,
+    IOCFactsReply,
+    PortFactsReply,
+    PortType,
+    SGEChain32,
+    SGESimple64,
+)
 from .regs import MptRegs
 
 if TYPE_CHECKING:
@@ -28,6 +37,11 @@ MPT_SCSI_CAN_QUEUE: Final = 64
 MPT_SCSI_SG_DEPTH: Final = 256
 #: Bytes of a request frame and of each chain buffer: min(128, IOCFacts), as Linux 2.6.9 mptbase.c.
 MPT_REQUEST_BYTES: Final = 128
+#: Segments of 12-byte elements in the request frame before its chain element, and in each chain buffer.
+_ELEMENT_BYTES, _CHAIN_BYTES = SGESimple64.on(WIRE_LE).size, SGEChain32.on(WIRE_LE).size
+_FRAME_SEGMENTS: Final = (MPT_REQUEST_BYTES - SCSIIO_SGL_OFFSET - _CHAIN_BYTES) // _ELEMENT_BYTES
+_CHAIN_SEGMENTS: Final = (MPT_REQUEST_BYTES - _CHAIN_BYTES) // _ELEMENT_BYTES
+_MAX_CHAIN_LEVELS: Final = -(-(MPT_SCSI_SG_DEPTH - _FRAME_SEGMENTS) // _CHAIN_SEGMENTS)
 #: Bytes of a reply frame, and how many at most (2.6.9).
 MPT_REPLY_BYTES: Final = 64
 MPT_MAX_REPLY_DEPTH: Final = 128
@@ -45,10 +59,13 @@ Callback = Callable[["MptAdapter", "MptRequest", bytes | None], None]
 
 
 class MptRequest:
-    """One request frame.  Offsets are bytes into `MptAdapter.pool`; `context` is the MsgContext of its latest use."""
+    """One request frame.  Offsets are bytes into `MptAdapter.pool`.
 
-    __slots__ = ("bus_addr", "callback", "chain_bus_addr", "chain_offset", "context", "direction", "frame_offset",
-                 "mapped", "scmd", "sense_bus_addr", "sense_offset")
+    `context` is the MsgContext of its latest use.
+    """
+
+    __slots__ = ("bus_addr", "callback", "chain_bus_addr", "chain_offset", "context", "direction",
+                 "frame_offset", "mapped", "scmd", "sense_bus_addr", "sense_offset")
 
     def __init__(self, index: int) -> None:
         self.context = index
@@ -67,12 +84,14 @@ class MptRequest:
 class MptAdapter:
     """MPT_ADAPTER: one IOC.
 
-    `outstanding` maps the MsgContext of every request the IOC holds to the request: a completion whose context is
-    not there is stale (from before a reset), foreign or a duplicate, and is dropped.
+    `outstanding` maps the MsgContext of every request the IOC holds to the request: a completion whose
+    context is not there is stale (from before a reset), foreign or a duplicate, and is dropped.
     `active`: requests may be posted.  `dead`: the last recovery failed.  `diagPending`: a reset is under way.
+    `reset_count`: recoveries that worked.
     """
 
-    def __init__(self, pdev: PciDev, chip: Iomem, name: str, fault_reset: Callable[[MptAdapter], None]) -> None:
+    def __init__(self, pdev: PciDev, chip: Iomem, name: str,
+                 fault_reset: Callable[[MptAdapter], None]) -> None:
         self.kernel: Kernel = pdev.kernel
         self.pdev = pdev
         self.chip = chip
@@ -89,7 +108,9 @@ class MptAdapter:
         self.active = False
         self.dead = False
         self.diagPending = False
-        self.handshake_left: int | None = None      # dwords of our own handshake not written yet; None: none of ours
+        #: dwords of our own handshake not written yet; None: no handshake of ours
+        self.handshake_left: int | None = None
+        self.reset_count = 0
         self.quiet_polls = 0
         self.stale_replies = 0
         self.fault_reset_work = kernel.INIT_WORK(fault_reset, self)
@@ -121,9 +142,8 @@ class MptAdapter:
 
     @property
     def sg_tablesize(self) -> int:
-        """Segments that always fit: every address 64 bits wide, `chain_levels` chain buffers behind the frame."""
-        first, further = 6, 10          # (128 - 48 - 8) // 12 and (128 - 8) // 12
-        return min(MPT_SCSI_SG_DEPTH, first + further * self.chain_levels)
+        """Segments that always fit, with every address 64 bits wide and `chain_levels` chain buffers."""
+        return min(MPT_SCSI_SG_DEPTH, _FRAME_SEGMENTS + _CHAIN_SEGMENTS * self.chain_levels)
 
     def printk(self, text: str) -> None:
         """A line of the kernel log."""
@@ -132,26 +152,30 @@ class MptAdapter:
     # -- memory ------------------------------------------------------------------------------------
 
     def alloc_frames(self) -> None:
-        """Allocate and lay out every frame, once, by what IOCFacts said.  DeviceError when the IOC is too small."""
+        """Allocate and lay out every frame, once, by what IOCFacts said.
+
+        DeviceError when the IOC is too small.
+        """
         facts = self.facts
         if facts.RequestFrameSize * 4 < MPT_REQUEST_BYTES:
-            raise DeviceError(f"{self.name}: request frames of {facts.RequestFrameSize * 4} bytes; this driver needs"
-                              f" {MPT_REQUEST_BYTES} (IOCFacts.RequestFrameSize)")
+            raise DeviceError(f"{self.name}: request frames of {facts.RequestFrameSize * 4} bytes; this"
+                              f" driver needs {MPT_REQUEST_BYTES} (IOCFacts.RequestFrameSize)")
         depth = min(MPT_SCSI_CAN_QUEUE + MPT_INTERNAL_FRAMES, facts.GlobalCredits)
         if depth <= MPT_INTERNAL_FRAMES:
-            raise DeviceError(f"{self.name}: {facts.GlobalCredits} request credits; this driver needs more than"
-                              f" {MPT_INTERNAL_FRAMES} (IOCFacts.GlobalCredits)")
+            raise DeviceError(f"{self.name}: {facts.GlobalCredits} request credits; this driver needs more"
+                              f" than {MPT_INTERNAL_FRAMES} (IOCFacts.GlobalCredits)")
         ncmds = depth - MPT_INTERNAL_FRAMES
         self.reply_depth = min(facts.ReplyQueueDepth, MPT_MAX_REPLY_DEPTH)
-        self.chain_levels = min(facts.MaxChainDepth, -(-(MPT_SCSI_SG_DEPTH - 6) // 10))
+        self.chain_levels = min(facts.MaxChainDepth, _MAX_CHAIN_LEVELS)
         chain_bytes = self.chain_levels * MPT_REQUEST_BYTES
         frames = depth * MPT_REQUEST_BYTES
         chains = ncmds * chain_bytes
         replies = self.reply_depth * MPT_REPLY_BYTES
-        pool = self.kernel.dma_alloc_coherent(self.pdev, frames + chains + replies + ncmds * MPT_SENSE_BYTES)
-        if pool.bus_addr + len(pool.view) > 1 << 32:
-            raise DeviceError(f"{self.name}: frames at {pool.bus_addr:#x}, the FIFOs take addresses below 4 GiB;"
-                              " allocate them under a 32-bit mask")
+        total = frames + chains + replies + ncmds * MPT_SENSE_BYTES
+        pool = self.kernel.dma_alloc_coherent(self.pdev, total)
+        if pool.bus_addr + total > 1 << 32:
+            raise DeviceError(f"{self.name}: frames at {pool.bus_addr:#x}, the FIFOs take addresses below"
+                              " 4 GiB; coherent memory must come from there")
         self.pool, self.view = pool, pool.view
         self.reply_offset = frames + chains
         self.reply_bus_addr = pool.bus_addr + self.reply_offset
@@ -194,12 +218,20 @@ class MptAdapter:
         request.context = context = (request.context + CONTEXT_USE) & CONTEXT_MASK
         return context
 
-    def abandon_outstanding(self) -> list[MptRequest]:
-        """Forget every request the IOC holds, but not which memory it may still reach.  Returns them."""
-        requests = list(self.outstanding.values())
+    def abandon_outstanding(self) -> list[ScsiCmnd]:
+        """Forget every request the IOC holds, but not which memory it may still reach.
+
+        Returns the commands, which are still to be ended.
+        """
+        scmds = []
+        for request in self.outstanding.values():
+            scmd, request.scmd = request.scmd, None
+            if scmd is not None:
+                scmds.append(scmd)
+            if request.mapped:
+                self.abandoned.append(request)
         self.outstanding.clear()
-        self.abandoned += [request for request in requests if request.mapped]
-        return requests
+        return scmds
 
     def unmap_abandoned(self) -> None:
         """The IOC was reset: it reaches none of that memory any more."""
@@ -227,8 +259,12 @@ class MptScsiHost:
         self.shost = shost
         self.tmLock = kernel.spin_lock_init("tmLock")
         self.tmPending = False
-        self.tm_timed_out = False
+        self.no_tags = SCSIIO_CONTROL_SIMPLEQ       # Control of a command to a device without tagged queueing
         self.tm_response = -1                       # ResponseCode; -1: none came
         self.tm_iocstatus = 0
         self.tm_done = kernel.init_completion()
         self.TMtimer = kernel.setup_timer(tm_timeout, self)
+
+    def release_locks(self) -> None:
+        """As MptAdapter.release_locks."""
+        self.tmLock = self.ioc.kernel.spin_lock_init("tmLock")

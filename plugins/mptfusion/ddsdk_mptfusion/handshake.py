@@ -23,8 +23,9 @@ DOORBELL_MS: Final = 5000
 SETTLE_MS: Final = 20
 #: Filler for dwords of a request that is thrown away: as the first dword it makes an IOCFacts of it.
 FILLER: Final = 0x03000000
-#: 255 dwords in, twice 255 words out, the interrupts at both ends, twice.
-FINISH_STEPS: Final = 2 * (3 * 255 + 4)
+#: What ending somebody's handshake may take: 255 dwords in, twice 255 words out, an interrupt at either end.
+_MAX_FILLERS: Final = 255
+_MAX_WORDS: Final = 2 * 255 + 2
 #: Dwords of the longest reply there is to read.
 MAX_REPLY_DWORDS: Final = 32
 
@@ -54,7 +55,8 @@ def read_doorbell(ioc: MptAdapter) -> Doorbell:
     """The doorbell; MptError when nothing answers."""
     doorbell = ioc.kernel.readl(ioc.chip, MptRegs.DOORBELL)
     if doorbell == ALL_ONES:
-        raise MptError(f"{ioc.name}: every register reads 0xffffffff; the adapter is gone or its memory window is off")
+        raise MptError(f"{ioc.name}: every register reads 0xffffffff; the adapter is gone, or its memory"
+                       " window is off")
     return doorbell
 
 
@@ -88,7 +90,7 @@ def WaitForDoorbellAck(ioc: MptAdapter, howlong_ms: int = DOORBELL_MS) -> bool:
     return _wait(ioc, HostInterruptStatus.IOP_DOORBELL_STATUS.mask, 0, howlong_ms)
 
 
-# -- messages -------------------------------------------------------------------------------------------------
+# -- messages ------------------------------------------------------------------------------------------------
 
 
 def mpt_handshake_req_reply_wait(ioc: MptAdapter, request: bytes, reply_ms: int = DOORBELL_MS) -> bytes:
@@ -139,23 +141,24 @@ def _read_reply(ioc: MptAdapter, what: str, reply_ms: int) -> bytes:
         if len(words) == 2:
             expected = 2 * (words[1] & 0xFF)
             if not 10 <= expected <= 2 * MAX_REPLY_DWORDS:
-                raise MptError(f"{ioc.name}: {what}: the reply claims {expected // 2} dwords; replies have 5 to"
-                               f" {MAX_REPLY_DWORDS}")
+                raise MptError(f"{ioc.name}: {what}: the reply claims {expected // 2} dwords; replies have"
+                               f" 5 to {MAX_REPLY_DWORDS}")
     if not WaitForDoorbellInt(ioc):
         raise MptError(f"{ioc.name}: {what}: the IOC does not end it within {DOORBELL_MS} ms")
     acknowledge(ioc)
     return b"".join(word.to_bytes(2, "little") for word in words)
 
 
-# -- handshakes left half done --------------------------------------------------------------------------------
+# -- handshakes left half done -------------------------------------------------------------------------------
 
 
 def doorbell_in_use(ioc: MptAdapter) -> bool:
     """Whether somebody's handshake is under way.
 
-    IntStatus first: while a reply word waits, a doorbell read would take it.
+    IntStatus first: while a reply word waits, a doorbell read would take it.  MptError when nothing answers.
     """
-    if ioc.kernel.readl(ioc.chip, MptRegs.HOST_INTERRUPT_STATUS).DOORBELL:
+    status = ioc.kernel.readl(ioc.chip, MptRegs.HOST_INTERRUPT_STATUS)
+    if status.DOORBELL and status != ALL_ONES:
         return True
     return bool(read_doorbell(ioc).USED)
 
@@ -163,21 +166,25 @@ def doorbell_in_use(ioc: MptAdapter) -> bool:
 def mpt_finish_handshake(ioc: MptAdapter) -> bool:
     """End a handshake that was left half done, by whomever: feed it, read its reply, throw that away.
 
-    Hardware would forget it at the hard reset that follows anyway; QEMU's adapter keeps waiting for the missing
+    Hardware forgets it at the hard reset that follows anyway; QEMU's adapter keeps waiting for the missing
     dwords across it, and aborts when it is reset before its reply was read.  True: the doorbell is free.
     """
-    patience_ms = DOORBELL_MS if ioc.handshake_left == 0 else SETTLE_MS     # ours, sent: the answer is on its way
+    sent = ioc.handshake_left == 0          # ours, and complete: the answer is on its way
+    patience_ms = DOORBELL_MS if sent else SETTLE_MS
     ioc.handshake_left = None
-    for _ in range(FINISH_STEPS):
+    words = fillers = 0
+    while words < _MAX_WORDS and fillers < _MAX_FILLERS:
         if WaitForDoorbellInt(ioc, patience_ms):
+            words += 1
             in_use = read_doorbell(ioc).USED            # takes the word that was offered
             acknowledge(ioc)
-            patience_ms = SETTLE_MS
             if in_use:
                 continue
+        patience_ms = SETTLE_MS
         if not read_doorbell(ioc).USED:
             return True
         if not WaitForDoorbellAck(ioc):
             return False
+        fillers += 1
         _ring(ioc, FILLER)
     return False

@@ -60,7 +60,8 @@ _PORT_ENABLE_MS: Final = 300_000
 _DRWE_TRIES, _DRWE_MS = 20, 100
 _FACTS_TRIES: Final = 5
 _READY_STEP_MS: Final = 10
-#: Recoveries tried in a row; all but a first unforced one begin with a hard reset.
+_ANSWER_MS: Final = 1000
+#: Recoveries tried in a row; all but the first begin with a hard reset.
 _ATTEMPTS: Final = 2
 
 _FACTS_REPLY = IOCFactsReply.on(WIRE_LE)
@@ -68,7 +69,7 @@ _PORT_FACTS_REPLY = PortFactsReply.on(WIRE_LE)
 _DEFAULT_REPLY = MPIDefaultReply.on(WIRE_LE)
 
 
-# -- resets ---------------------------------------------------------------------------------------------------
+# -- resets --------------------------------------------------------------------------------------------------
 
 
 def SendIocReset(ioc: MptAdapter, function: DoorbellFunction) -> bool:
@@ -127,18 +128,28 @@ def mpt_diag_reset(ioc: MptAdapter) -> None:
 
 
 def KickStart(ioc: MptAdapter, listens: bool) -> None:
-    """Hard reset, after a message unit reset and a pause if the IOC *listens* (not in FAULT, doorbell free)."""
+    """Hard reset.  An IOC that *listens* (not in FAULT, doorbell free) gets a message unit reset before."""
     if listens:
         SendIocReset(ioc, DoorbellFunction.IOC_MESSAGE_UNIT_RESET)
         ioc.kernel.diskdump_msleep(_BEFORE_HARD_RESET_MS)
     mpt_diag_reset(ioc)
 
 
-def MakeIocReady(ioc: MptAdapter, force: bool) -> None:
-    """Bring the IOC to READY from whatever state it is in; *force* a hard reset when it is OPERATIONAL.
+def _wait_for_answer(ioc: MptAdapter) -> None:
+    """Right after a hard reset, perhaps of the chip's other function, registers read all ones for a while."""
+    for _ in range(_ANSWER_MS):
+        if ioc.kernel.readl(ioc.chip, MptRegs.HOST_INTERRUPT_STATUS) != ALL_ONES or adapter_gone(ioc):
+            return
+        ioc.kernel.diskdump_msleep(1)
 
-    MptError: it does not come, or it belongs to a PCI peer.
+
+def MakeIocReady(ioc: MptAdapter, force: bool, again: bool) -> None:
+    """Bring the IOC to READY, its FIFOs empty, from whatever state it is in.
+
+    *force*: a hard reset when it is OPERATIONAL, where else a message unit reset will do.  *again*: a hard
+    reset in any case, nothing else helped.  MptError: it does not come, or it belongs to a PCI peer.
     """
+    _wait_for_answer(ioc)
     if doorbell_in_use(ioc):
         ioc.printk("a handshake was left half done; finishing it, then hard reset")
         mpt_finish_handshake(ioc)
@@ -146,25 +157,29 @@ def MakeIocReady(ioc: MptAdapter, force: bool) -> None:
         return
     doorbell = read_doorbell(ioc)
     state = doorbell.STATE
-    if state == IocState.READY:
-        return
+    if state == IocState.OPERATIONAL and doorbell.WHO_INIT == WhoInit.PCI_PEER:
+        raise MptError(f"{ioc.name}: OPERATIONAL and owned by a PCI peer (WhoInit 3); it must not be reset"
+                       " from here")
     if state == IocState.FAULT:
         ioc.printk(f"is in FAULT, code {doorbell.DATA:04x}h; hard reset")
-        KickStart(ioc, listens=False)
-        return
+    if again or not _by_doorbell(ioc, state, force):
+        KickStart(ioc, listens=force and not again and state == IocState.OPERATIONAL)
+
+
+def _by_doorbell(ioc: MptAdapter, state: int, force: bool) -> bool:
+    """Try what does without a hard reset; false when there is nothing, or it did not help."""
+    if state == IocState.READY:
+        # a bring-up that stopped half way left reply frames on the free list
+        return not force or SendIocReset(ioc, DoorbellFunction.IOC_MESSAGE_UNIT_RESET)
     if state == IocState.OPERATIONAL:
-        if doorbell.WHO_INIT == WhoInit.PCI_PEER:
-            raise MptError(f"{ioc.name}: OPERATIONAL and owned by a PCI peer (WhoInit 3); it must not be reset from here")
-        if not force and SendIocReset(ioc, DoorbellFunction.IOC_MESSAGE_UNIT_RESET):
-            return
-        KickStart(ioc, listens=force)
-        return
-    if not (_wait_for_state(ioc, IocState.READY, _MSG_RESET_MS)
-            or SendIocReset(ioc, DoorbellFunction.IO_UNIT_RESET)):
-        KickStart(ioc, listens=False)
+        return not force and SendIocReset(ioc, DoorbellFunction.IOC_MESSAGE_UNIT_RESET)
+    if state == IocState.RESET:
+        return (_wait_for_state(ioc, IocState.READY, _MSG_RESET_MS)
+                or SendIocReset(ioc, DoorbellFunction.IO_UNIT_RESET))
+    return False
 
 
-# -- messages -------------------------------------------------------------------------------------------------
+# -- messages ------------------------------------------------------------------------------------------------
 
 
 def _ask(ioc: MptAdapter, request: bytes, reply_ms: int = 5000) -> bytes:
@@ -189,10 +204,11 @@ def GetIocFacts(ioc: MptAdapter) -> None:
         if facts.RequestFrameSize and facts.GlobalCredits and facts.ReplyQueueDepth:
             break
     else:
-        raise MptError(f"{ioc.name}: IOCFacts says {facts.GlobalCredits} credits, {facts.ReplyQueueDepth} reply frames,"
-                       f" request frames of {facts.RequestFrameSize} dwords; none may be 0")
+        raise MptError(f"{ioc.name}: IOCFacts says {facts.GlobalCredits} credits, {facts.ReplyQueueDepth}"
+                       f" reply frames, request frames of {facts.RequestFrameSize} dwords; none may be 0")
     if facts.Flags & IOCFACTS_FLAGS_FW_DOWNLOAD_BOOT:
-        raise MptError(f"{ioc.name}: the IOC has no firmware and wants it from the host; that is not supported")
+        raise MptError(f"{ioc.name}: the IOC has no firmware and wants it from the host; that is not"
+                       " supported")
 
 
 def GetPortFacts(ioc: MptAdapter) -> None:
@@ -200,8 +216,8 @@ def GetPortFacts(ioc: MptAdapter) -> None:
     reply = _ask(ioc, PortFacts.on(WIRE_LE).pack(PortFacts(PortNumber=_PORT)))
     ioc.pfacts = pfacts = _PORT_FACTS_REPLY.unpack(reply.ljust(_PORT_FACTS_REPLY.size, b"\0"))
     if pfacts.PortType == PortType.INACTIVE or not pfacts.ProtocolFlags & ProtocolFlags.INITIATOR:
-        raise MptError(f"{ioc.name}: port {_PORT} has type {pfacts.PortType:#x}, protocols {pfacts.ProtocolFlags:#x};"
-                       " no SCSI initiator there")
+        raise MptError(f"{ioc.name}: port {_PORT} has type {pfacts.PortType:#x}, protocols"
+                       f" {pfacts.ProtocolFlags:#x}; no SCSI initiator there")
 
 
 def PrimeIocFifos(ioc: MptAdapter) -> None:
@@ -223,31 +239,32 @@ def SendPortEnable(ioc: MptAdapter) -> None:
     _ask(ioc, PortEnable.on(WIRE_LE).pack(PortEnable(PortNumber=_PORT)), _PORT_ENABLE_MS)
 
 
-# -- recovery -------------------------------------------------------------------------------------------------
+# -- recovery ------------------------------------------------------------------------------------------------
 
 
 def mpt_do_ioc_recovery(ioc: MptAdapter, force: bool) -> int:
     """Bring the IOC up: 0, or -EIO with the reason in the kernel log.
 
-    Interrupts are masked and stay so; nothing is posted while it runs.  At probe `ioc.pool` is allocated here, as
-    soon as the IOC has said how much it takes.
+    Interrupts are masked and stay so; nothing is posted while it runs.  At probe `ioc.pool` is allocated
+    here, as soon as the IOC has said how much it takes.
     """
     ioc.active = False
     for attempt in range(_ATTEMPTS):
         try:
-            _bring_up(ioc, force or attempt > 0)
+            _bring_up(ioc, force, again=attempt > 0)
         except MptError as error:
             ioc.printk(str(error))
         else:
             ioc.dead = False
+            ioc.reset_count += 1
             return 0
     ioc.dead = True
     return -errno.EIO
 
 
-def _bring_up(ioc: MptAdapter, force: bool) -> None:
+def _bring_up(ioc: MptAdapter, force: bool, again: bool) -> None:
     ioc.kernel.writel(HIM_MASK_ALL, ioc.chip, MptRegs.HOST_INTERRUPT_MASK)
-    MakeIocReady(ioc, force)
+    MakeIocReady(ioc, force, again)
     GetIocFacts(ioc)
     if ioc.pool is None:
         GetPortFacts(ioc)
@@ -259,10 +276,11 @@ def _bring_up(ioc: MptAdapter, force: bool) -> None:
     SendIocInit(ioc)
     SendPortEnable(ioc)
     if not _wait_for_state(ioc, IocState.OPERATIONAL, _OPERATIONAL_MS):
-        raise MptError(f"{ioc.name}: not OPERATIONAL {_OPERATIONAL_MS // 1000} s after IOCInit ({read_doorbell(ioc)!r})")
+        raise MptError(f"{ioc.name}: not OPERATIONAL {_OPERATIONAL_MS // 1000} s after IOCInit"
+                       f" ({read_doorbell(ioc)!r})")
 
 
 def enable_interrupts(ioc: MptAdapter) -> None:
-    """Let reply interrupts through, never the doorbell's; in crash mode none: the handler is called by hand."""
+    """Let reply interrupts through, the doorbell's never.  In crash mode none: dump_poll stands in for them."""
     if not ioc.kernel.crashdump_mode():
         ioc.kernel.writel(HostInterruptMask.of(DIM=1), ioc.chip, MptRegs.HOST_INTERRUPT_MASK)

@@ -76,7 +76,7 @@ COMMAND_STATES: Final[Mapping[str, tuple[int, int]]] = MappingProxyType({
 
 _OTHER: Final[Mapping[str, str]] = MappingProxyType({
     # registers and the interrupt line
-    "all-ones": "from now on every register reads 0xFFFFFFFF and writes are lost, as when the function is gone",
+    "all-ones": "from now on every register reads 0xFFFFFFFF and writes are lost",
     "pci-peer-owner": "Doorbell reads OPERATIONAL with WhoInit 3: another PCI device owns the IOC",
     "irq-stuck": "the interrupt line rises and stays up whatever IntStatus and IntMask say",
     "irq-lost": "the interrupt line does not rise though IntStatus and IntMask say so",
@@ -103,12 +103,12 @@ _OTHER: Final[Mapping[str, str]] = MappingProxyType({
     "message-reset-ignored": "a message unit reset is taken and has no effect",
     "message-reset-slow": "a message unit reset takes long [ns=14 s]",
     "message-reset-faults": "a message unit reset ends in FAULT [code=0x0004]",
-    "peer-reset": "the chip's other function is reset by its owner, and this one with it, as a request arrives",
+    "peer-reset": "the chip's other function is hard-reset by its owner, and this one with it",
     # commands
     "spontaneous-fault": "the IOC goes to FAULT as a request arrives [code=0x0004]",
     "command-hung": "the request is fetched and never heard of again",
     "command-slow": "the command takes long [ns=10 s]",
-    "bus-reset-by-other": "somebody else resets the SCSI bus: running commands end with 0x004C, event 5 is sent",
+    "bus-reset-by-other": "somebody resets the SCSI bus: running commands end with 0x004C, event 5 is sent",
     "task-mgmt-hung": "a task management request is never answered",
     "task-mgmt-failed": "task management answers TM_FAILED and does nothing [response=0x05, status=0x004A]",
     # replies
@@ -117,7 +117,7 @@ _OTHER: Final[Mapping[str, str]] = MappingProxyType({
     "reply-duplicate": "the same reply descriptor is posted twice",
     "reply-stale": "a context reply of an older life is posted first [context=0x0000FFFE]",
     "reply-bad-address": "an address reply to a frame nobody gave is posted first [address=0xFFFFFF00]",
-    "reply-garbled": "the reply frame carries another context and function [context=0x0000FFFE, function=0x7F]",
+    "reply-garbled": "the reply frame is of another request [context=0x0000FFFE, function=0x7F]",
     "reply-by-address": "a command that went well is reported by an address reply",
     "reply-log-info": "the same, with IOCStatus bit 15 and IOCLogInfo set [info=0x31080000]",
     "free-list-leak": "a frame written to ReplyFifo never reaches the free list",
@@ -132,9 +132,9 @@ FAULTS: Final[Mapping[str, str]] = MappingProxyType({
        for name, (status, run) in COMMAND_STATUS.items()},
     **{name: f"a command ends with SCSIStatus {status:#04x}, SCSIState {state:#04x}, not carried out"
        for name, (status, state) in COMMAND_STATES.items()},
-    **{name: f"FAULT {code:#06x} ({code.name}) as a request is fetched" for name, code in FETCH_FAULTS.items()},
-    **{name: f"FAULT {code:#06x} ({code.name}) as data goes to the device" for name, code in SEND_FAULTS.items()},
-    **{name: f"FAULT {code:#06x} ({code.name}) as data comes from the device"
-       for name, code in RECEIVE_FAULTS.items()},
-    **{name: f"FAULT {code:#06x} ({code.name}) as a reply frame is written" for name, code in REPLY_FAULTS.items()},
+    **{name: f"FAULT {code:#06x} ({code.name}) as {when}"
+       for codes, when in ((FETCH_FAULTS, "a request is fetched"), (SEND_FAULTS, "data goes to the device"),
+                           (RECEIVE_FAULTS, "data comes from the device"),
+                           (REPLY_FAULTS, "a reply frame is written"))
+       for name, code in codes.items()},
 })

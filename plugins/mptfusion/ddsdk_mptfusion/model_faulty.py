@@ -1,4 +1,4 @@
-"""What armed faults do to a request on its way; asked only while some fault is armed.  Meanings: model_faults.py."""
+"""What armed faults do to a request on its way.  Asked only while one is armed."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from .mpi import IOCSTATUS_FLAG_LOG_INFO_AVAILABLE, Event, IOCStatus, ScsiState
 from .regs import ADDRESS_REPLY_A_BIT
 
 if TYPE_CHECKING:
-    from .model_ioc import MptIoc
+    from .model_core import IocCore
     from .model_scsi import ScsiTask
 
 S = 1_000_000_000
@@ -25,7 +25,7 @@ _STALE_CONTEXT = 0x0000FFFE
 _LOG_INFO = 0x31080000
 
 
-def at_fetch(ioc: MptIoc) -> bool:
+def at_fetch(ioc: IocCore) -> bool:
     """Before a request frame is read; True when the request is gone."""
     hit = ioc.faults.hit
     for fault, code in FETCH_FAULTS.items():
@@ -42,7 +42,7 @@ def at_fetch(ioc: MptIoc) -> bool:
     return False
 
 
-def at_start(ioc: MptIoc, task: ScsiTask) -> bool:
+def at_start(ioc: IocCore, task: ScsiTask) -> bool:
     """A SCSI request was found in order; True when it goes no further."""
     hit, scsi = ioc.faults.hit, ioc.scsi
     struck = hit("event-unsolicited")
@@ -71,7 +71,7 @@ def at_start(ioc: MptIoc, task: ScsiTask) -> bool:
     return False
 
 
-def at_finish(ioc: MptIoc, task: ScsiTask) -> bool:
+def at_finish(ioc: IocCore, task: ScsiTask) -> bool:
     """The command is about to be carried out; True when it was dealt with here."""
     hit = ioc.faults.hit
     if task.length:
@@ -88,7 +88,7 @@ def at_finish(ioc: MptIoc, task: ScsiTask) -> bool:
     return False
 
 
-def post_good(ioc: MptIoc, task: ScsiTask) -> None:
+def post_good(ioc: IocCore, task: ScsiTask) -> None:
     """A command went well: by context reply, unless a fault says otherwise."""
     hit = ioc.faults.hit
     if hit("reply-by-address") is not None:
@@ -96,13 +96,13 @@ def post_good(ioc: MptIoc, task: ScsiTask) -> None:
         return
     struck = hit("reply-log-info")
     if struck is not None:
-        ioc.scsi.post(task, IOCStatus.SUCCESS | IOCSTATUS_FLAG_LOG_INFO_AVAILABLE, ScsiState(0), 0, task.length,
+        ioc.scsi.post(task, IOCSTATUS_FLAG_LOG_INFO_AVAILABLE, ScsiState(0), 0, task.length,
                       log_info=struck.get("info", _LOG_INFO))
         return
     ioc.post_context(task.context)
 
 
-def reply_frame(ioc: MptIoc, frame: bytes) -> bytes | None:
+def reply_frame(ioc: IocCore, frame: bytes) -> bytes | None:
     """A reply frame is about to be written: what is written instead; None when the IOC went to FAULT."""
     hit = ioc.faults.hit
     for fault, code in REPLY_FAULTS.items():
@@ -116,7 +116,7 @@ def reply_frame(ioc: MptIoc, frame: bytes) -> bytes | None:
     return frame[:3] + bytes((struck.get("function", 0x7F),)) + frame[4:8] + context + frame[12:]
 
 
-def post(ioc: MptIoc, descriptor: int) -> None:
+def post(ioc: IocCore, descriptor: int) -> None:
     """A reply descriptor is about to be posted."""
     hit = ioc.faults.hit
     struck = hit("reply-stale")

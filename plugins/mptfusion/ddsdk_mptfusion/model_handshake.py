@@ -8,18 +8,16 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from enum import Enum
-from struct import Struct, unpack
+from struct import unpack
 from typing import TYPE_CHECKING
 
 from .mpi import IOCStatus
 from .regs import FaultCode
 
 if TYPE_CHECKING:
-    from .model_ioc import MptIoc
+    from .model_core import IocCore
 
 _HEADER_BYTES = 12
-_IOCSTATUS = Struct("<H")
-_IOCSTATUS_AT = 0x0E
 
 
 class Phase(Enum):
@@ -33,9 +31,9 @@ class Phase(Enum):
 
 
 class Handshake:
-    """One handshake at a time.  Each word is offered with a doorbell interrupt and gone once that is cleared."""
+    """One handshake at a time; a word is offered with a doorbell interrupt and gone once that is cleared."""
 
-    def __init__(self, ioc: MptIoc) -> None:
+    def __init__(self, ioc: IocCore) -> None:
         self._ioc = ioc
         self.phase = Phase.IDLE
         self._expected = 0
@@ -75,8 +73,12 @@ class Handshake:
         ioc = self._ioc
         if ioc.faults.hit("handshake-silent") is not None:
             return
-        request = bytes(self._request)
-        outcome = ioc.messages.handle(request.ljust(_HEADER_BYTES, b"\0"), by_handshake=True)
+        request = bytes(self._request).ljust(_HEADER_BYTES, b"\0")
+        struck = ioc.faults.hit("handshake-status")
+        if struck is None:
+            outcome = ioc.messages.handle(request, by_handshake=True)
+        else:
+            outcome = ioc.messages.refuse(request, struck.get("status", IOCStatus.INTERNAL_ERROR))
         if outcome is not None:
             delay_ns, finish = outcome
             ioc.later(delay_ns, self._answer, finish)
@@ -95,10 +97,6 @@ class Handshake:
         ioc = self._ioc
         reply = finish()
         faults = ioc.faults
-        struck = faults.hit("handshake-status")
-        if struck is not None:
-            status = struck.get("status", IOCStatus.INTERNAL_ERROR)
-            reply = reply[:_IOCSTATUS_AT] + _IOCSTATUS.pack(status) + reply[_IOCSTATUS_AT + 2:]
         self._words = list(unpack(f"<{len(reply) // 2}H", reply))
         struck = faults.hit("handshake-garbled")
         if struck is not None:

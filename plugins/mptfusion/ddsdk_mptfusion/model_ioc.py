@@ -12,26 +12,16 @@ two functions reset together.
 
 from __future__ import annotations
 
-from collections import deque
-from collections.abc import Callable, Mapping
-from typing import Any
+from collections.abc import Callable
 
 from ddsdk.errors import DmaFault, HardwareFault
-from ddsdk.sim.model import HwModel
-from ddsdk.sim.scsi_target import ScsiTarget
 
 from . import model_faulty
-from .model_chips import SAS1068, ChipProfile, Timing
+from .model_core import HIM_BITS, HIS_BUSY, HIS_REPLY, IocCore
 from .model_faults import FAULTS
-from .model_handshake import Handshake, Phase
-from .model_messages import Messages
-from .model_reset import DiagAperture, ResetUnit
-from .model_scsi import ScsiIo
-from .model_taskmgmt import TaskMgmt
+from .model_handshake import Phase
 from .mpi import SCSIIO_SGL_OFFSET, MsgFunction
-from .mpi_ioc import IOCInit
 from .regs import (
-    ADDRESS_REPLY_A_BIT,
     REPLY_FIFO_EMPTY,
     REQ_MF_DESCRIPTOR_ADDRESS_MASK,
     REQ_MF_DESCRIPTOR_F_BIT,
@@ -50,210 +40,40 @@ from .regs import (
 
 _ALL_ONES = 0xFFFFFFFF
 _S = 1_000_000_000
-_PRODUCT_FAULT = 0x0004
 #: What is fetched of a frame at first: header, and room for two elements.  Frames are powers of two, so every
 #: frame that can hold a SCSI request has it.
 _FETCH_BYTES = 64
-_HIS_BUSY = HostInterruptStatus.IOP_DOORBELL_STATUS.mask
-_HIS_REPLY = HostInterruptStatus.REPLY_MESSAGE.mask
-_HIS_DOORBELL = HostInterruptStatus.DOORBELL.mask
-_HIM_BITS = HostInterruptMask.RIM.mask | HostInterruptMask.DIM.mask
 _HEADER_BYTES = 12
 _SMALLEST_SCSI_BYTES = SCSIIO_SGL_OFFSET + 8
 
 
-class MptIoc(HwModel):
-    """One IOC (one PCI function) with its targets, keyed by (bus, id)."""
+class MptIoc(IocCore):
+    """One IOC (one PCI function): the registers.  Its targets are keyed by (bus, id)."""
 
     regs = MptRegs
     FAULTS = FAULTS
 
-    def __init__(self, chip: ChipProfile = SAS1068, targets: Mapping[tuple[int, int], ScsiTarget] | None = None,
-                 timing: Timing | None = None, number: int = 0) -> None:
-        self.chip = chip
-        self.timing = timing or chip.timing
-        self.number = number
-        #: Counts resets and faults: what was scheduled in an earlier life does not happen.
-        self.epoch = 0
-        self.task_mgmt = TaskMgmt(self)
-        self.messages = Messages(self)
-        self.scsi = ScsiIo(self, targets or {})
-        self.handshake = Handshake(self)
-        self.resets = ResetUnit(self)
-        super().__init__()
-        self.windows["diag"] = DiagAperture(chip.bars[3].size)
-
-    def reset(self) -> None:
-        """Power on, long ago: the firmware has booted, nobody has initialised it."""
-        super().reset()
-        self.resets.power_on()
-        self.forget()
-        self.state = IocState.READY
-        self._gone = False
-
-    def plugged(self) -> None:
-        """The bus is there: the hot path keeps what it needs of it."""
-        self.scsi.dma_view = self.dma.view
-
-    def forget(self, *, keep_mask: bool = False) -> None:
-        """What no reset leaves behind: requests, replies, handshake, everything IOCInit set up."""
-        self.epoch += 1
-        self.fault_code = 0
-        self.who_init: int = WhoInit.NO_ONE
-        self.credits_used = 0
-        self.free: deque[int] = deque()
-        self.posted: deque[int] = deque()
-        self._mfa_high = 0
-        self._sense_high = 0
-        self._reply_frame_bytes = 0
-        self._doorbell_busy = False
-        self._doorbell_word = 0
-        self._doorbell_irq = 0
-        self._lingering = False
-        self._line = False
-        if not keep_mask:
-            self._him = _HIM_BITS
-        self.task_mgmt.reset()
-        self.messages.reset()
-        self.scsi.reset()
-        self.handshake.reset()
-
-    # -- for the parts ---------------------------------------------------------------------------------
-
-    def later(self, delay_ns: int, fn: Callable[..., object], *args: Any) -> None:
-        """Call `fn(*args)` in *delay_ns*, unless a reset or a FAULT comes first."""
-        self.clock.after_ns(delay_ns, self._if_alive, self.epoch, fn, args)
-
-    def _if_alive(self, epoch: int, fn: Callable[..., object], args: tuple[Any, ...]) -> None:
-        if epoch == self.epoch:
-            fn(*args)
-
-    def note(self, kind: str, text: str) -> None:
-        """Leave a line in the trace."""
-        if self.trace.on:
-            self.trace.add(kind, text)
-
-    def enter_fault(self, code: int) -> None:
-        """The firmware stops: nothing completes any more until a hard reset.  What was posted can be read."""
-        self.epoch += 1
-        self.state = IocState.FAULT
-        self.fault_code = code
-        self.scsi.reset()
-        self.handshake.reset()
-        self.note("fault", f"{code:#06x}")
-
-    def stop(self) -> None:
-        """The ARM is stopped: state and FIFOs stay as they are, nothing moves any more."""
-        self.epoch += 1
-        self.scsi.reset()
-
-    def boot(self) -> None:
-        """The firmware is up."""
-        self._doorbell_busy = False
-        self.state = IocState.READY
-
-    def initialised(self, init: IOCInit) -> None:
-        """IOCInit was accepted."""
-        self._mfa_high = init.HostMfaHighAddr << 32
-        self._sense_high = init.SenseBufferHighAddr << 32
-        self._reply_frame_bytes = init.ReplyFrameSize
-        self.who_init = init.WhoInit
-        self.state = IocState.OPERATIONAL
-
-    def write_sense(self, address: int, sense: bytes) -> None:
-        """Autosense data goes to the host."""
-        self.dma.write(self._sense_high | address, sense)
-
-    # -- replies ---------------------------------------------------------------------------------------
-
-    def post_context(self, context: int) -> None:
-        """A request ends well."""
-        self.credits_used -= 1
-        if self.faults.armed:
-            model_faulty.post(self, context)
-            return
-        self.posted.append(context)
-        if not self._line:
-            self._drive_line()
-
-    def post_reply(self, frame: bytes) -> None:
-        """A request ends with an address reply."""
-        self.credits_used -= 1
-        self.post_frame(frame)
-
-    def post_frame(self, frame: bytes) -> None:
-        """Fill the next free reply frame and post it; FAULT when there is none."""
-        if not self.free:
-            self.enter_fault(FaultCode.INSUFFICIENT_RESOURCES)
-            return
-        armed = bool(self.faults.armed)
-        written = model_faulty.reply_frame(self, frame) if armed else frame
-        if written is None:
-            return
-        address = self.free.popleft()
-        self.dma.write(self._mfa_high | address, written[:self._reply_frame_bytes])
-        descriptor = ADDRESS_REPLY_A_BIT | address >> 1
-        if armed:
-            model_faulty.post(self, descriptor)
-        else:
-            self.append_reply(descriptor)
-
-    def append_reply(self, descriptor: int) -> None:
-        """The descriptor is on the reply post FIFO."""
-        self.posted.append(descriptor)
-        self._drive_line()
-
-    # -- interrupt -------------------------------------------------------------------------------------
-
-    def raise_doorbell(self) -> None:
-        """The firmware wants the host to look at the doorbell."""
-        if self.faults.hit("doorbell-interrupt-lost") is None:
-            self._doorbell_irq = _HIS_DOORBELL
-            self._drive_line()
-
-    def _drive_line(self) -> None:
-        pending = (_HIS_REPLY if self.posted else 0) | self._doorbell_irq
-        level = bool(pending & ~self._him)
-        if level is self._line:
-            return
-        if self.faults.armed:
-            if level and self.faults.hit("irq-lost") is not None:
-                return
-            if not level and self.faults.hit("irq-stuck") is not None:
-                return
-        self._line = level
-        self.irq.set(level)
-
-    # -- registers: presence ---------------------------------------------------------------------------
-
-    def _silent(self) -> bool:
-        """True while a read gives all ones and a write is lost: in the reset's blackout, or when gone."""
-        if self.resets.quiet_until_ns > self.clock.now_ns:
-            return True
-        if self.faults.armed and self.faults.hit("all-ones") is not None:
-            self._gone = True
-            self.enter_fault(_PRODUCT_FAULT)
-        return self._gone
+    # -- diagnostic ------------------------------------------------------------------------------------
 
     def r_DIAGNOSTIC(self) -> int:
         """See `ResetUnit.read`."""
-        return _ALL_ONES if self._silent() else self.resets.read()
+        return _ALL_ONES if self.silent() else self.resets.read()
 
     def w_DIAGNOSTIC(self, value: Diagnostic) -> None:
         """See `ResetUnit.write`."""
-        if not self._silent():
+        if not self.silent():
             self.resets.write(value)
 
     def w_WRITE_SEQUENCE(self, value: WriteSequence) -> None:
         """See `ResetUnit.key`."""
-        if not self._silent():
+        if not self.silent():
             self.resets.key(value.KEY)
 
-    # -- registers: doorbell ---------------------------------------------------------------------------
+    # -- doorbell ---------------------------------------------------------------------------
 
     def r_DOORBELL(self) -> int:
         """State, handshake flag, who initialised, fault code or handshake word."""
-        if self._silent():
+        if self.silent():
             return _ALL_ONES
         if self.faults.armed and self.faults.hit("pci-peer-owner") is not None:
             return int(Doorbell.of(STATE=IocState.OPERATIONAL, WHO_INIT=WhoInit.PCI_PEER))
@@ -263,7 +83,7 @@ class MptIoc(HwModel):
 
     def w_DOORBELL_WRITE(self, value: DoorbellWrite) -> None:
         """The IOC takes it a little later; a write before that replaces the one not taken."""
-        if self._silent():
+        if self.silent():
             return
         self._doorbell_word = int(value)
         if self._doorbell_busy:
@@ -273,7 +93,8 @@ class MptIoc(HwModel):
         if not self._listens(value) or self.faults.hit("doorbell-never-taken") is not None:
             return
         struck = self.faults.hit("doorbell-slow")
-        self.later(self.timing.doorbell_take_ns if struck is None else struck.get("ns", 4 * _S), self._take_doorbell)
+        took_ns = self.timing.doorbell_take_ns if struck is None else struck.get("ns", 4 * _S)
+        self.later(took_ns, self._take_doorbell)
 
     def _listens(self, value: DoorbellWrite) -> bool:
         """Whether the firmware is in a state to take the doorbell: not in FAULT, not stopped, not booting."""
@@ -297,53 +118,53 @@ class MptIoc(HwModel):
         else:
             self.enter_fault(FaultCode.INVALID_FUNCTION)
 
-    # -- registers: interrupt --------------------------------------------------------------------------
+    # -- interrupt --------------------------------------------------------------------------
 
     def r_HOST_INTERRUPT_STATUS(self) -> int:
         """Events, whether masked or not."""
-        if self._silent():
+        if self.silent():
             return _ALL_ONES
-        reply = _HIS_REPLY if self.posted or self._lingering else 0
-        return (_HIS_BUSY if self._doorbell_busy else 0) | reply | self._doorbell_irq
+        reply = HIS_REPLY if self.posted or self._lingering else 0
+        return (HIS_BUSY if self._doorbell_busy else 0) | reply | self._doorbell_irq
 
     def w_HOST_INTERRUPT_STATUS(self, _value: HostInterruptStatus) -> None:
         """Any write acknowledges the doorbell interrupt."""
-        if self._doorbell_irq and not self._silent():
+        if self._doorbell_irq and not self.silent():
             self._doorbell_irq = 0
             self._drive_line()
             self.handshake.acknowledge()
 
     def r_HOST_INTERRUPT_MASK(self) -> int:
         """What was written."""
-        return _ALL_ONES if self._silent() else self._him
+        return _ALL_ONES if self.silent() else self._him
 
     def w_HOST_INTERRUPT_MASK(self, value: HostInterruptMask) -> None:
         """1 keeps the event off the line."""
-        if not self._silent():
-            self._him = value & _HIM_BITS
+        if not self.silent():
+            self._him = value & HIM_BITS
             self._drive_line()
 
-    # -- registers: FIFOs ------------------------------------------------------------------------------
+    # -- FIFOs ------------------------------------------------------------------------------
 
     def w_REQUEST_FIFO(self, value: int) -> None:
         """A request frame is posted; it is fetched after this write has returned."""
         if value & REQ_MF_DESCRIPTOR_F_BIT:
-            raise HardwareFault(f"MptIoc: RequestFifo <- {value:#010x}: bit 2 marks another frame type; a request "
-                                f"frame is aligned to 8 bytes and only bits 1:0 may be set besides its address")
+            raise HardwareFault(f"MptIoc: RequestFifo <- {value:#010x}: bit 2 marks another frame type; a "
+                                "request frame is aligned to 8 bytes, only bits 1:0 may be set besides")
         if self.state is not IocState.OPERATIONAL:
             self._posted_too_early(value)
             return
         self._accept(value)
 
     def w_HI_PRI_REQUEST_FIFO(self, value: int) -> None:
-        """The same, on a chip that has the queue: task management overtakes what is queued there."""
+        """A second way in, on a chip that has it (IOCFacts.IOCCapabilities bit 0)."""
         if not self.chip.HighPriorityQueueDepth:
-            raise HardwareFault(f"MptIoc: high-priority RequestFifo <- {value:#010x}: {self.chip.chip.name} has none "
-                                f"(IOCFacts.IOCCapabilities bit 0 is 0); use RequestFifo")
+            raise HardwareFault(f"MptIoc: high-priority RequestFifo <- {value:#010x}: {self.chip.chip.name} "
+                                "has none (IOCFacts.IOCCapabilities bit 0 is 0); use RequestFifo")
         self.w_REQUEST_FIFO(value)
 
     def _posted_too_early(self, value: int) -> None:
-        if self._silent() or self.state is IocState.RESET:
+        if self.silent() or self.state is IocState.RESET:
             self.note("request", f"{value:#010x} lost: the IOC is being reset")
         elif self.state is IocState.READY:
             self.enter_fault(FaultCode.INVALID_STATE)
@@ -353,12 +174,13 @@ class MptIoc(HwModel):
             self.enter_fault(FaultCode.INSUFFICIENT_RESOURCES)
             return
         self.credits_used += 1
-        self.clock.after_ns(self.timing.fetch_ns, self._fetch, value & REQ_MF_DESCRIPTOR_ADDRESS_MASK, self.epoch)
+        mfa = value & REQ_MF_DESCRIPTOR_ADDRESS_MASK
+        self.clock.after_ns(self.timing.fetch_ns, self._fetch, mfa, self.epoch)
 
     def r_REPLY_FIFO(self) -> int:
         """Pop a reply descriptor."""
         posted = self.posted
-        if self._silent():
+        if self.silent():
             return _ALL_ONES
         if not posted:
             self._lingering = False
@@ -372,7 +194,7 @@ class MptIoc(HwModel):
 
     def w_REPLY_FREE_FIFO(self, value: int) -> None:
         """Push a reply frame on the free list; one too many is a FAULT."""
-        if self._silent() or self.state in (IocState.RESET, IocState.FAULT):
+        if self.silent() or self.state in (IocState.RESET, IocState.FAULT):
             return
         if self.faults.armed and self.faults.hit("free-list-leak") is not None:
             return

@@ -44,7 +44,7 @@ from .mpi_ioc import (
 from .regs import FaultCode, IocState, WhoInit
 
 if TYPE_CHECKING:
-    from .model_ioc import MptIoc
+    from .model_core import IocCore
 
 #: (nanoseconds until the answer, what then makes the reply)
 Outcome = tuple[int, Callable[[], bytes]]
@@ -64,7 +64,7 @@ def default_reply(header: MPIHeader, status: IOCStatus) -> bytes:
 class Messages:
     """Event state and configuration of one IOC, and the dispatch of its messages."""
 
-    def __init__(self, ioc: MptIoc) -> None:
+    def __init__(self, ioc: IocCore) -> None:
         self._ioc = ioc
         self._handlers: dict[int, tuple[int, Callable[[bytes], Outcome | None]]] = {
             MsgFunction.IOC_INIT: (IOCInit.on(WIRE_LE).size, self._ioc_init),
@@ -99,10 +99,11 @@ class Messages:
             return None
         size, handler = known
         if by_handshake and len(request) < size:
-            return self._refuse(request, IOCStatus.INVALID_FIELD)
+            return self.refuse(request, IOCStatus.INVALID_FIELD)
         return handler(request)
 
-    def _refuse(self, request: bytes, status: IOCStatus) -> Outcome:
+    def refuse(self, request: bytes, status: IOCStatus) -> Outcome:
+        """Answer with a status and nothing else."""
         return self._ioc.timing.message_ns, partial(default_reply, _HEADER.unpack(request), status)
 
     # -- facts -----------------------------------------------------------------------------------------
@@ -178,9 +179,9 @@ class Messages:
     def _port_enable(self, request: bytes) -> Outcome:
         message = PortEnable.on(WIRE_LE).unpack(request)
         if self._ioc.state is not IocState.OPERATIONAL:
-            return self._refuse(request, IOCStatus.INVALID_STATE)
+            return self.refuse(request, IOCStatus.INVALID_STATE)
         if message.PortNumber >= self._ioc.chip.NumberOfPorts:
-            return self._refuse(request, IOCStatus.INVALID_FIELD)
+            return self.refuse(request, IOCStatus.INVALID_FIELD)
         return self._ioc.timing.port_enable_ns, partial(self._enabled_reply, message)
 
     def _enabled_reply(self, message: PortEnable) -> bytes:
@@ -223,7 +224,7 @@ class Messages:
         pair = (message.Event, message.EventContext)
         known = pair in self._unacknowledged
         self._unacknowledged.discard(pair)
-        return self._refuse(request, IOCStatus.SUCCESS if known else IOCStatus.INVALID_FIELD)
+        return self.refuse(request, IOCStatus.SUCCESS if known else IOCStatus.INVALID_FIELD)
 
     # -- configuration ---------------------------------------------------------------------------------
 

@@ -13,7 +13,7 @@ from ddsdk.errors import RegisterAccessFault
 from .regs import UNLOCK_KEYS, Diagnostic, IocState
 
 if TYPE_CHECKING:
-    from .model_ioc import MptIoc
+    from .model_core import IocCore
 
 _S = 1_000_000_000
 _PRODUCT_FAULT = 0x0004
@@ -29,10 +29,10 @@ _STORED = _NO_BOOT | Diagnostic.RW_ENABLE.mask | _STOPPED | Diagnostic.MEM_ENABL
 class ResetUnit:
     """Diagnostic register and reset logic of one function; a reset of the chip takes all its functions."""
 
-    def __init__(self, ioc: MptIoc) -> None:
+    def __init__(self, ioc: IocCore) -> None:
         self._ioc = ioc
         #: The chip's other functions.
-        self.siblings: tuple[MptIoc, ...] = ()
+        self.siblings: tuple[IocCore, ...] = ()
         self.power_on()
 
     def power_on(self) -> None:
@@ -120,7 +120,7 @@ class ResetUnit:
 
     def _soft(self, took_ns: int) -> None:
         ioc = self._ioc
-        ioc.forget(keep_mask=True)
+        ioc.forget(soft=True)
         ioc.state = IocState.RESET
         ioc.scsi.reset_bus()
         ioc.note("reset", "soft")
@@ -151,5 +151,5 @@ class DiagAperture:
         self._refuse("write", offset, size)
 
     def _refuse(self, verb: str, offset: int, size: int) -> NoReturn:
-        raise RegisterAccessFault(f"MptIoc: {size}-byte {verb} at {offset:#x} of the diagnostic aperture: it is "
-                                  f"for loading firmware only; the registers are in the first memory window")
+        raise RegisterAccessFault(f"MptIoc: {size}-byte {verb} at {offset:#x} of the diagnostic aperture: it "
+                                  "is for loading firmware only; registers are in the first memory window")

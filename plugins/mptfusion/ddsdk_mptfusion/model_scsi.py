@@ -12,26 +12,35 @@ from struct import Struct
 from typing import TYPE_CHECKING
 
 from ddsdk.abi import WIRE_LE
-from ddsdk.sim.scsi_target import ScsiResult, ScsiTarget, transfer_of
+from ddsdk.sim.scsi_target import CHECK_CONDITION, ScsiResult, ScsiTarget, transfer_of
 
 from . import model_faulty
 from .frames import SCSIIOReply, SCSIIORequest
 from .model_sgl import Segment, SglError, walk
 from .mpi import (
-    SCSIIO_CONTROL_ADDCDBLEN_MASK,
-    SCSIIO_CONTROL_DATADIRECTION_MASK,
+    SCSIIO_CONTROL_ACAQ,
+    SCSIIO_CONTROL_HEADOFQ,
+    SCSIIO_CONTROL_NO_DISCONNECT,
+    SCSIIO_CONTROL_NODATATRANSFER,
+    SCSIIO_CONTROL_ORDEREDQ,
     SCSIIO_CONTROL_READ,
+    SCSIIO_CONTROL_SIMPLEQ,
+    SCSIIO_CONTROL_UNTAGGED,
     SCSIIO_CONTROL_WRITE,
     SCSIIO_MSGFLGS_CMD_DETERMINES_DATA_DIR,
     SCSIIO_MSGFLGS_SENSE_LOC_IOC,
     SCSIIO_SGL_OFFSET,
+    SGE_FLAGS_SHIFT,
+    SGE_LAST_READ_32,
+    SGE_LAST_WRITE_32,
+    SGE_LENGTH_MASK,
     IOCStatus,
     MsgFunction,
     ScsiState,
 )
 
 if TYPE_CHECKING:
-    from .model_ioc import MptIoc
+    from .model_core import IocCore
 
 _parse = SCSIIORequest.on(WIRE_LE).struct.unpack_from
 _reply = SCSIIOReply.on(WIRE_LE).struct.pack
@@ -39,10 +48,18 @@ _REPLY_DWORDS = SCSIIOReply.on(WIRE_LE).size // 4
 _element = Struct("<II").unpack_from
 
 _SECTOR_BYTES = 512                     # for a CDB to a logical unit that is not there
-_TASK_ATTRIBUTES = frozenset((0x000, 0x100, 0x200, 0x400, 0x500, 0x700))
-_DIRECTIONS: dict[int, bool | None] = {0: None, SCSIIO_CONTROL_READ: False, SCSIIO_CONTROL_WRITE: True}
+_ATTRIBUTES = (SCSIIO_CONTROL_SIMPLEQ, SCSIIO_CONTROL_HEADOFQ, SCSIIO_CONTROL_ORDEREDQ, SCSIIO_CONTROL_ACAQ,
+               SCSIIO_CONTROL_UNTAGGED, SCSIIO_CONTROL_NO_DISCONNECT)
+_DIRECTIONS = ((SCSIIO_CONTROL_NODATATRANSFER, None), (SCSIIO_CONTROL_READ, False),
+               (SCSIIO_CONTROL_WRITE, True))
+#: Every Control word that is in order -> to the device?
+_CONTROL: dict[int, bool | None] = {way | attribute: to_device for way, to_device in _DIRECTIONS
+                                    for attribute in _ATTRIBUTES}
+#: Single-level LUN, peripheral device addressing: byte 1 is the number.
+_FLAT_LUNS = frozenset(bytes((0, lun, 0, 0, 0, 0, 0, 0)) for lun in range(256))
 #: The one-element lists nearly every request has, by direction.
-_ONLY_ELEMENT = {True: 0xD5, False: 0xD1, None: 0xD1}
+_ONLY_ELEMENT = {True: SGE_LAST_WRITE_32 >> SGE_FLAGS_SHIFT, False: SGE_LAST_READ_32 >> SGE_FLAGS_SHIFT,
+                 None: SGE_LAST_READ_32 >> SGE_FLAGS_SHIFT}
 
 
 class ScsiTask:
@@ -51,16 +68,22 @@ class ScsiTask:
     __slots__ = ("bus", "cdb", "cdb_length", "context", "dead", "id", "length", "lun", "msg_flags", "scsi",
                  "segments", "sense_address", "sense_length", "target", "to_device")
 
-    scsi: ScsiIo
     target: ScsiTarget
+    cdb_length: int
+    sense_length: int
+    sense_address: int
+    msg_flags: int
     segments: list[Segment]
 
-    def __init__(self, scsi: ScsiIo, fields: tuple[int, ...], cdb: bytes) -> None:
+    to_device: bool | None
+
+    def __init__(self, scsi: ScsiIo, bus: int, target_id: int, lun: int, cdb: bytes, length: int,
+                 context: int) -> None:
         self.scsi = scsi
-        (self.id, self.bus, self.cdb_length, self.sense_length, self.msg_flags, self.context, self.lun,
-         self.length, self.sense_address) = fields
+        self.bus, self.id, self.lun = bus, target_id, lun
         self.cdb = cdb
-        self.to_device: bool | None = None
+        self.length = length
+        self.context = context
         self.dead = False
 
     def gather(self, n: int) -> list[memoryview]:
@@ -97,9 +120,10 @@ class ScsiTask:
 class ScsiIo:
     """The SCSI side of one IOC: its targets, the requests it works on."""
 
-    def __init__(self, ioc: MptIoc, targets: Mapping[tuple[int, int], ScsiTarget]) -> None:
+    def __init__(self, ioc: IocCore, targets: Mapping[tuple[int, int], ScsiTarget]) -> None:
         self._ioc = ioc
         self._chip = ioc.chip
+        self._frame_bytes = ioc.chip.RequestFrameSize * 4
         self.targets = dict(targets)
         #: In the order of their arrival; a dict because order must not depend on hashes.
         self.tasks: dict[ScsiTask, None] = {}
@@ -137,13 +161,15 @@ class ScsiIo:
         (target_id, bus, chain_offset, _, cdb_length, sense_length, msg_flags, context, lun, control, cdb,
          length, sense_address) = _parse(frame)
         ioc = self._ioc
-        task = ScsiTask(self, (target_id, bus, cdb_length, sense_length, msg_flags, context, lun[1], length,
-                               sense_address), cdb[:cdb_length])
+        task = ScsiTask(self, bus, target_id, lun[1], cdb[:cdb_length], length, context)
+        task.cdb_length, task.msg_flags = cdb_length, msg_flags
+        task.sense_length, task.sense_address = sense_length, sense_address
         self.tasks[task] = None
         target = self.targets.get((bus, target_id))
-        if target is None or not target.present or not ioc.messages.ports_enabled or bus >= self._chip.MaxBuses:
-            status = self.address_error(bus, target_id) or IOCStatus.INTERNAL_ERROR
-            self.post_after(ioc.timing.selection_ns, task, status, ScsiState.NO_SCSI_STATUS)
+        wrong = self.address_error(bus, target_id)
+        if target is None or wrong is not None:
+            self.post_after(ioc.timing.selection_ns, task, wrong or IOCStatus.INTERNAL_ERROR,
+                            ScsiState.NO_SCSI_STATUS)
             return
         task.target = target
         refused = self._refused(task, mfa, frame, chain_offset, lun, control)
@@ -162,24 +188,22 @@ class ScsiIo:
     def _refused(self, task: ScsiTask, mfa: int, frame: bytes, chain_offset: int, lun: bytes,
                  control: int) -> IOCStatus | None:
         """Check the request; sets direction and scatter list.  None when it may run."""
-        wanted, wants_out = self._wanted(task)
-        if task.msg_flags & SCSIIO_MSGFLGS_CMD_DETERMINES_DATA_DIR:
-            direction = wants_out
-        else:
-            direction = _DIRECTIONS.get(control & SCSIIO_CONTROL_DATADIRECTION_MASK, False)
-        if (not 6 <= task.cdb_length <= 16 or lun[0] or lun[2:] != b"\0\0\0\0\0\0"
-                or control & SCSIIO_CONTROL_ADDCDBLEN_MASK or control & 0x700 not in _TASK_ATTRIBUTES
-                or control & SCSIIO_CONTROL_DATADIRECTION_MASK == SCSIIO_CONTROL_DATADIRECTION_MASK
+        direction = _CONTROL.get(control, control)
+        if (direction is control or lun not in _FLAT_LUNS or not 6 <= task.cdb_length <= 16
                 or task.msg_flags & SCSIIO_MSGFLGS_SENSE_LOC_IOC):
             return IOCStatus.INVALID_FIELD
+        unit = task.target.units.get(task.lun)
+        wanted, wants_out = transfer_of(task.cdb, _SECTOR_BYTES if unit is None else unit.disk.sector_size)
+        if task.msg_flags & SCSIIO_MSGFLGS_CMD_DETERMINES_DATA_DIR:
+            direction = wants_out
         task.to_device = direction
         element, address = _element(frame, SCSIIO_SGL_OFFSET)
-        size = element & 0xFFFFFF
-        if element >> 24 == _ONLY_ELEMENT[direction]:
+        size = element & SGE_LENGTH_MASK
+        if element >> SGE_FLAGS_SHIFT == _ONLY_ELEMENT[direction]:
             task.segments = [(address, size)] if size else []
         else:
             try:
-                task.segments = walk(frame, mfa, self._chip.RequestFrameSize * 4, chain_offset, direction,
+                task.segments = walk(frame, mfa, self._frame_bytes, chain_offset, direction,
                                      self._chip.MaxChainDepth, self._ioc.dma.read)
             except SglError as error:
                 self._ioc.note("sgl", str(error))
@@ -190,12 +214,6 @@ class ScsiIo:
         if wanted > task.length or (wanted and wants_out is not direction):
             return IOCStatus.SCSI_DATA_OVERRUN
         return None
-
-    def _wanted(self, task: ScsiTask) -> tuple[int, bool | None]:
-        unit = task.target.units.get(task.lun)
-        if len(task.cdb) < 6:
-            return 0, None
-        return transfer_of(task.cdb, unit.disk.sector_size if unit is not None else _SECTOR_BYTES)
 
     # -- its end ---------------------------------------------------------------------------------------
 
@@ -223,12 +241,12 @@ class ScsiIo:
         status, state, sense = IOCStatus.SUCCESS, ScsiState(0), result.sense
         if result.transferred < task.length or (sense and self._chip.check_is_underrun):
             status = IOCStatus.SCSI_DATA_UNDERRUN
-        written = 0
-        if sense:
-            written = min(len(sense), task.sense_length)
+        written = min(len(sense), task.sense_length)
+        if written:
             state = ScsiState.AUTOSENSE_VALID
-            if written:
-                self._ioc.write_sense(task.sense_address, sense[:written])
+            self._ioc.write_sense(task.sense_address, sense[:written])
+        elif result.status == CHECK_CONDITION:
+            state = ScsiState.AUTOSENSE_FAILED
         self.post(task, status, state, result.status, result.transferred, written)
 
     def post(self, task: ScsiTask, status: int, state: int, scsi_status: int = 0, transferred: int = 0,
@@ -238,7 +256,8 @@ class ScsiIo:
         task.dead = True
         self._ioc.post_reply(self.reply(task, status, state, scsi_status, transferred, sense_count, log_info))
 
-    def post_after(self, delay_ns: int, task: ScsiTask, status: int, state: int, scsi_status: int = 0) -> None:
+    def post_after(self, delay_ns: int, task: ScsiTask, status: int, state: int,
+                   scsi_status: int = 0) -> None:
         """The same, *delay_ns* from now, unless something else ends the request first."""
         def fire() -> None:
             if not task.dead:

@@ -25,12 +25,14 @@ from .mpi import (
     SGE_LENGTH_MASK,
 )
 
-_U32X2 = Struct("<II")
-_U64 = Struct("<Q")
+_dwords = Struct("<II").unpack_from
+_address64 = Struct("<Q").unpack_from
 _ENDING = SGE_FLAGS_LAST_ELEMENT | SGE_FLAGS_END_OF_BUFFER | SGE_FLAGS_END_OF_LIST
+_ANY_END = SGE_FLAGS_LAST_ELEMENT | SGE_FLAGS_END_OF_LIST
+_KIND = SGE_FLAGS_ELEMENT_TYPE_MASK | SGE_FLAGS_LOCAL_ADDRESS
 
 Segment = tuple[int, int]
-#: (segment's start, bytes wanted from it) -> its bytes, at least that many
+#: (start, bytes) -> that much host memory
 Fetch = Callable[[int, int], bytes]
 
 
@@ -38,34 +40,25 @@ class SglError(Exception):
     """The IOC will not take this list; the text says why, for the trace."""
 
 
-class _Segment:
-    """A stretch of elements: the request frame's tail or a chain buffer, fetched as far as it is read."""
+class _Stretch:
+    """Elements in a row: the request frame's tail or a chain buffer, fetched as far as it is read."""
 
-    __slots__ = ("_data", "_fetch", "_start", "limit")
+    __slots__ = ("_fetch", "_start", "data", "limit")
 
     def __init__(self, start: int, limit: int, fetch: Fetch, data: bytes = b"") -> None:
         self._start = start
         self.limit = limit
         self._fetch = fetch
-        self._data = data
+        self.data = data
 
-    def element(self, at: int) -> tuple[int, int, int]:
-        """(first dword, address, size of the element) at byte *at*."""
-        first, address = self._words(at, 8)
-        if first >> 24 & SGE_FLAGS_64_BIT_ADDRESSING:
-            self._words(at, 12)
-            address = _U64.unpack_from(self._data, at + 4)[0]
-            return first, address, 12
-        return first, address, 8
-
-    def _words(self, at: int, size: int) -> tuple[int, int]:
-        end = at + size
-        if end > self.limit:
-            raise SglError(f"element at {at:#x} runs past the segment's {self.limit:#x} bytes")
-        if end > len(self._data):
-            self._data = self._fetch(self._start, min(self.limit, max(end, 2 * len(self._data))))
-        first, second = _U32X2.unpack_from(self._data, at)
-        return first, second
+    def upto(self, end: int) -> bytes:
+        """The bytes, at least as far as *end*; more are fetched, by doubling, when they are needed."""
+        data = self.data
+        if end > len(data):
+            if end > self.limit:
+                raise SglError(f"an element ends at {end:#x}, outside the segment's {self.limit:#x} bytes")
+            data = self.data = self._fetch(self._start, min(self.limit, max(end, 2 * len(data))))
+        return data
 
 
 def walk(frame: bytes, frame_start: int, frame_limit: int, chain_offset: int, to_device: bool | None,
@@ -75,52 +68,77 @@ def walk(frame: bytes, frame_start: int, frame_limit: int, chain_offset: int, to
     *frame*: what was fetched of it, at bus address *frame_start*; *frame_limit*: RequestFrameSize in bytes;
     *chain_offset*: the request's ChainOffset in dwords.  SglError for a list the IOC refuses.
     """
-    segment, at, chain_at = _Segment(frame_start, frame_limit, fetch, frame), SCSIIO_SGL_OFFSET, chain_offset * 4
+    stretch = _Stretch(frame_start, frame_limit, fetch, frame)
+    at, chain_at = SCSIIO_SGL_OFFSET, chain_offset * 4
     pieces: list[Segment] = []
     for _ in range(max_chains + 1):
-        at = _simple_elements(segment, at, chain_at, to_device, pieces)
-        if not at:
+        if _simple_elements(stretch, at, chain_at, to_device, pieces):
             return pieces
-        segment, chain_at = _next_segment(segment, chain_at, fetch)
+        stretch, chain_at = _next_stretch(stretch, chain_at, fetch)
         at = 0
     raise SglError(f"more than {max_chains} chain elements")
 
 
-def _simple_elements(segment: _Segment, at: int, chain_at: int, to_device: bool | None,
-                     pieces: list[Segment]) -> int:
-    """Take simple elements up to the segment's last; 0 when the list ended, else where the chain element is."""
+def _simple_elements(stretch: _Stretch, at: int, chain_at: int, to_device: bool | None,
+                     pieces: list[Segment]) -> bool:
+    """Take simple elements up to the stretch's last; true when the list ended there, false at a chain."""
+    data, have = stretch.data, len(stretch.data)
+    mask = _KIND if to_device is None else _KIND | SGE_FLAGS_HOST_TO_IOC
+    wanted = SGE_FLAGS_SIMPLE_ELEMENT | SGE_FLAGS_HOST_TO_IOC if to_device else SGE_FLAGS_SIMPLE_ELEMENT
     while True:
-        if at == chain_at:
-            raise SglError(f"the chain element at {at:#x} follows an element without the last-element flag")
-        first, address, size = segment.element(at)
+        end = at + 8
+        if end > have:
+            data = stretch.upto(end)
+            have = len(data)
+        first, address = _dwords(data, at)
         flags, length = first >> 24, first & SGE_LENGTH_MASK
-        if flags & SGE_FLAGS_ELEMENT_TYPE_MASK != SGE_FLAGS_SIMPLE_ELEMENT:
-            raise SglError(f"element {first:#010x} at {at:#x} is not a simple one")
-        if flags & SGE_FLAGS_LOCAL_ADDRESS:
-            raise SglError(f"element {first:#010x} at {at:#x} points into IOC memory")
+        if flags & SGE_FLAGS_64_BIT_ADDRESSING:
+            end = at + 12
+            if end > have:
+                data = stretch.upto(end)
+                have = len(data)
+            address = _address64(data, at + 4)[0]
+        if flags & mask != wanted and (length or flags & _KIND != SGE_FLAGS_SIMPLE_ELEMENT):
+            raise SglError(_complaint(first, at))
         if length:
-            if to_device is not None and bool(flags & SGE_FLAGS_HOST_TO_IOC) is not to_device:
-                raise SglError(f"element {first:#010x} at {at:#x} has the other direction than the command")
             pieces.append((address, length))
-        if flags & SGE_FLAGS_END_OF_LIST:
-            if flags & _ENDING != _ENDING:
-                raise SglError(f"element {first:#010x} at {at:#x} ends the list but not its segment and buffer")
-            return 0
-        at += size
-        if flags & SGE_FLAGS_LAST_ELEMENT:
-            if at != chain_at:
-                raise SglError(f"the last element before {at:#x} is not followed by the chain element "
-                               f"the chain offset says ({chain_at:#x})")
-            return at
+        if flags & _ANY_END:
+            return _closed(first, at, end, chain_at)
+        at = end
+        if at == chain_at:
+            raise SglError(f"the element before the chain element at {at:#x} lacks the last-element flag")
 
 
-def _next_segment(segment: _Segment, chain_at: int, fetch: Fetch) -> tuple[_Segment, int]:
-    """What the chain element at *chain_at* points to, and where that segment's own chain element is."""
-    first, address, _ = segment.element(chain_at)
+def _complaint(first: int, at: int) -> str:
     flags = first >> 24
-    if flags & SGE_FLAGS_ELEMENT_TYPE_MASK != SGE_FLAGS_CHAIN_ELEMENT or flags & SGE_FLAGS_LOCAL_ADDRESS:
+    if flags & SGE_FLAGS_ELEMENT_TYPE_MASK != SGE_FLAGS_SIMPLE_ELEMENT:
+        return f"element {first:#010x} at {at:#x} is not a simple one"
+    if flags & SGE_FLAGS_LOCAL_ADDRESS:
+        return f"element {first:#010x} at {at:#x} points into IOC memory"
+    return f"element {first:#010x} at {at:#x} has the other direction than the command"
+
+
+def _closed(first: int, at: int, end: int, chain_at: int) -> bool:
+    """What a closing element closes: the whole list (true) or its stretch; SglError when it does so badly."""
+    flags = first >> 24
+    if flags & SGE_FLAGS_END_OF_LIST:
+        if flags & _ENDING != _ENDING:
+            raise SglError(f"element {first:#010x} at {at:#x} ends the list, not its segment and buffer")
+        return True
+    if end != chain_at:
+        raise SglError(f"the last element ends at {end:#x}; the chain offset says {chain_at:#x}")
+    return False
+
+
+def _next_stretch(stretch: _Stretch, chain_at: int, fetch: Fetch) -> tuple[_Stretch, int]:
+    """What the chain element at *chain_at* points to, and where in there the next chain element is."""
+    first, address = _dwords(stretch.upto(chain_at + 8), chain_at)
+    flags = first >> 24
+    if flags & _KIND != SGE_FLAGS_CHAIN_ELEMENT:
         raise SglError(f"element {first:#010x} at {chain_at:#x} is not a chain element in host memory")
+    if flags & SGE_FLAGS_64_BIT_ADDRESSING:
+        address = _address64(stretch.upto(chain_at + 12), chain_at + 4)[0]
     length = first & SGE_CHAIN_LENGTH_MASK
     if length < 8 or length % 4:
         raise SglError(f"chain element {first:#010x}: {length} bytes hold no list")
-    return _Segment(address, length, fetch), (first >> 16 & 0xFF) * 4
+    return _Stretch(address, length, fetch), (first >> 16 & 0xFF) * 4

@@ -17,7 +17,7 @@ from .mpi import Event, IOCStatus, MsgFunction, PortType, TaskResponse, TaskType
 from .regs import IocState
 
 if TYPE_CHECKING:
-    from .model_ioc import MptIoc
+    from .model_core import IocCore
     from .model_scsi import ScsiTask
 
 Outcome = tuple[int, Callable[[], bytes]]
@@ -30,7 +30,7 @@ _TASK_SET = (TaskType.ABRT_TASK_SET, TaskType.CLEAR_TASK_SET)
 class TaskMgmt:
     """The task management unit of one IOC."""
 
-    def __init__(self, ioc: MptIoc) -> None:
+    def __init__(self, ioc: IocCore) -> None:
         self._ioc = ioc
         self._busy = False
 

@@ -1,6 +1,7 @@
-"""What the IOC says: the interrupt handler, the poll that stands in for it, and what a reply means for a command.
+"""What the IOC says: the interrupt handler, the poll that stands in for it, what a reply means for a command.
 
-Reply descriptors: LSI mpi.h 01.05.13.  IOCStatus -> result: Linux 2.6.9 mptscsih.c, with the divergences of README.md.
+Reply descriptors: LSI mpi.h 01.05.13.  IOCStatus -> result: Linux 2.6.9 mptscsih.c, but for the divergences
+in README.md.
 """
 
 from __future__ import annotations
@@ -22,11 +23,21 @@ from ddsdk.scsi.cmnd import (
 )
 
 from .adapter import MPT_REPLY_BYTES, MPT_SENSE_BYTES
-from .frames import IOCSTATUS_MASK, IOCStatus, MsgFunction, ScsiState, SCSIIOReply
-from .handshake import ALL_ONES
-from .regs import ADDRESS_REPLY_A_BIT, REPLY_FIFO_EMPTY, Doorbell, HostInterruptStatus, IocState, MptRegs
+from .frames import IOCSTATUS_MASK, IOCStatus, MsgFunction, SCSIIOReply, ScsiState
+from .handshake import ALL_ONES, adapter_gone
+from .regs import (
+    ADDRESS_REPLY_A_BIT,
+    HIM_MASK_ALL,
+    REPLY_FIFO_EMPTY,
+    Doorbell,
+    HostInterruptStatus,
+    IocState,
+    MptRegs,
+)
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
+
     from ddsdk.scsi.cmnd import ScsiCmnd
 
     from .adapter import MptAdapter, MptRequest
@@ -37,10 +48,11 @@ _INT_STATUS: Final = MptRegs.HOST_INTERRUPT_STATUS.offset
 _REPLY_FIFO: Final = MptRegs.REPLY_FIFO.offset
 _REPLY_FREE_FIFO: Final = MptRegs.REPLY_FREE_FIFO.offset
 _REPLY_MESSAGE: Final = HostInterruptStatus.REPLY_MESSAGE.mask
-#: Reply descriptors taken in one go: as many as the FIFO can hold and then some.
-_MAX_POPS: Final = 512
+#: Reply descriptors taken in one go: more than requests and reply frames together.
+MAX_POPS: Final = 256
 #: The doorbell is looked at when this many polls in a row (a power of two) found nothing to do.
 _QUIET_POLLS: Final = 8
+_STALE_PRINTED: Final = 8
 
 _SCSI_REPLY = SCSIIOReply.on(WIRE_LE)
 _MSG_LENGTH_AT, _MSG_CONTEXT_AT = _SCSI_REPLY.offsetof("MsgLength"), _SCSI_REPLY.offsetof("MsgContext")
@@ -49,7 +61,7 @@ _NO_AUTOSENSE: Final = ScsiState.AUTOSENSE_FAILED | ScsiState.NO_SCSI_STATUS
 _TERMINATED: Final = frozenset((IOCStatus.SCSI_TASK_TERMINATED, IOCStatus.SCSI_IOC_TERMINATED,
                                 IOCStatus.SCSI_EXT_TERMINATED))
 #: IOCStatus whose meaning does not depend on the rest of the reply.  What is in no table is a soft error.
-_RESULTS: Final = {
+_RESULTS: Final[Mapping[int, int]] = {
     IOCStatus.BUSY: DID_OK << 16 | SAM_STAT_BUSY,
     IOCStatus.SCSI_INVALID_BUS: DID_BAD_TARGET << 16,
     IOCStatus.SCSI_INVALID_TARGETID: DID_BAD_TARGET << 16,
@@ -60,16 +72,21 @@ _RESULTS: Final = {
 _FAKE_SENSE: Final = bytes((0x70, 0, 0x0B, 0, 0, 0, 0, 10, 0, 0, 0, 0, 0x47, 0, 0, 0, 0, 0))
 
 
-# -- the interrupt --------------------------------------------------------------------------------------------
+# -- the interrupt -------------------------------------------------------------------------------------------
 
 
 def mpt_interrupt(_irq: int, ioc: MptAdapter) -> int:
-    """irqreturn_t mpt_interrupt(int irq, void *bus_id): take every reply there is, at most 512."""
+    """irqreturn_t mpt_interrupt(int irq, void *bus_id): take every reply there is, at most 256.
+
+    Not while a reset is due or under way: nothing the IOC says then counts, and it may not be touched.
+    """
+    if not ioc.active:
+        return IRQ_NONE
     readl, chip, outstanding = ioc.readl, ioc.chip, ioc.outstanding
     descriptor = readl(chip, _REPLY_FIFO)
     if descriptor == REPLY_FIFO_EMPTY:
         return IRQ_NONE
-    for _ in range(_MAX_POPS):
+    for _ in range(MAX_POPS):
         if descriptor & ADDRESS_REPLY_A_BIT:
             mpt_reply(ioc, (descriptor << 1) & ALL_ONES)
         else:
@@ -80,7 +97,8 @@ def mpt_interrupt(_irq: int, ioc: MptAdapter) -> int:
                 request.callback(ioc, request, None)
         descriptor = readl(chip, _REPLY_FIFO)
         if descriptor == REPLY_FIFO_EMPTY:
-            break
+            return IRQ_HANDLED
+    mpt_lost(ioc, f"ReplyFifo is not empty after {MAX_POPS} replies, more than there can be")
     return IRQ_HANDLED
 
 
@@ -92,7 +110,8 @@ def mpt_reply(ioc: MptAdapter, bus_addr: int) -> None:
     at = bus_addr - ioc.reply_bus_addr
     if at % MPT_REPLY_BYTES or not 0 <= at < ioc.reply_depth * MPT_REPLY_BYTES:
         ioc.stale_replies += 1
-        ioc.printk(f"reply frame at {bus_addr:#x} is none of ours; ignored")
+        if ioc.stale_replies <= _STALE_PRINTED:
+            ioc.printk(f"reply frame at {bus_addr:#x} is none of ours; ignored")
         return
     offset = ioc.reply_offset + at
     reply = bytes(ioc.view[offset:offset + MPT_REPLY_BYTES])
@@ -108,7 +127,9 @@ def mpt_reply(ioc: MptAdapter, bus_addr: int) -> None:
 
 
 def mpt_poll_interrupt(ioc: MptAdapter) -> None:
-    """The interrupt handler by hand, if IntStatus has something for it; now and then, is the IOC still alive?"""
+    """The interrupt handler by hand, if IntStatus has something for it; now and then: is the IOC alive?"""
+    if not ioc.active:
+        return
     status = ioc.readl(ioc.chip, _INT_STATUS)
     if status & _REPLY_MESSAGE and mpt_interrupt(0, ioc):
         ioc.quiet_polls = 0
@@ -119,35 +140,42 @@ def mpt_poll_interrupt(ioc: MptAdapter) -> None:
 
 
 def mpt_check_alive(ioc: MptAdapter) -> None:
-    """In FAULT, or reset behind our back, the IOC completes nothing any more: say so to those who wait.
-
-    Commands end with DID_RESET and a hard reset is scheduled; with DID_NO_CONNECT if the adapter is gone.
-    """
+    """In FAULT, or reset behind our back, the IOC completes nothing any more: learn that before 30 s pass."""
     doorbell = Doorbell(ioc.readl(ioc.chip, _DOORBELL))
     if doorbell.STATE == IocState.OPERATIONAL:
         return
-    ioc.active = False
-    if doorbell == ALL_ONES:
-        ioc.printk("every register reads 0xffffffff; the adapter is gone")
+    if doorbell == ALL_ONES and adapter_gone(ioc):
+        ioc.active = False
         ioc.dead = True
+        ioc.printk("the adapter is gone")
         mpt_flush_running_cmds(ioc, DID_NO_CONNECT)
-        return
-    ioc.printk(f"is not OPERATIONAL any more ({doorbell!r}); hard reset scheduled")
+    else:
+        mpt_lost(ioc, f"not OPERATIONAL any more: {doorbell!r}")
+
+
+def mpt_lost(ioc: MptAdapter, why: str) -> None:
+    """The IOC cannot be used as it is: commands end with DID_RESET, and a hard reset is scheduled."""
+    ioc.active = False
+    ioc.writel(HIM_MASK_ALL, ioc.chip, MptRegs.HOST_INTERRUPT_MASK)
+    ioc.printk(f"{why}; hard reset scheduled")
     ioc.kernel.schedule_work(ioc.fault_reset_work)
     mpt_flush_running_cmds(ioc, DID_RESET)
 
 
 def mpt_flush_running_cmds(ioc: MptAdapter, host_byte: int) -> None:
     """End every SCSI command the IOC held with *host_byte*.  Their memory stays mapped until a reset."""
-    for request in ioc.abandon_outstanding():
-        scmd, request.scmd = request.scmd, None
-        if scmd is not None:
-            scmd.result = host_byte << 16
-            scmd.resid = scmd.request_bufflen
-            scmd.scsi_done(scmd)
+    end_cmds(ioc.abandon_outstanding(), host_byte)
 
 
-# -- SCSI commands --------------------------------------------------------------------------------------------
+def end_cmds(scmds: list[ScsiCmnd], host_byte: int) -> None:
+    """Tell the mid-layer that *scmds* ended with *host_byte* and moved nothing."""
+    for scmd in scmds:
+        scmd.result = host_byte << 16
+        scmd.resid = scmd.request_bufflen
+        scmd.scsi_done(scmd)
+
+
+# -- SCSI commands -------------------------------------------------------------------------------------------
 
 
 def mptscsih_io_done(ioc: MptAdapter, request: MptRequest, reply: bytes | None) -> None:
@@ -180,8 +208,6 @@ def _decode(ioc: MptAdapter, request: MptRequest, scmd: ScsiCmnd, reply: SCSIIOR
     if reply.SCSIState & ScsiState.AUTOSENSE_VALID:
         _copy_sense(ioc, request, scmd, reply.SenseCount)
     if status in (IOCStatus.SUCCESS, IOCStatus.SCSI_RECOVERED_ERROR):
-        if reply.SCSIStatus == SAM_STAT_GOOD:
-            scmd.resid = 0              # reported as a success, whatever TransferCount the firmware left there
         scmd.result = _by_state(reply)
     elif status == IOCStatus.SCSI_DATA_UNDERRUN:
         scmd.result = _underrun(scmd, reply)
@@ -195,10 +221,10 @@ def _by_state(reply: SCSIIOReply) -> int:
     """SCSIState, then SCSIStatus."""
     state = reply.SCSIState
     if not state & ScsiState.AUTOSENSE_VALID:
-        if state & ScsiState.TERMINATED:
-            return DID_RESET << 16
         if state & _NO_AUTOSENSE:
             return DID_SOFT_ERROR << 16
+        if state & ScsiState.TERMINATED:
+            return DID_RESET << 16
     return DID_OK << 16 | reply.SCSIStatus
 
 
@@ -206,9 +232,9 @@ def _underrun(scmd: ScsiCmnd, reply: SCSIIOReply) -> int:
     """Less moved than asked for: fine if a status or enough bytes explain it."""
     result = _by_state(reply)
     moved = reply.TransferCount
-    if result == DID_OK << 16 | SAM_STAT_GOOD and scmd.request_bufflen and (not moved or moved < scmd.underflow):
-        return DID_SOFT_ERROR << 16
-    return result
+    if result != DID_OK << 16 | SAM_STAT_GOOD or not scmd.request_bufflen:
+        return result
+    return DID_SOFT_ERROR << 16 if not moved or moved < scmd.underflow else result
 
 
 def _residual_mismatch(scmd: ScsiCmnd, reply: SCSIIOReply) -> int:
@@ -223,7 +249,7 @@ def _residual_mismatch(scmd: ScsiCmnd, reply: SCSIIOReply) -> int:
 
 
 def _copy_sense(ioc: MptAdapter, request: MptRequest, scmd: ScsiCmnd, count: int) -> None:
-    """Autosense into scmd.sense_buffer; the frame's copy is cleared, so that it never answers for another command."""
+    """Autosense into scmd.sense_buffer; the IOC's copy is cleared and never answers for another command."""
     count = min(count, MPT_SENSE_BYTES, len(scmd.sense_buffer))
     at = request.sense_offset
     scmd.sense_buffer[:count] = ioc.view[at:at + count]

@@ -8,7 +8,8 @@ from ddsdk.abi import WIRE_LE
 from ddsdk_mptfusion import frames
 
 REQUEST_HEADER = {"ChainOffset": 2, "Function": 3, "MsgFlags": 7, "MsgContext": 8}
-REPLY_HEADER = {"MsgLength": 2, "Function": 3, "MsgFlags": 7, "MsgContext": 8, "IOCStatus": 0x0E, "IOCLogInfo": 0x10}
+REPLY_HEADER = {"MsgLength": 2, "Function": 3, "MsgFlags": 7, "MsgContext": 8, "IOCStatus": 0x0E,
+                "IOCLogInfo": 0x10}
 
 #: message -> (size, {member: offset}), the header's members apart; offsets as in the comments of mpi_ioc.h,
 #: mpi_init.h, mpi_cnfg.h
@@ -17,9 +18,10 @@ LAYOUTS = {
     "MPIDefaultReply": (0x14, {}),
     "IOCFacts": (0x0C, {}),
     "IOCFactsReply": (0x50, {
-        "MsgVersion": 0x00, "HeaderVersion": 0x04, "IOCNumber": 0x06, "IOCExceptions": 0x0C, "MaxChainDepth": 0x14,
-        "WhoInit": 0x15, "BlockSize": 0x16, "Flags": 0x17, "ReplyQueueDepth": 0x18, "RequestFrameSize": 0x1A,
-        "ProductID": 0x1E, "CurrentHostMfaHighAddr": 0x20, "GlobalCredits": 0x24, "NumberOfPorts": 0x26,
+        "MsgVersion": 0x00, "HeaderVersion": 0x04, "IOCNumber": 0x06, "IOCExceptions": 0x0C,
+        "MaxChainDepth": 0x14, "WhoInit": 0x15, "BlockSize": 0x16, "Flags": 0x17, "ReplyQueueDepth": 0x18,
+        "RequestFrameSize": 0x1A, "ProductID": 0x1E, "CurrentHostMfaHighAddr": 0x20,
+        "GlobalCredits": 0x24, "NumberOfPorts": 0x26,
         "EventState": 0x27, "CurrentSenseBufferHighAddr": 0x28, "CurReplyFrameSize": 0x2C, "MaxDevices": 0x2E,
         "MaxBuses": 0x2F, "FWImageSize": 0x30, "IOCCapabilities": 0x34, "FWVersion": 0x38,
         "HighPriorityQueueDepth": 0x3C, "HostPageBufferSGE": 0x40, "ReplyFifoHostSignalingAddr": 0x4C}),
@@ -48,12 +50,13 @@ LAYOUTS = {
         "Action": 0x00, "ExtPageLength": 0x04, "ExtPageType": 0x06, "PageVersion": 0x14, "PageLength": 0x15,
         "PageNumber": 0x16, "PageType": 0x17}),
     "SCSIIORequest": (0x30, {
-        "TargetID": 0x00, "Bus": 0x01, "CDBLength": 0x04, "SenseBufferLength": 0x05, "LUN": 0x0C, "Control": 0x14,
-        "CDB": 0x18, "DataLength": 0x28, "SenseBufferLowAddr": 0x2C}),
+        "TargetID": 0x00, "Bus": 0x01, "CDBLength": 0x04, "SenseBufferLength": 0x05, "LUN": 0x0C,
+        "Control": 0x14, "CDB": 0x18, "DataLength": 0x28, "SenseBufferLowAddr": 0x2C}),
     "SCSIIOReply": (0x24, {
         "TargetID": 0x00, "Bus": 0x01, "CDBLength": 0x04, "SenseBufferLength": 0x05, "SCSIStatus": 0x0C,
         "SCSIState": 0x0D, "TransferCount": 0x14, "SenseCount": 0x18, "ResponseInfo": 0x1C, "TaskTag": 0x20}),
-    "SCSITaskMgmt": (0x34, {"TargetID": 0x00, "Bus": 0x01, "TaskType": 0x05, "LUN": 0x0C, "TaskMsgContext": 0x30}),
+    "SCSITaskMgmt": (0x34, {
+        "TargetID": 0x00, "Bus": 0x01, "TaskType": 0x05, "LUN": 0x0C, "TaskMsgContext": 0x30}),
     "SCSITaskMgmtReply": (0x18, {
         "TargetID": 0x00, "Bus": 0x01, "ResponseCode": 0x04, "TaskType": 0x05, "TerminationCount": 0x14}),
     "SGESimple32": (8, {"FlagsLength": 0, "Address": 4}),
@@ -70,7 +73,8 @@ def test_message_layout(name):
     layout = getattr(frames, name).on(WIRE_LE)
     assert layout.size == size
     header = {} if name.startswith("SGE") else REPLY_HEADER if name.endswith("Reply") else REQUEST_HEADER
-    assert {f.name: f.offset for f in layout.fields if not f.name.startswith("Reserved")} == {**header, **offsets}
+    found = {f.name: f.offset for f in layout.fields if not f.name.startswith("Reserved")}
+    assert found == {**header, **offsets}
 
 
 def test_every_message_has_a_layout_test():
@@ -82,10 +86,10 @@ def test_every_message_has_a_layout_test():
 def test_requests_carry_their_function_code():
     """A request made without arguments already has byte 03 right."""
     codes = {name: getattr(frames, name)().Function for name in (
-        "SCSIIORequest", "SCSITaskMgmt", "IOCInit", "IOCInitLong", "IOCFacts", "Config", "PortFacts", "PortEnable",
-        "EventNotification", "EventAck")}
-    assert codes == {"SCSIIORequest": 0, "SCSITaskMgmt": 1, "IOCInit": 2, "IOCInitLong": 2, "IOCFacts": 3, "Config": 4,
-                     "PortFacts": 5, "PortEnable": 6, "EventNotification": 7, "EventAck": 8}
+        "SCSIIORequest", "SCSITaskMgmt", "IOCInit", "IOCInitLong", "IOCFacts", "Config", "PortFacts",
+        "PortEnable", "EventNotification", "EventAck")}
+    assert codes == {"SCSIIORequest": 0, "SCSITaskMgmt": 1, "IOCInit": 2, "IOCInitLong": 2, "IOCFacts": 3,
+                     "Config": 4, "PortFacts": 5, "PortEnable": 6, "EventNotification": 7, "EventAck": 8}
 
 
 def test_scsi_io_statuses():
@@ -99,7 +103,7 @@ def test_scsi_io_statuses():
 
 
 def test_one_element_lists_have_the_documented_flags():
-    """0xD1 read, 0xD5 write, 0xD3 and 0xD7 with a 64-bit address: last of segment, buffer and list, simple."""
+    """0xD1 read, 0xD5 write, 0xD3 and 0xD7 with a 64-bit address: simple, last of segment, buffer, list."""
     last = (frames.SGE_FLAGS_LAST_ELEMENT | frames.SGE_FLAGS_END_OF_BUFFER | frames.SGE_FLAGS_SIMPLE_ELEMENT
             | frames.SGE_FLAGS_END_OF_LIST)
     assert last << 24 == frames.SGE_LAST_READ_32 == 0xD1000000

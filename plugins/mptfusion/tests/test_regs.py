@@ -20,20 +20,28 @@ from ddsdk_mptfusion.regs import (
 )
 
 PLACES = [
-    ("DOORBELL", 0x00, Access.RO), ("DOORBELL_WRITE", 0x00, Access.WO), ("WRITE_SEQUENCE", 0x04, Access.WO),
-    ("DIAGNOSTIC", 0x08, Access.RW), ("TEST_BASE_ADDRESS", 0x0C, Access.RW), ("DIAG_RW_DATA", 0x10, Access.RW),
-    ("DIAG_RW_ADDRESS", 0x14, Access.RW), ("HOST_INTERRUPT_STATUS", 0x30, Access.RW),
-    ("HOST_INTERRUPT_MASK", 0x34, Access.RW), ("REQUEST_FIFO", 0x40, Access.WO), ("REPLY_FIFO", 0x44, Access.RO),
-    ("REPLY_FREE_FIFO", 0x44, Access.WO), ("HI_PRI_REQUEST_FIFO", 0x48, Access.WO),
+    ("DOORBELL", 0x00, Access.RO),
+    ("DOORBELL_WRITE", 0x00, Access.WO),
+    ("WRITE_SEQUENCE", 0x04, Access.WO),
+    ("DIAGNOSTIC", 0x08, Access.RW),
+    ("TEST_BASE_ADDRESS", 0x0C, Access.RW),
+    ("DIAG_RW_DATA", 0x10, Access.RW),
+    ("DIAG_RW_ADDRESS", 0x14, Access.RW),
+    ("HOST_INTERRUPT_STATUS", 0x30, Access.RW),
+    ("HOST_INTERRUPT_MASK", 0x34, Access.RW),
+    ("REQUEST_FIFO", 0x40, Access.WO),
+    ("REPLY_FIFO", 0x44, Access.RO),
+    ("REPLY_FREE_FIFO", 0x44, Access.WO),
+    ("HI_PRI_REQUEST_FIFO", 0x48, Access.WO),
 ]
 
 FIELDS = [
     (Doorbell, {"STATE": 0xF0000000, "USED": 0x08000000, "WHO_INIT": 0x07000000, "DATA": 0x0000FFFF}),
     (DoorbellWrite, {"FUNCTION": 0xFF000000, "ADD_DWORDS": 0x00FF0000, "SPECIFIC": 0x0000FFFF}),
     (WriteSequence, {"KEY": 0x0000000F}),
-    (Diagnostic, {"CLEAR_FLASH_BAD_SIG": 0x400, "PREVENT_IOC_BOOT": 0x200, "DRWE": 0x80, "FLASH_BAD_SIG": 0x40,
-                  "RESET_HISTORY": 0x20, "RW_ENABLE": 0x10, "RESET_ADAPTER": 0x04, "DISABLE_ARM": 0x02,
-                  "MEM_ENABLE": 0x01}),
+    (Diagnostic, {"CLEAR_FLASH_BAD_SIG": 0x400, "PREVENT_IOC_BOOT": 0x200, "DRWE": 0x80,
+                  "FLASH_BAD_SIG": 0x40, "RESET_HISTORY": 0x20, "RW_ENABLE": 0x10, "RESET_ADAPTER": 0x04,
+                  "DISABLE_ARM": 0x02, "MEM_ENABLE": 0x01}),
     (HostInterruptStatus, {"IOP_DOORBELL_STATUS": 0x80000000, "REPLY_MESSAGE": 0x08, "DOORBELL": 0x01}),
     (HostInterruptMask, {"RIM": 0x08, "DIM": 0x01}),
 ]

@@ -1,0 +1,58 @@
+"""`ddsdk drill`: the whole story once, verified."""
+
+from __future__ import annotations
+
+import tempfile
+import time
+from pathlib import Path
+
+import click
+
+from ..drill import Drill, run_drill
+from ..errors import PluginError, VerdictError
+from ..registry import Registry, discover
+from ..sim.machine import Trigger
+from .arguments import block_order_option, json_option
+from .console import note, result, result_json
+from .dump import Phases, as_dict
+
+
+@click.command("drill")
+@click.option("--driver", default=None, help="Driver to dump through.  [default: the first installed]")
+@click.option("--chip", default=None, help="Chip of that driver.  [default: its first]")
+@click.option("--backend", type=click.Choice(["model", "qemu"]), default="model", show_default=True)
+@click.option("--memory", default="synthetic:64M,cpus=2", show_default=True, metavar="MEMORY",
+              help="ELF core, raw RAM image or synthetic:SIZE.")
+@click.option("--seed", type=int, default=1, show_default=True, help="Of the I/O load: the same seed, the same crash.")
+@click.option("--load-us", type=click.IntRange(0), default=20_000, show_default=True,
+              help="Microseconds of I/O load before the crash, by the machine's clock.")
+@click.option("--trigger", type=click.Choice([t.value for t in Trigger]), default=Trigger.SYSRQ_C.value,
+              show_default=True, help="How the machine crashes.")
+@block_order_option
+@click.option("--queue-depth", type=click.IntRange(1, 256), default=1, show_default=True)
+@json_option
+def command(driver: str | None, chip: str | None, backend: str, memory: str, seed: int, load_us: int, trigger: str,
+            block_order: int, queue_depth: int, as_json: bool) -> None:
+    """Crash a machine under I/O load, dump it through a driver, save the vmcore, compare every page.
+
+    Everything happens in a temporary directory (TMPDIR chooses where) and leaves nothing behind.
+    """
+    registry = discover()
+    drill = Drill(driver or first_driver(registry), memory, chip, backend, seed, load_us, block_order, queue_depth,
+                  Trigger(trigger))
+    with tempfile.TemporaryDirectory(prefix="ddsdk-drill-") as work, Phases() as progress:
+        report = run_drill(drill, registry, Path(work), now=int(time.time()), tell=note, progress=progress)
+    if as_json:
+        result_json({"driver": drill.driver, "trigger": trigger, "in_flight": report.in_flight,
+                     "dump": as_dict(report.dump), "pages": report.pages, "differ": report.differ})
+    else:
+        result(f"verified {report.pages} pages, {report.differ} differ")
+    if report.differ:
+        raise VerdictError(f"{report.differ} of {report.pages} pages differ from the memory that crashed")
+
+
+def first_driver(registry: Registry) -> str:
+    """The alphabetically first driver; PluginError when none is installed."""
+    if not registry.drivers:
+        raise PluginError("no driver is installed: install a plugin with pip, or see `ddsdk drivers`")
+    return min(registry.drivers)

@@ -1,0 +1,1 @@
+"""`ddsdk info`: what a file or a partition holds."""

@@ -1,0 +1,255 @@
+"""A dump partition into a vmcore, and the partition made ready for the next dump.
+
+Order, so that a failure or a kill anywhere loses nothing: read and decide; make the directory; reserve the space;
+copy the pages; write the ELF header - until then the file is no ELF file; sync; rename; sync the directories; only
+then take the dump off the device.
+"""
+
+from __future__ import annotations
+
+import fcntl
+import threading
+from collections.abc import Callable, Iterator
+from typing import Protocol
+
+from attrs import define, evolve, field, frozen
+
+from ddsdk.errors import DdsdkError, DeviceError, FormatError
+from ddsdk.vmcore.elf import CoreLayout, CoreSegment, layout_core
+
+from .crashdir import CaseDirectory, CrashDirectory, NoSpaceError, VmcoreFile, run_nospace_script
+from .partition import DumpState, PageRun, PartitionDump, read_open_partition
+from .record import FormatRecord
+from .resign import erase_header, finish, read_marker, resign
+from .signature import block_states, true_extents
+from .stream import JOB_BYTES, run_jobs
+from .target import DumpTarget, TargetFile
+
+
+class Report(Protocol):
+    """Called with (phase, done, total): phase "scan", "copy" or "sign", counts in blocks."""
+
+    def __call__(self, phase: str, done: int, total: int) -> None: ...
+
+
+#: Called with (address, directory of the vmcore) when space is short; non-zero: there may be room now, try again.
+OnNospace = Callable[[str, str], int | None]
+
+
+@frozen
+class SaveReport:
+    """What was saved and what became of the partition.
+
+    `state` NONE: there was no dump.  `path` is the vmcore, None when there is none.  `resigned_blocks` is None when
+    the dump was left on the partition: asked for, or for the reason in `problem`.
+    """
+
+    state: DumpState
+    why: str
+    path: str | None = None
+    pages: int = 0
+    total_pages: int = 0
+    uncertain_pages: int = 0
+    file_bytes: int = 0
+    segments: int = 0
+    elf_class: int = 0
+    resigned_blocks: int | None = None
+    problem: str | None = None
+    warnings: tuple[str, ...] = ()
+
+    def describe(self) -> dict[str, object]:
+        """What `--json` shows."""
+        return {"state": self.state.value, "why": self.why, "path": self.path, "pages": self.pages,
+                "total_pages": self.total_pages, "uncertain_pages": self.uncertain_pages,
+                "file_bytes": self.file_bytes, "segments": self.segments, "elf_class": self.elf_class,
+                "resigned_blocks": self.resigned_blocks, "problem": self.problem, "warnings": list(self.warnings)}
+
+
+def save(target: DumpTarget, directory: str, *, keep: bool = False, progress: Report | None = None,
+         on_nospace: OnNospace | None = None) -> SaveReport:
+    """Save the dump on *target* under *directory* and give the partition its signatures back (unless *keep*).
+
+    The vmcore is `DIRECTORY/127.0.0.1-<crash time, UTC>/vmcore`; of a dump that is not whole, `vmcore-incomplete`,
+    with the pages that are there and no others.  *on_nospace* replaces `DIRECTORY/scripts/diskdump-nospace`.
+
+    DeviceError: device, directory or space; FormatError: a dump that cannot be read.  The dump is then where it was.
+    """
+    tell = progress or _silent
+    with target.open() as file:
+        _lock(file)
+        interrupted = read_marker(file)
+        if interrupted is not None:
+            return _finish_interrupted(target, keep)
+        dump = read_open_partition(file, lambda done, total: tell("scan", done, total))
+        if dump.state is DumpState.NONE:
+            return SaveReport(DumpState.NONE, dump.why)
+        if dump.state is DumpState.UNREADABLE:
+            raise FormatError(f"{dump.why}; the dump stays where it is")
+        with CrashDirectory.open(directory) as parent:
+            report = _save_under(parent, file, dump, tell, on_nospace)
+        return report if keep else _give_back(target, dump, report, tell)
+
+
+def _silent(phase: str, done: int, total: int) -> None:
+    """Report nothing."""
+
+
+def _lock(file: TargetFile) -> None:
+    try:
+        fcntl.flock(file.fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except OSError:
+        raise DeviceError(f"{file}: another savecore is at work on it; wait for that one") from None
+
+
+def _finish_interrupted(target: DumpTarget, keep: bool) -> SaveReport:
+    why = f"{target}: no dump: an earlier savecore saved it and was stopped while it gave the signatures back"
+    if keep:
+        return SaveReport(DumpState.NONE, why)
+    with target.open(write=True) as file:
+        marker = read_marker(file)
+        signed = finish(file, marker) if marker is not None else 0
+    return SaveReport(DumpState.NONE, f"{why}; they are back now", resigned_blocks=signed)
+
+
+def _save_under(parent: CrashDirectory, file: TargetFile, dump: PartitionDump, tell: Report,
+                on_nospace: OnNospace | None) -> SaveReport:
+    case = parent.make(dump.dump.header.timestamp.tv_sec)
+    try:
+        return _save_into(case, file, dump, tell, on_nospace)
+    except BaseException:
+        case.discard()
+        raise
+    finally:
+        case.close()
+
+
+def _save_into(case: CaseDirectory, file: TargetFile, dump: PartitionDump, tell: Report,
+               on_nospace: OnNospace | None) -> SaveReport:
+    layout = _layout(dump)
+    try:
+        vmcore = case.create(layout.file_size)
+    except NoSpaceError:
+        ask = on_nospace or (lambda _ip, path: run_nospace_script(case.parent, path))
+        if not ask("127.0.0.1", case.path):         # none, or 0: give up
+            raise
+        vmcore = case.create(layout.file_size)
+    try:
+        lost = _Copy(file, dump, layout, vmcore, tell).run()
+        if lost:
+            # never written although the header counts them, or not readable: without them, once more
+            dump = _without(dump, lost)
+            layout = _layout(dump)
+            vmcore.resize(layout.file_size)
+            _Copy(file, dump, layout, vmcore, tell).run()
+        vmcore.write(0, layout.header)
+        vmcore.sync()
+    finally:
+        vmcore.close()
+    path = case.publish(dump.state is DumpState.COMPLETE)
+    return SaveReport(dump.state, dump.why, path, dump.written_pages, dump.dump.total_pages, dump.uncertain_pages,
+                      layout.file_size, len(layout.offsets), layout.elf_class, warnings=dump.warnings)
+
+
+def _layout(dump: PartitionDump) -> CoreLayout:
+    abi = dump.dump.abi
+    page = abi.page_size
+    segments = [CoreSegment(run.pfn * page, run.npages * page) for run in dump.pages]
+    notes = dump.sub.notes(abi) if dump.sub is not None else b""
+    return layout_core(abi, segments, notes, incomplete=dump.state is not DumpState.COMPLETE)
+
+
+def _without(dump: PartitionDump, lost: list[tuple[int, int]]) -> PartitionDump:
+    """*dump* without the blocks of *lost*: sorted, disjoint extents [start, end)."""
+    pages: list[PageRun] = []
+    for run in dump.pages:
+        at, end = run.block, run.block + run.npages
+        for start, stop in [*(extent for extent in lost if extent[0] < end and extent[1] > at), (end, end)]:
+            if start > at:
+                pages.append(PageRun(at, run.pfn + at - run.block, start - at))
+            at = max(at, stop)
+    count = sum(end - start for start, end in lost)
+    missing = f"{count} pages that it should hold are not on the device (first in block {lost[0][0]})"
+    left = sum(run.npages for run in pages)
+    return evolve(dump, state=DumpState.INCOMPLETE, pages=tuple(pages), warnings=(*dump.warnings, missing),
+                  why=f"incomplete dump, {left} of {dump.dump.total_pages} pages: {missing}")
+
+
+@define(eq=False)
+class _Copy:
+    """The pages from the partition into the file, block runs to segments."""
+
+    file: TargetFile
+    dump: PartitionDump
+    layout: CoreLayout
+    vmcore: VmcoreFile
+    tell: Report
+    _lost: list[tuple[int, int]] = field(init=False, factory=list)
+    _lock: threading.Lock = field(init=False, factory=threading.Lock)
+
+    def run(self) -> list[tuple[int, int]]:
+        """Copy everything; the blocks, as sorted extents, that turned out to hold no page of this dump."""
+        total = self.dump.written_pages
+        done = 0
+
+        def keep(count: int) -> None:
+            nonlocal done
+            done += count
+            self.tell("copy", done, total)
+
+        self.file.go_direct_unless_cached()
+        run_jobs(self._jobs(), self._copy, keep, total_bytes=total * self.dump.dump.abi.page_size)
+        return sorted(self._lost)
+
+    def _jobs(self) -> Iterator[tuple[int, int, int]]:
+        """(first block, blocks, file offset)."""
+        page = self.dump.dump.abi.page_size
+        most = JOB_BYTES // page
+        for run, offset in zip(self.dump.pages, self.layout.offsets, strict=True):
+            for at in range(0, run.npages, most):
+                yield run.block + at, min(most, run.npages - at), offset + at * page
+
+    def _copy(self, job: tuple[int, int, int], buffer: memoryview) -> int:
+        block, count, offset = job
+        abi = self.dump.dump.abi
+        view = buffer[:count * abi.page_size]
+        self._read(block, view)
+        if self.dump.kind is not None:
+            intact, torn = block_states(view, block, abi, self.dump.kind)
+            if (lost := intact | torn).any():
+                self._lose(true_extents(lost, block))
+        self.vmcore.write(offset, view)
+        return count
+
+    def _read(self, block: int, view: memoryview) -> None:
+        """Fill *view*; on a read error block by block, so that only the bad ones are lost."""
+        page = self.dump.dump.abi.page_size
+        try:
+            self.file.read_into(block * page, view)
+        except DeviceError:
+            for at in range(0, len(view), page):
+                try:
+                    self.file.read_into(block * page + at, view[at:at + page])
+                except DeviceError:
+                    self._lose(((block + at // page, block + at // page + 1),))
+
+    def _lose(self, extents: tuple[tuple[int, int], ...]) -> None:
+        with self._lock:
+            self._lost += extents
+
+
+def _give_back(target: DumpTarget, dump: PartitionDump, report: SaveReport, tell: Report) -> SaveReport:
+    """Take the dump off the partition.  A failure here is a problem of the report: the vmcore is safe."""
+    abi = dump.dump.abi
+    record = dump.record
+    if record is None or record.kind is not dump.kind or record.abi.page_size != abi.page_size:
+        record = FormatRecord(dump.kind, abi, dump.dump.device_blocks) if dump.kind else None
+    try:
+        with target.open(write=True) as file:
+            if record is None:
+                erase_header(file, abi.page_size)
+                return evolve(report, resigned_blocks=0, warnings=(*report.warnings, "the device had no signatures; "
+                                                                   "the dump's header was erased"))
+            signed = resign(file, record, dump.touched_end, lambda done, total: tell("sign", done, total))
+    except DdsdkError as error:
+        return evolve(report, problem=f"the signatures are not back: {error}")
+    return evolve(report, resigned_blocks=signed)

@@ -1,0 +1,118 @@
+"""PCI configuration space: 256 bytes, each with its writable and its write-1-to-clear bits; the BARs in it.
+
+Source: PCI Local Bus Specification 3.0, 6.1 (header layout), 6.2.2 (COMMAND), 6.2.3 (STATUS), 6.2.5.1 (BARs).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+
+from attrs import frozen
+
+from ddsdk import bus
+from ddsdk.bus import Bar
+from ddsdk.errors import RegisterAccessFault
+
+CONFIG_BYTES = 256
+
+#: COMMAND bits that can be set; memory write and invalidate, parity and SERR are stored without effect here.
+_COMMAND_BITS = (bus.PCI_COMMAND_IO | bus.PCI_COMMAND_MEMORY | bus.PCI_COMMAND_MASTER
+                 | bus.PCI_COMMAND_INTX_DISABLE | 0x0150)
+_STATUS_W1C = 0xF900
+_CAPABILITIES_AT = 0x40
+_BAR_IO = 0x1
+_BAR_64 = 0x4
+
+
+@frozen
+class BarSpec:
+    """A BAR as the device implements it: "mem" or "io", size, which of the model's windows it shows."""
+
+    kind: str
+    size: int
+    window: str = "regs"
+    is_64: bool = False
+
+
+@frozen
+class PciIds:
+    """What a function says it is.  `subsystem`: (vendor, device); `class_code`: base, sub, interface."""
+
+    vendor: int
+    device: int
+    class_code: int = 0x010000
+    revision: int = 0
+    subsystem: tuple[int, int] = (0, 0)
+    interrupt_pin: int = 1
+
+
+class ConfigSpace:
+    """The bytes, and what a write does to them.  TypeError when the BARs make no sense."""
+
+    def __init__(self, ids: PciIds, bars: Mapping[int, BarSpec], capabilities: bytes = b"") -> None:
+        self.specs = dict(bars)
+        self._bytes = bytearray(CONFIG_BYTES)
+        self._writable = bytearray(CONFIG_BYTES)
+        self._clears = bytearray(CONFIG_BYTES)
+        self._put(bus.PCI_VENDOR_ID, 2, ids.vendor)
+        self._put(bus.PCI_DEVICE_ID, 2, ids.device)
+        self._put(bus.PCI_COMMAND, 2, 0, writable=_COMMAND_BITS)
+        self._put(bus.PCI_STATUS, 2, bus.PCI_STATUS_CAP_LIST if capabilities else 0, clears=_STATUS_W1C)
+        self._put(bus.PCI_REVISION_ID, 1, ids.revision)
+        self._put(bus.PCI_CLASS_PROG, 3, ids.class_code)
+        self._put(bus.PCI_CACHE_LINE_SIZE, 1, 0, writable=0xFF)
+        self._put(bus.PCI_LATENCY_TIMER, 1, 0, writable=0xF8)
+        self._put(bus.PCI_SUBSYSTEM_VENDOR_ID, 2, ids.subsystem[0])
+        self._put(bus.PCI_SUBSYSTEM_ID, 2, ids.subsystem[1])
+        self._put(bus.PCI_INTERRUPT_LINE, 1, 0xFF, writable=0xFF)
+        self._put(bus.PCI_INTERRUPT_PIN, 1, ids.interrupt_pin)
+        if capabilities:
+            self._put(bus.PCI_CAPABILITY_LIST, 1, _CAPABILITIES_AT)
+            self._bytes[_CAPABILITIES_AT:_CAPABILITIES_AT + len(capabilities)] = capabilities
+        for number, spec in self.specs.items():
+            self._lay_bar(number, spec)
+
+    def read(self, offset: int, size: int) -> int:
+        """The value as stored; access already checked."""
+        return int.from_bytes(self._bytes[offset:offset + size], "little")
+
+    def write(self, offset: int, size: int, value: int) -> None:
+        """Change the writable bits, clear those written as 1 that clear; access already checked."""
+        for at, byte in enumerate((value & (1 << 8 * size) - 1).to_bytes(size, "little"), offset):
+            mask = self._writable[at]
+            self._bytes[at] = (self._bytes[at] & ~mask | byte & mask) & ~(byte & self._clears[at])
+
+    def check(self, name: str, verb: str, offset: int, size: int) -> None:
+        """RegisterAccessFault unless the access is 1, 2 or 4 bytes, aligned, inside."""
+        if size not in (1, 2, 4) or offset % size or not 0 <= offset <= CONFIG_BYTES - size:
+            raise RegisterAccessFault(f"{name}: {size}-byte configuration {verb} at {offset:#x}: accesses "
+                                      f"are 1, 2 or 4 bytes, aligned, inside {CONFIG_BYTES} bytes")
+
+    def bars(self) -> Sequence[Bar | None]:
+        """The six BARs as programmed now."""
+        bars: list[Bar | None] = [None] * 6
+        for number, spec in self.specs.items():
+            raw = self.read(bus.PCI_BASE_ADDRESS_0 + 4 * number, 8 if spec.is_64 else 4)
+            kind_bits = 0x3 if spec.kind == "io" else 0xF
+            bars[number] = Bar("io" if spec.kind == "io" else "mem", raw & ~kind_bits, spec.size, spec.is_64)
+        return bars
+
+    def _put(self, offset: int, size: int, value: int, *, writable: int = 0, clears: int = 0) -> None:
+        self._bytes[offset:offset + size] = value.to_bytes(size, "little")
+        self._writable[offset:offset + size] = writable.to_bytes(size, "little")
+        self._clears[offset:offset + size] = clears.to_bytes(size, "little")
+
+    def _lay_bar(self, number: int, spec: BarSpec) -> None:
+        """Address bits below the size are read-only zeros: that is how software finds out the size."""
+        smallest = 4 if spec.kind == "io" else 16
+        if spec.kind not in ("io", "mem") or spec.size < smallest or spec.size & (spec.size - 1):
+            raise TypeError(f"BAR {number}: kind {spec.kind!r}, size {spec.size}: kind is io or mem, the "
+                            f"size a power of two of at least {smallest}")
+        if spec.is_64 and (spec.kind == "io" or number + 1 in self.specs):
+            raise TypeError(f"BAR {number}: a 64-bit BAR is memory and takes BAR {number + 1} as well")
+        if not 0 <= number <= (4 if spec.is_64 else 5):
+            raise TypeError(f"BAR {number}: a function has BARs 0 to 5")
+        flags = _BAR_IO if spec.kind == "io" else _BAR_64 if spec.is_64 else 0
+        width = 8 if spec.is_64 else 4
+        address_bits = -spec.size & (1 << 8 * width) - 1
+        self._put(bus.PCI_BASE_ADDRESS_0 + 4 * number, width, flags, writable=address_bits)
