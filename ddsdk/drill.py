@@ -14,6 +14,7 @@ from attrs import frozen
 
 from .diskdump.engine import DumpConfig, DumpReport, silent
 from .diskdump.format import format_device
+from .diskdump.partition import DumpState
 from .diskdump.plan import CrashFacts, DumpPlan
 from .diskdump.savecore import SaveReport, save
 from .diskdump.target import DumpTarget
@@ -77,9 +78,11 @@ def run_drill(drill: Drill, registry: Registry, work: Path, *, now: int = 0,
         crash, in_flight, report = _crash_and_dump(drill, source, target, registry, now, tell, progress)
         if report.device is None:
             raise VerdictError(f"no dump: {report.rejections[-1] if report.rejections else 'no device registered'}")
-        saved = save(partition, work / "crash")
-        tell(str(saved))
-        differ = compare_with_source(saved.vmcore, source)
+        saved = save(partition, str(work / "crash"))
+        if saved.state is not DumpState.COMPLETE or saved.path is None:
+            raise VerdictError(f"no complete vmcore: {saved.why}")
+        tell(f"saved {saved.pages} pages as ELF{saved.elf_class}, {saved.resigned_blocks} blocks signed again")
+        differ = compare_with_source(saved.path, source)
     _check_margins(partition, size)
     return DrillReport(crash, in_flight, report, saved, plan.total_pages, differ)
 
@@ -122,9 +125,9 @@ def _crash_and_dump(drill: Drill, source: MemorySource, target: Target, registry
         return crash, load.in_flight, rig.dump(crash, now)
 
 
-def compare_with_source(vmcore: Path, source: MemorySource) -> int:
+def compare_with_source(vmcore: str, source: MemorySource) -> int:
     """How many pages of *source* the ELF core *vmcore* has not, or has differently."""
-    with open_source(str(vmcore)) as saved:
+    with open_source(vmcore) as saved:
         return sum(_differing(saved, paddr, view, source.page_size) for paddr, view in _pieces(source))
 
 

@@ -19,12 +19,23 @@ CHIP = Chip("{name}chip", 0x1000, 0x0030, "A chip")
 
 @hookimpl
 def ddsdk_register_drivers():
-    return [DriverInfo("{name}", "scsi", "A driver", (CHIP,), lambda pdev, chip: None, object(), ("{module}",))]
+    probe = lambda pdev, chip: None
+    return [DriverInfo("{name}", "scsi", "A driver", (CHIP,), probe, object(), ("{module}",))]
 
 @hookimpl
 def ddsdk_register_hardware_models():
     return (HardwareModelInfo("{name}", CHIP, lambda machine, targets: None, ("a data sheet",)),)
 '''
+
+
+PYPROJECT = """
+[project]
+name = "ddsdk-{0}"
+[project.entry-points.ddsdk]
+{0} = "reg_{0}"
+"""
+#: The start of a module that registers something.
+HOOK = "from ddsdk.hookspecs import hookimpl\n@hookimpl\ndef ddsdk_register_drivers(): return "
 
 
 class Workshop:
@@ -42,9 +53,7 @@ class Workshop:
         """A working plugin called *name*."""
         return self.module(f"reg_{name}", GOOD.format(name=name, module=f"reg_{name}"))
 
-    def distribution(self, name: str, source: str = "", place: str = "",
-                     pyproject: str = '[project]\nname = "ddsdk-{0}"\n[project.entry-points.ddsdk]\n{0} = "reg_{0}"\n'
-                     ) -> Path:
+    def distribution(self, name: str, source: str = "", place: str = "", pyproject: str = PYPROJECT) -> Path:
         """A source tree of a plugin, not on sys.path."""
         tree = self.root / "trees" / name
         package = tree / place / f"reg_{name}"
@@ -83,23 +92,23 @@ BROKEN = {
     "raises": ("raise RuntimeError('no\\nluck')", "RuntimeError: no luck"),
     "leaves": ("import sys\nsys.exit(3)", "SystemExit: 3"),
     "syntax": ("def f(:", "SyntaxError: invalid syntax"),
-    "imports": ("import reg_nowhere_to_be_found", "ModuleNotFoundError: No module named 'reg_nowhere_to_be_found'"),
+    "imports": ("import reg_nowhere", "ModuleNotFoundError: No module named 'reg_nowhere'"),
     "empty": ("", "reg_empty implements no hook; mark ddsdk_register_drivers() with @hookimpl (from"
                   " ddsdk.hookspecs)"),
     "unmarked": ("def ddsdk_register_drivers(): return []", "reg_unmarked implements no hook; mark"),
-    "nothing": ("from ddsdk.hookspecs import hookimpl\n@hookimpl\ndef ddsdk_register_drivers(): return []",
+    "nothing": (HOOK + "[]",
                 "it registers neither a driver nor a hardware model"),
-    "misspelt": ("from ddsdk.hookspecs import hookimpl\n@hookimpl\ndef ddsdk_register_driver(): return []",
+    "misspelt": (HOOK.replace("drivers", "driver") + "[]",
                  "unknown hook 'ddsdk_register_driver' of reg_misspelt.ddsdk_register_driver; did you mean"
                  " ddsdk_register_drivers()?"),
-    "greedy": ("from ddsdk.hookspecs import hookimpl\n@hookimpl\ndef ddsdk_register_drivers(kernel): return []",
-               "hook ddsdk_register_drivers(kernel) of reg_greedy.ddsdk_register_drivers takes kernel, which the"
-               " spec ddsdk_register_drivers() does not give"),
-    "wrong": ("from ddsdk.hookspecs import hookimpl\n@hookimpl\ndef ddsdk_register_drivers(): return ['mptfusion']",
+    "greedy": (HOOK.replace("()", "(kernel)") + "[]",
+               "hook ddsdk_register_drivers(kernel) of reg_greedy.ddsdk_register_drivers takes kernel, which"
+               " the spec ddsdk_register_drivers() does not give"),
+    "wrong": (HOOK + "['mptfusion']",
               "ddsdk_register_drivers() returned ['mptfusion']; it must be a sequence of DriverInfo"),
-    "single": ("from ddsdk.hookspecs import hookimpl\n@hookimpl\ndef ddsdk_register_drivers(): return 7",
+    "single": (HOOK + "7",
                "ddsdk_register_drivers() returned 7; it must be a sequence of DriverInfo"),
-    "late": ("from ddsdk.hookspecs import hookimpl\n@hookimpl\ndef ddsdk_register_drivers(): return 1 // 0",
+    "late": (HOOK + "1 // 0",
              "ZeroDivisionError: integer division or modulo by zero"),
 }
 
@@ -108,7 +117,8 @@ BROKEN = {
 def test_a_broken_plugin_is_named_and_skipped(workshop: Workshop, name: str) -> None:
     """The reason is one line; the plugins before and after it work."""
     source, reason = BROKEN[name]
-    registry = discover(found=[workshop.good("aaa"), workshop.module(f"reg_{name}", source), workshop.good("zzz")])
+    bad = workshop.module(f"reg_{name}", source)
+    registry = discover(found=[workshop.good("aaa"), bad, workshop.good("zzz")])
     assert sorted(registry.drivers) == ["aaa", "zzz"]
     (broken,) = registry.broken
     assert (broken.entry_point, broken.distribution) == (name, "unknown")
@@ -118,10 +128,12 @@ def test_a_broken_plugin_is_named_and_skipped(workshop: Workshop, name: str) -> 
 
 def test_two_drivers_of_one_name(workshop: Workshop) -> None:
     """The second is the broken one; nothing of it is registered."""
-    again = workshop.module("reg_other", GOOD.format(name="same", module="reg_other"))
-    registry = discover(found=[workshop.module("reg_first", GOOD.format(name="same", module="reg_first")), again])
+    points = [workshop.module(name, GOOD.format(name="same", module=name))
+              for name in ("reg_first", "reg_other")]
+    registry = discover(found=points)
     assert registry.driver("same").modules == ("reg_first",)
-    assert registry.broken == (Broken("other", "unknown", "driver same is registered by another plugin already"),)
+    reason = "driver same is registered by another plugin already"
+    assert registry.broken == (Broken("other", "unknown", reason),)
     assert len(registry.models) == 1
 
 
@@ -130,7 +142,8 @@ def test_two_drivers_of_one_name(workshop: Workshop) -> None:
 
 
 @pytest.mark.parametrize(("chosen", "names"), [
-    (None, ["one", "three", "two"]), ("", []), ("two", ["two"]), ("two, one", ["one", "two"]), ("TWO", ["two"])])
+    (None, ["one", "three", "two"]), ("", []), ("two", ["two"]), ("two, one", ["one", "two"]),
+    ("TWO", ["two"])])
 def test_the_variable_chooses(workshop: Workshop, monkeypatch: pytest.MonkeyPatch, chosen: str | None,
                               names: list[str]) -> None:
     """DDSDK_LOAD_PLUGINS: unset all, empty none, else those listed; the others are not even imported."""
@@ -151,8 +164,8 @@ def test_a_chosen_plugin_that_is_missing_is_named(workshop: Workshop) -> None:
     """Asking for what is not installed is said, with what there is."""
     registry = discover("one,nowhere", [workshop.good("one")])
     assert list(registry.drivers) == ["one"]
-    assert registry.broken == (Broken("nowhere", "nowhere", "DDSDK_LOAD_PLUGINS asks for it, but it is not installed;"
-                                      " there are one"),)
+    reason = "DDSDK_LOAD_PLUGINS asks for it, but it is not installed; there are one"
+    assert registry.broken == (Broken("nowhere", "nowhere", reason),)
 
 
 # --- asking
@@ -167,8 +180,8 @@ def test_unknown_driver_lists_what_there_is(workshop: Workshop) -> None:
     assert str(error.value) == "unknown driver 'tow': there are one, two"
     with pytest.raises(UsageError) as error:
         Registry().driver("one")
-    assert str(error.value) == ("unknown driver 'one': there are none; install a plugin (DDSDK_LOAD_PLUGINS can hide"
-                                " it)")
+    assert str(error.value) == ("unknown driver 'one': there are none; install a plugin (DDSDK_LOAD_PLUGINS"
+                                " can hide it)")
 
 
 def test_driver_of_a_broken_plugin(workshop: Workshop) -> None:
@@ -199,7 +212,8 @@ def test_load_path_of_a_second_copy(workshop: Workshop) -> None:
     other = Workshop(workshop.root / "elsewhere").distribution("tree")
     with pytest.raises(PluginError) as error:
         load_path(other)
-    assert f"package reg_tree is loaded from {workshop.root}/trees/tree/reg_tree/__init__.py already" in str(error.value)
+    first = f"{workshop.root}/trees/tree/reg_tree/__init__.py"
+    assert f"package reg_tree is loaded from {first} already" in str(error.value)
 
 
 @pytest.mark.parametrize(("pyproject", "reason"), [
@@ -229,8 +243,8 @@ def test_load_path_of_nothing(tmp_path: Path) -> None:
     """A directory without pyproject.toml."""
     with pytest.raises(PluginError) as error:
         load_path(tmp_path)
-    assert str(error.value) == (f"{tmp_path}/pyproject.toml: No such file or directory; give the directory of a plugin"
-                                " distribution, such as plugins/mptfusion")
+    assert str(error.value) == (f"{tmp_path}/pyproject.toml: No such file or directory; give the directory of"
+                                " a plugin distribution, such as plugins/mptfusion")
 
 
 def test_the_environment_is_readable() -> None:

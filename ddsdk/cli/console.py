@@ -5,8 +5,8 @@ from __future__ import annotations
 import json
 import sys
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
-from typing import Any
+from contextlib import ExitStack, contextmanager
+from typing import Any, Self
 
 import click
 
@@ -48,3 +48,28 @@ def progress_bar(label: str) -> Iterator[Callable[[int, int], None]]:
             bar.update(task, completed=done, total=total)
 
         yield update
+
+
+class PhaseBars:
+    """One progress bar after the other: a new phase closes the bar of the one before."""
+
+    def __init__(self, what: str) -> None:
+        self._what = what
+        self._stack = ExitStack()
+        self._phase: str | None = None
+        self._update: Callable[[int, int], None] = lambda done, total: None
+
+    def __enter__(self) -> Self:
+        return self
+
+    def update(self, phase: str, done: int, total: int, what: str = "") -> None:
+        """*done* of *total* in *phase* (of *what*, when there are several)."""
+        label = f"{phase} {what or self._what}"
+        if label != self._phase:
+            self._stack.close()
+            self._update = self._stack.enter_context(progress_bar(label))
+            self._phase = label
+        self._update(done, total)
+
+    def __exit__(self, *_exc: object) -> None:
+        self._stack.close()

@@ -13,8 +13,8 @@ from ..errors import PluginError, VerdictError
 from ..registry import Registry, discover
 from ..sim.machine import Trigger
 from .arguments import block_order_option, json_option
-from .console import note, result, result_json
-from .dump import Phases, as_dict
+from .console import PhaseBars, note, result, result_json
+from .dump import as_dict
 
 
 @click.command("drill")
@@ -40,8 +40,9 @@ def command(driver: str | None, chip: str | None, backend: str, memory: str, see
     registry = discover()
     drill = Drill(driver or first_driver(registry), memory, chip, backend, seed, load_us, block_order, queue_depth,
                   Trigger(trigger))
-    with tempfile.TemporaryDirectory(prefix="ddsdk-drill-") as work, Phases() as progress:
-        report = run_drill(drill, registry, Path(work), now=int(time.time()), tell=note, progress=progress)
+    with tempfile.TemporaryDirectory(prefix="ddsdk-drill-") as work, PhaseBars("") as bars:
+        report = run_drill(drill, registry, Path(work), now=int(time.time()), tell=note,
+                           progress=lambda p: bars.update(p.phase, p.done, p.total, p.device))
     if as_json:
         result_json({"driver": drill.driver, "trigger": trigger, "in_flight": report.in_flight,
                      "dump": as_dict(report.dump), "pages": report.pages, "differ": report.differ})

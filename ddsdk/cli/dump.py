@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import time
 from contextlib import ExitStack
-from typing import Any
+from typing import Any, Final
 
 import click
 
@@ -18,9 +18,9 @@ from ..sim.machine import Trigger
 from ..target import Target
 from ..vmcore.source import open_source
 from .arguments import block_order_option, json_option
-from .console import progress_bar, result, result_json, say
+from .console import PhaseBars, result, result_json, say
 
-BACKEND_WORD = {"model": "simulated", "qemu": "emulated"}
+BACKEND_WORD: Final = {"model": "simulated", "qemu": "emulated"}
 
 
 @click.command("dump")
@@ -53,11 +53,11 @@ def command(memory: str, targets: tuple[str, ...], block_order: int, sample_rate
         target.resolve(registry)
     with ExitStack() as stack:
         source = stack.enter_context(open_source(memory, abi=abi_named(abi) if abi else None))
-        update = stack.enter_context(Phases())
+        bars = stack.enter_context(PhaseBars(""))
         rig = stack.enter_context(Rig.build(source, parsed, registry, config=config, queue_depth=queue_depth,
-                                            progress=update))
+                                            progress=lambda p: bars.update(p.phase, p.done, p.total, p.device)))
         record = rig.machine.crash(Trigger(trigger), reason="ddsdk dump")
-        report = rig.dump(record)
+        report = rig.dump(record, source.crashtime or int(time.time()))
         return show(report, parsed, as_json)
 
 
@@ -88,26 +88,3 @@ def as_dict(report: DumpReport) -> dict[str, Any]:
             "written_blocks": report.written_blocks,
             "rejections": [{"device": r.device, "stage": r.stage.value, "reason": r.reason}
                            for r in report.rejections]}
-
-
-class Phases:
-    """One progress bar a phase."""
-
-    def __init__(self) -> None:
-        self._stack = ExitStack()
-        self._update: Callable[[int, int], None] = lambda done, total: None
-        self._key: tuple[str, str] | None = None
-
-    def __enter__(self) -> Callable[[Progress], None]:
-        return self._report
-
-    def _report(self, progress: Progress) -> None:
-        key = (progress.phase, progress.device)
-        if key != self._key:
-            self._stack.close()
-            self._update = self._stack.enter_context(progress_bar(f"{progress.phase} {progress.device}"))
-            self._key = key
-        self._update(progress.done, progress.total)
-
-    def __exit__(self, *_exc: object) -> None:
-        self._stack.close()

@@ -38,12 +38,13 @@ _IO_SIZES = {1: (b"inb", b"outb"), 2: (b"inw", b"outw"), 4: (b"inl", b"outl")}
 class QemuWindow:
     """A BAR: reads are round trips, writes are posted."""
 
-    __slots__ = ("_base", "_function", "_last", "_name", "_qtest", "_reads", "_same", "_sizes", "_value",
-                 "_writes", "size")
+    __slots__ = ("_base", "_bit", "_function", "_last", "_name", "_qtest", "_reads", "_same", "_sizes",
+                 "_value", "_writes", "size")
 
     def __init__(self, function: QemuPciFunction, number: int, bar: Bar) -> None:
         self.size = bar.size
         self._base = bar.bus_addr
+        self._bit = bus.PCI_COMMAND_IO if bar.kind == "io" else bus.PCI_COMMAND_MEMORY
         self._function = function
         self._name = f"bar{number}"
         self._qtest = function.qtest
@@ -56,12 +57,14 @@ class QemuWindow:
 
     def read(self, offset: int, size: int) -> int:
         """See `bus.Window.read`."""
+        function = self._function
+        if not function.decodes & self._bit:
+            return (1 << 8 * size) - 1          # as on a bus; QEMU's CPU would see zeroes
         key = offset << 4 | size
         line = self._reads.get(key)
         if line is None:
             command = self._commands("read", offset, size)[0]
             line = self._reads[key] = b"%s 0x%x\n" % (command, self._base + offset)
-        function = self._function
         function.stall.tick(self._name)
         value = int(self._qtest.ask(line), 16)
         if key == self._last and value == self._value:
@@ -78,12 +81,14 @@ class QemuWindow:
 
     def write(self, offset: int, size: int, value: int) -> None:
         """See `bus.Window.write`."""
+        function = self._function
+        if not function.decodes & self._bit:
+            return
         key = offset << 4 | size
         head = self._writes.get(key)
         if head is None:
             command = self._commands("write", offset, size)[1]
             head = self._writes[key] = b"%s 0x%x " % (command, self._base + offset)
-        function = self._function
         function.stall.tick(self._name)
         self._qtest.post(head + b"0x%x\n" % (value & (1 << 8 * size) - 1))
         self._last = -1
@@ -118,6 +123,7 @@ class QemuPciFunction:
         self.qtest = qtest
         self.trace = machine.trace
         self.stall = machine.stall
+        self.decodes = 0                # COMMAND as last written: what the windows decode
         self._slot = slot
         self._machine = machine
         self._config = ConfigSpace(qtest)
@@ -145,7 +151,7 @@ class QemuPciFunction:
         check_config_access(self.name, "write", offset, size)
         self._config.write(self._slot, offset, size, value)
         if offset < bus.PCI_COMMAND + 2 and offset + size > bus.PCI_COMMAND:
-            command = self._config.read(self._slot, bus.PCI_COMMAND, 2)
+            self.decodes = command = self._config.read(self._slot, bus.PCI_COMMAND, 2)
             self._pin.connect(not command & bus.PCI_COMMAND_INTX_DISABLE)
 
     @property

@@ -63,11 +63,12 @@ class Layout:
         else:
             low = LOW_SPLIT
             size = low + max(high_top - GIB4, LOW_LIMIT - LOW_SPLIT)
-        bus = min(low_top, low - reserve_bytes)
-        pieces = [(0, LEGACY_HOLE[0], 0), (LEGACY_HOLE[1], bus, LEGACY_HOLE[1]),
-                  (bus + reserve_bytes, low, bus + reserve_bytes), (GIB4, GIB4 + size - low, low)]
-        return cls(size, tuple(p for p in pieces if p[0] < p[1]), reserve_paddr(ram, reserve_bytes), bus,
-                   reserve_bytes)
+        bus, paddr = min(low_top, low - reserve_bytes), reserve_paddr(ram, reserve_bytes)
+        pieces = [(0, low, 0), (GIB4, GIB4 + size - low, low)]
+        # QEMU may have RAM where the machine has its reserve: that address then means the reserve
+        for hole in (LEGACY_HOLE, (bus, bus + reserve_bytes), (paddr, paddr + reserve_bytes)):
+            pieces = [piece for whole in pieces for piece in _without(whole, *hole)]
+        return cls(size, tuple(pieces), paddr, bus, reserve_bytes)
 
     def split(self, paddr: int, end: int) -> Iterator[tuple[int, int, int | None]]:
         """[paddr, end) cut into (paddr, end, file offset); offset None where QEMU has no RAM there."""
@@ -149,6 +150,14 @@ class SharedRam:
     def __exit__(self, _type: type[BaseException] | None, _value: BaseException | None,
                  _trace: TracebackType | None) -> None:
         self.close()
+
+
+def _without(piece: tuple[int, int, int], start: int, end: int) -> Iterator[tuple[int, int, int]]:
+    """What is left of *piece* when [start, end) is cut out of it."""
+    low, high, offset = piece
+    for left, right in ((low, min(high, start)), (max(low, end), high)):
+        if left < right:
+            yield left, right, offset + left - low
 
 
 def _aligned(address: int) -> int:

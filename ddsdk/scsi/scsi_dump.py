@@ -9,7 +9,7 @@ of timeouts and retries.
 from __future__ import annotations
 
 import errno
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Generator, Iterable, Iterator
 from functools import partial
 from typing import TYPE_CHECKING, Final
 
@@ -284,7 +284,7 @@ class ScsiDumpDevice:
         io.nblocks = nblocks
         return io
 
-    def stream(self, write: bool, chunks: Iterable[Chunk]) -> Iterator[tuple[int, int, int]]:
+    def stream(self, write: bool, chunks: Iterable[Chunk]) -> Generator[tuple[int, int, int], None, None]:
         """Move many chunks, up to `queue_depth` commands in flight.
 
         Yields (block, blocks, 0 or -errno) as each chunk ends.  Closing the iterator early waits for what is

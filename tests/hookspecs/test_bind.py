@@ -66,14 +66,15 @@ def test_a_missing_optional_hook_answers_none() -> None:
 
 
 def test_observers_wrap_the_driver() -> None:
-    """An observer sees every call and may change what comes back; the last observer is the outermost."""
+    """An observer sees every call and may change what comes back; the last is the outermost."""
     seen: list[tuple[object, ...]] = []
     driver = Good()
     hooks = bind(driver, ScsiHookSpecs, [HookTracer(lambda *what: seen.append(what)), Doubling()])
     assert hooks.dump_sanity_check("sdev") == -38
-    assert hooks.dump_poll("sdev") is None
+    hooks.dump_poll("sdev")
     assert hooks.quiesce("sdev") is None
-    assert seen == [("hook", "dump_sanity_check", -19), ("hook", "dump_poll", None), ("hook", "quiesce", None)]
+    assert seen == [("hook", "dump_sanity_check", -19), ("hook", "dump_poll", None),
+                    ("hook", "quiesce", None)]
     assert driver.polled == ["sdev"]
 
 
@@ -117,8 +118,8 @@ def test_no_poll() -> None:
         def quiesce(self, sdev: object) -> int:
             return 0
 
-    assert refusal(Silent()) == ("demo: Silent has no hook dump_poll(sdev); a driver that cannot be polled cannot"
-                                 " be dumped through")
+    assert refusal(Silent()) == ("demo: Silent has no hook dump_poll(sdev); a driver that cannot be polled"
+                                 " cannot be dumped through")
 
 
 def test_unmarked_poll() -> None:

@@ -13,8 +13,9 @@ CHIP = Chip("c1", 0x1000, 0x0030, "A chip")
 
 def info(**changes: Any) -> DriverInfo:
     """A DriverInfo with *changes*."""
-    fields: dict[str, Any] = {"name": "demo", "bus": "scsi", "summary": "A demo", "chips": (CHIP,),
-                              "probe": lambda pdev, chip: None, "hooks": object(), "modules": ("demo.driver",)}
+    fields: dict[str, Any] = {
+        "name": "demo", "bus": "scsi", "summary": "A demo", "chips": (CHIP,),
+        "probe": lambda pdev, chip: None, "hooks": object(), "modules": ("demo.driver",)}
     return DriverInfo(**{**fields, **changes})
 
 

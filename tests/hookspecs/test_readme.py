@@ -12,13 +12,15 @@ from ddsdk.hookspecs import AtaHookSpecs, DiscoveryHookSpecs, ScsiHookSpecs
 from ddsdk.hookspecs.device import spec_signatures
 
 README = (Path(ddsdk.hookspecs.__file__).parent / "README.md").read_text(encoding="utf-8")
-HOOKS = [(spec, name) for spec in (ScsiHookSpecs, AtaHookSpecs, DiscoveryHookSpecs) for name in spec_signatures(spec)]
+HOOKS = [(spec, name) for spec in (ScsiHookSpecs, AtaHookSpecs, DiscoveryHookSpecs)
+         for name in spec_signatures(spec)]
 
 
 def quoted(spec: type, name: str) -> str:
     """The signature as the README must have it, inside a table cell."""
     signature = inspect.signature(getattr(spec, name))
-    arguments = ", ".join(f"{p.name}: {p.annotation}" for p in signature.parameters.values() if p.name != "self")
+    arguments = ", ".join(f"{p.name}: {p.annotation}" for p in signature.parameters.values()
+                          if p.name != "self")
     return f"| `{name}({arguments}) -> {signature.return_annotation}`".replace("int | None", "int \\| None")
 
 

@@ -62,10 +62,12 @@ def test_the_layout_is_that_of_a_pc(nothing: memoryview, ranges: list[tuple[int,
 
 def test_the_reserve_lies_where_the_machine_has_nothing(nothing: memoryview) -> None:
     """In the machine the reserve overlaps no memory, wherever QEMU has it."""
-    for ranges in ([(0, 512 * MIB)], [(0, 3 * GIB), (4 * GIB, 5 * GIB)], [(0, 5 * GIB)]):
+    for ranges in ([(0, 512 * MIB)], [(0, 3 * GIB), (4 * GIB, 5 * GIB)], [(0, 5 * GIB)],
+                   [(0, 0xFF00_0000), (4 * GIB, 4 * GIB + 16 * MIB)]):
         layout = Layout.for_extents(extents(nothing, *ranges), RESERVE)
         start, end = layout.reserve_paddr, layout.reserve_paddr + RESERVE
         assert all(end <= low or high <= start for low, high in ranges)
+        assert all(end <= low or high <= start for low, high, _ in layout.pieces), "and QEMU's RAM means RAM"
 
 
 def test_a_range_is_cut_where_reachable_memory_begins_and_ends(nothing: memoryview) -> None:

@@ -54,13 +54,12 @@ def lab() -> Lab:
 
 @pytest.fixture(scope="session")
 def python3(tools: Callable[..., None]) -> Callable[..., str]:
-    """Run a script under the system's Python, where drgn and libkdumpfile are installed; returns its stdout."""
+    """Run a script under the system's Python, which has drgn and libkdumpfile; returns its stdout."""
     def run(script: str, *argv: object) -> str:
-        done = subprocess.run(["/usr/bin/python3", "-c", script, *map(str, argv)], capture_output=True, text=True,
-                              check=False)
+        done = subprocess.run(["/usr/bin/python3", "-c", script, *map(str, argv)], capture_output=True,
+                              text=True, check=False)
         if done.returncode:
-            said = (done.stderr.strip().splitlines() or ["no message"])[-1]
-            pytest.fail(f"{said} (tests/real/install-tools installs what is missing)\n{done.stderr}", pytrace=False)
+            pytest.fail(f"{done.stderr}\n(tests/real/install-tools installs what is missing)", pytrace=False)
         return done.stdout
     return run
 

@@ -8,6 +8,7 @@ from pathlib import Path
 
 from attrs import frozen
 from elftools.elf.elffile import ELFFile
+from elftools.elf.segments import NoteSegment
 
 COMPARED_BYTES = 1 << 20
 PAGE_BYTES = 4096
@@ -33,7 +34,7 @@ def notes(path: Path) -> list[tuple[str, str, bytes]]:
     """(owner, type, descriptor) of every note."""
     with path.open("rb") as file:
         return [(note["n_name"], str(note["n_type"]), bytes(note["n_descdata"]))
-                for segment in ELFFile(file).iter_segments() if segment.header.p_type == "PT_NOTE"
+                for segment in ELFFile(file).iter_segments() if isinstance(segment, NoteSegment)
                 for note in segment.iter_notes()]
 
 
@@ -79,12 +80,12 @@ class CoreReader:
 
 
 def crash(vmlinux: Path, core: Path, commands: Sequence[str], directory: Path) -> list[str]:
-    """What crash says to *commands*, a line each; the core is called `core` so that outputs can be compared."""
+    """What crash says to *commands*; the core is always called `core`, so that outputs can be compared."""
     link = directory / "core"
     link.unlink(missing_ok=True)
     link.symlink_to(core)
     script = "".join(f"{command}\n" for command in commands) + "quit\n"
     done = subprocess.run(["crash", "-s", str(vmlinux), "core"], cwd=directory, input=script, text=True,
                           capture_output=True, errors="replace", timeout=600, check=False)
-    assert done.returncode == 0, f"crash ended with {done.returncode}: {done.stdout[-500:]}{done.stderr[-500:]}"
+    assert done.returncode == 0, f"crash: status {done.returncode}: {done.stdout[-500:]}{done.stderr[-500:]}"
     return done.stdout.splitlines()

@@ -29,7 +29,7 @@ def test_the_core_is_well_formed(lab: Lab) -> None:
         elf = ELFFile(file)
         segments = [segment.header for segment in elf.iter_segments()]
         assert (elf.header.e_phoff, elf.header.e_shnum, elf.header.e_shoff) == (64, 0, 0)
-    assert [header.p_type for header in segments] == ["PT_NOTE", *["PT_LOAD"] * (len(segments) - 1)]
+    assert [header.p_type for header in segments] == ["PT_NOTE"] + ["PT_LOAD"] * (len(segments) - 1)
     assert {header.p_align for header in segments} == {0}
     assert all(header.p_offset % PAGE_BYTES == header.p_paddr % PAGE_BYTES == 0 for header in segments[1:])
 
@@ -51,7 +51,7 @@ def test_the_core_holds_all_ram_the_kernel_knows(lab: Lab) -> None:
     assert len(listing) >= 3
     for start, last in ((int(a, 16), int(b, 16)) for a, b in listing):
         assert any(s.paddr <= start and last < s.paddr + s.size for s in segments), f"{start:#x}-{last:#x}"
-    assert not any(s.paddr < 0xC0000 and 0xA0000 < s.paddr + s.size for s in segments)
+    assert not any(s.paddr < 0xC0000 and s.paddr + s.size > 0xA0000 for s in segments)
 
 
 def test_the_core_is_the_ram_file(lab: Lab) -> None:

@@ -1,4 +1,4 @@
-"""A crashed Linux goes through the mptfusion driver onto a partition, and comes back as a vmcore the tools open.
+"""A crashed Linux goes through the mptfusion driver onto a partition and comes back as a vmcore the tools open.
 
 Twice: on the plugin's own model, and on QEMU's adapter.  What crash, makedumpfile, gdb, drgn and libkdumpfile
 say about the vmcore must be what they say about the reference core of the same guest.

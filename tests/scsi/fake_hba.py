@@ -10,6 +10,7 @@ from __future__ import annotations
 from collections import deque
 from collections.abc import Callable
 from types import ModuleType
+from typing import Any
 
 from attrs import define, field
 
@@ -143,8 +144,8 @@ class Hardware:
 class Driver:
     """The driver: queue, interrupt handler, reset handler, hooks."""
 
-    def __init__(self, kernel: Kernel, hardware: Hardware, *, flush_on_reset: bool = True, host_reset: bool = True,
-                 can_queue: int = 4, sg_tablesize: int = 8, max_sectors: int = 256) -> None:
+    def __init__(self, kernel: Kernel, hardware: Hardware, *, flush_on_reset: bool = True,
+                 host_reset: bool = True, can_queue: int = 4, sg_tablesize: int = 8, max_sectors: int = 256) -> None:
         self.hardware = hardware
         self.flush_on_reset = flush_on_reset
         self.outstanding: list[ScsiCmnd] = []
@@ -247,9 +248,9 @@ class World:
     target: ScsiTarget
     sdev: ScsiDevice
 
-    def device(self, **options: object) -> ScsiDumpDevice:
+    def device(self, **options: Any) -> ScsiDumpDevice:
         """A dump device on sectors 64.. of the disk."""
-        arguments: dict[str, object] = {"start_sector": 64, "nr_sectors": 2048, "page_size": 4096,
+        arguments: dict[str, Any] = {"start_sector": 64, "nr_sectors": 2048, "page_size": 4096,
                                         "image": no_code()}
         arguments.update(options)
         observers = arguments.pop("observers", ())
@@ -260,7 +261,7 @@ class World:
         """Panic in the boot context."""
         self.machine.crash(Trigger.PANIC, reason="test")
 
-    def ready(self, **options: object) -> ScsiDumpDevice:
+    def ready(self, **options: Any) -> ScsiDumpDevice:
         """A device of a crashed machine, quiesced."""
         device = self.device(**options)
         self.crash()
@@ -283,8 +284,8 @@ class World:
         return bytes(buffer)
 
 
-def build(*, sector_size: int = 512, disk_bytes: int = 4 << 20, target: dict[str, object] | None = None,
-          ncpus: int = 1, **driver: object) -> World:
+def build(*, sector_size: int = 512, disk_bytes: int = 4 << 20, target: dict[str, Any] | None = None,
+          ncpus: int = 1, **driver: Any) -> World:
     """A World in normal mode, with 1 MiB of RAM."""
     machine = Machine(PhysicalMemory.anonymous(1 << 20), ncpus=ncpus)
     kernel = Kernel(machine)

@@ -48,7 +48,8 @@ def test_reset_expects_an_attention() -> None:
 @pytest.mark.parametrize(("status", "expected"), [
     (c.SAM_STAT_GOOD, Disposition.SUCCESS), (c.SAM_STAT_CONDITION_MET, Disposition.SUCCESS),
     (c.SAM_STAT_BUSY, Disposition.ADD_TO_MLQUEUE), (c.SAM_STAT_TASK_SET_FULL, Disposition.ADD_TO_MLQUEUE),
-    (c.SAM_STAT_COMMAND_TERMINATED, Disposition.NEEDS_RETRY), (c.SAM_STAT_TASK_ABORTED, Disposition.NEEDS_RETRY),
+    (c.SAM_STAT_COMMAND_TERMINATED, Disposition.NEEDS_RETRY),
+    (c.SAM_STAT_TASK_ABORTED, Disposition.NEEDS_RETRY),
     (c.SAM_STAT_ACA_ACTIVE, Disposition.NEEDS_RETRY), (c.SAM_STAT_RESERVATION_CONFLICT, Disposition.FAILED),
     (c.SAM_STAT_CHECK_CONDITION, Disposition.NO_SENSE), (0x7C, Disposition.FAILED)])
 def test_status_byte(status: int, expected: Disposition) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import errno
+from collections.abc import Callable
 
 import pytest
 
@@ -16,7 +17,7 @@ PAGE = 4096
 WRITE = [(0, PAGE)]
 
 
-def timed(world: World, call: object) -> tuple[int, int]:
+def timed(world: World, call: Callable[[], int]) -> tuple[int, int]:
     """(result, nanoseconds)."""
     before = world.machine.clock.now_ns
     result = call()
@@ -192,8 +193,8 @@ def test_dead_adapter_is_given_up_within_60_s(world: World) -> None:
     assert world.hardware.log == [("cmnd", 0x2A), ("reset",), ("cmnd", 0x2A), ("reset",)]
     error, took = timed(world, lambda: device.rw_block(True, 1, WRITE))
     assert (error, took) == (-errno.EIO, 0)
-    assert device.why == ("WRITE(10) to fake0:0:1:0: the device was given up: no completion after 24 s, again after a"
-                          " host reset")
+    assert device.why == ("WRITE(10) to fake0:0:1:0: the device was given up: no completion after 24 s,"
+                          " again after a host reset")
     assert device.shutdown() == -errno.EIO
     assert world.driver.calls[-1] == "shutdown"
     assert device.stats.timeouts == 2       # and the NMI watchdog was fed all the while

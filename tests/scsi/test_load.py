@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import pytest
 
 from ddsdk.errors import UsageError
@@ -10,9 +12,9 @@ from ddsdk.sim.machine import Trigger
 from tests.scsi.fake_hba import MS, World, build
 
 
-def loaded(world: World, for_ns: int, **options: object) -> IoLoad:
+def loaded(world: World, for_ns: int, **options: Any) -> IoLoad:
     """A load run for *for_ns*, then a crash; the adapter is inspected afterwards."""
-    arguments: dict[str, object] = {"region": Region(4096, 1024, True), "seed": 7, "workers": 3}
+    arguments: dict[str, Any] = {"region": Region(4096, 1024, True), "seed": 7, "workers": 3}
     load = IoLoad(world.sdev, **{**arguments, **options})
     load.start()
     world.machine.run(for_ns=for_ns)

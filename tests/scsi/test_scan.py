@@ -11,7 +11,8 @@ from tests.scsi.fake_hba import Hardware, World, build
 
 def scanned(world: World) -> list[tuple[str, bool, int, int, int]]:
     """name, online, sectors, sector size, level of each device found."""
-    return [(s.name, s.online, s.nr_sectors, s.sector_size, s.scsi_level) for s in scan_host(world.driver.host)]
+    found = scan_host(world.driver.host)
+    return [(s.name, s.online, s.nr_sectors, s.sector_size, s.scsi_level) for s in found]
 
 
 def test_finds_disks_by_id_and_lun() -> None:
@@ -20,7 +21,8 @@ def test_finds_disks_by_id_and_lun() -> None:
     """
     world = build()
     world.hardware.targets[0] = ScsiTarget(Disk(bytearray(1 << 20)), Identity(version=2))
-    world.hardware.targets[1] = ScsiTarget({0: Disk(bytearray(8192)), 1: Disk(bytearray(81920), sector_size=4096)})
+    world.hardware.targets[1] = ScsiTarget({0: Disk(bytearray(8192)),
+                                            1: Disk(bytearray(81920), sector_size=4096)})
     with world.machine:
         assert scanned(world) == [("fake0:0:0:0", True, 2048, 512, 3), ("fake0:0:1:0", True, 16, 512, 6),
                                   ("fake0:0:1:1", True, 20, 4096, 6)]

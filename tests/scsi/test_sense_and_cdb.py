@@ -46,7 +46,8 @@ def test_command_bytes(command: bytes, expected: str) -> None:
     assert command.hex(" ") == expected
 
 
-@pytest.mark.parametrize(("version", "response", "level"), [(0, 0, 0), (1, 0, 1), (1, 1, 2), (2, 2, 3), (5, 2, 6)])
+@pytest.mark.parametrize(("version", "response", "level"), [(0, 0, 0), (1, 0, 1), (1, 1, 2), (2, 2, 3),
+                                                            (5, 2, 6)])
 def test_scsi_level(version: int, response: int, level: int) -> None:
     """The kernel's level: INQUIRY's version, plus one from SCSI-2 on and for SCSI-1-CCS."""
     assert cdb.InquiryData.parse(bytes((0, 0, version, response))).scsi_level == level

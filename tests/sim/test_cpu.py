@@ -246,7 +246,7 @@ def test_run_for_a_condition_that_cannot_come_true_is_stuck() -> None:
     """Nothing left to happen, or an hour of virtual time: both name the tasks that wait."""
     machine = machine_of()
     machine.spawn(0, lambda: machine.sleep(None), "waiter")
-    with pytest.raises(SimulationStuckError, match=r"nothing is left to happen at 0 ns .* <Task waiter on CPU 0 sleeping>"):
+    with pytest.raises(SimulationStuckError, match=r"nothing is left to happen at 0 ns .*<Task waiter on CPU 0 sleeping>"):
         machine.run(until=lambda: False)
 
     def for_ever() -> None:

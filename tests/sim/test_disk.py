@@ -10,7 +10,6 @@ from typing import Any
 import pytest
 
 from ddsdk.errors import DeviceError, UsageError
-from ddsdk.sim import disk as disk_module
 from ddsdk.sim.disk import Disk, DiskError
 
 
@@ -80,7 +79,8 @@ def test_more_views_than_one_call_takes(tmp_path: Path) -> None:
     path.write_bytes(bytes(4096 * 512))
     data = pattern(2048 * 512)
     with Disk(path) as disk:
-        disk.writev(1, [memoryview(data)[i:i + 1024] for i in range(0, len(data), 1024)] + [memoryview(b"")] * 400)
+        pieces = [memoryview(data)[i:i + 1024] for i in range(0, len(data), 1024)]
+        disk.writev(1, pieces + [memoryview(b"")] * 400)
         assert read(disk, 1, len(data)) == data
 
 
@@ -94,7 +94,7 @@ def test_short_writes_are_continued(tmp_path: Path, monkeypatch: pytest.MonkeyPa
         calls.append(offset)
         return real(fd, [memoryview(b"".join(buffers))[:700]], offset)
 
-    monkeypatch.setattr(disk_module.os, "pwritev", short)
+    monkeypatch.setattr(os, "pwritev", short)
     data = pattern(2048)
     with Disk(path) as disk:
         disk.writev(2, views(data, 512, 1200))
@@ -103,9 +103,10 @@ def test_short_writes_are_continued(tmp_path: Path, monkeypatch: pytest.MonkeyPa
 
 
 @pytest.mark.parametrize(("number", "sense"), [
-    (errno.ENOSPC, "03/0c/00"), (errno.EIO, "03/0c/00"), (errno.EROFS, "07/27/00"), (errno.ENOMEM, "04/44/00")])
-def test_host_errors_become_disk_errors(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, number: int,
-                                        sense: str) -> None:
+    (errno.ENOSPC, "03/0c/00"), (errno.EIO, "03/0c/00"), (errno.EROFS, "07/27/00"),
+    (errno.ENOMEM, "04/44/00")])
+def test_host_errors_become_disk_errors(tmp_path: Path, monkeypatch: pytest.MonkeyPatch,
+                                        number: int, sense: str) -> None:
     """What the host's file system refuses is reported as a disk reports it, with the host's words kept."""
     path = tmp_path / "d"
     path.write_bytes(bytes(8192))
@@ -113,7 +114,7 @@ def test_host_errors_become_disk_errors(tmp_path: Path, monkeypatch: pytest.Monk
     def fail(*_arguments: object) -> int:
         raise OSError(number, os.strerror(number))
 
-    monkeypatch.setattr(disk_module.os, "pwritev", fail)
+    monkeypatch.setattr(os, "pwritev", fail)
     with Disk(path) as disk:
         with pytest.raises(DiskError) as error:
             disk.writev(3, [memoryview(bytes(512))])

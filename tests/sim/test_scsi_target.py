@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import pytest
 
 from ddsdk.errors import UsageError
@@ -15,6 +17,7 @@ from ddsdk.sim.scsi_target import (
     RESERVATION_CONFLICT,
     TASK_SET_FULL,
     Identity,
+    ResetKind,
     ScsiResult,
     ScsiTarget,
     Timing,
@@ -50,7 +53,7 @@ class Phase:
         return n
 
 
-def make(sectors: int = 64, sector_size: int = 512, **options: object) -> ScsiTarget:
+def make(sectors: int = 64, sector_size: int = 512, **options: Any) -> ScsiTarget:
     """A target past its power-on attention."""
     disk = Disk(bytearray(sectors * sector_size), sector_size=sector_size)
     target = ScsiTarget(disk, **options)
@@ -106,7 +109,7 @@ def test_power_on_attention_once() -> None:
 
 
 @pytest.mark.parametrize("kind", ["power", "bus", "target", "lun"])
-def test_every_reset_leaves_an_attention(kind: str) -> None:
+def test_every_reset_leaves_an_attention(kind: ResetKind) -> None:
     """06/29/00 once after each kind of reset; INQUIRY goes through and leaves it standing."""
     target = make()
     target.reset(kind)

@@ -74,14 +74,13 @@ COMMAND_STATES: Final[Mapping[str, tuple[int, int]]] = MappingProxyType({
     "tag-rejected": (0x00, 0x20),
 })
 
-_OTHER: Final[Mapping[str, str]] = MappingProxyType({
-    # registers and the interrupt line
+#: Registers, interrupt line, doorbell, resets.
+BUS_SIDE: Final[Mapping[str, str]] = MappingProxyType({
     "all-ones": "from now on every register reads 0xFFFFFFFF and writes are lost",
     "pci-peer-owner": "Doorbell reads OPERATIONAL with WhoInit 3: another PCI device owns the IOC",
     "irq-stuck": "the interrupt line rises and stays up whatever IntStatus and IntMask say",
     "irq-lost": "the interrupt line does not rise though IntStatus and IntMask say so",
     "his-lingers": "IntStatus bit 3 stays 1 until ReplyFifo has been read empty (QEMU does the same)",
-    # doorbell and handshake
     "doorbell-never-taken": "IntStatus bit 31 stays 1: the IOC does not take the Doorbell write",
     "doorbell-slow": "the IOC takes the Doorbell write late [ns=4 s]",
     "doorbell-interrupt-lost": "IntStatus bit 0 does not rise for one step of a handshake",
@@ -93,7 +92,6 @@ _OTHER: Final[Mapping[str, str]] = MappingProxyType({
     "facts-zero": "IOCFacts says 0 credits, 0 reply frames, a request frame of 0 dwords",
     "port-inactive": "PortFacts says PortType 0 and no protocol",
     "init-ignored": "IOCInit answers SUCCESS but the IOC stays READY",
-    # resets
     "diag-locked": "the key sequence does not enable Diagnostic writes",
     "hard-reset-ignored": "the reset bit has no effect",
     "hard-reset-hangs": "the IOC stays in RESET for good",
@@ -104,14 +102,16 @@ _OTHER: Final[Mapping[str, str]] = MappingProxyType({
     "message-reset-slow": "a message unit reset takes long [ns=14 s]",
     "message-reset-faults": "a message unit reset ends in FAULT [code=0x0004]",
     "peer-reset": "the chip's other function is hard-reset by its owner, and this one with it",
-    # commands
+})
+
+#: Requests and their replies.
+REQUEST_SIDE: Final[Mapping[str, str]] = MappingProxyType({
     "spontaneous-fault": "the IOC goes to FAULT as a request arrives [code=0x0004]",
     "command-hung": "the request is fetched and never heard of again",
     "command-slow": "the command takes long [ns=10 s]",
     "bus-reset-by-other": "somebody resets the SCSI bus: running commands end with 0x004C, event 5 is sent",
     "task-mgmt-hung": "a task management request is never answered",
     "task-mgmt-failed": "task management answers TM_FAILED and does nothing [response=0x05, status=0x004A]",
-    # replies
     "reply-lost": "the command is carried out, its reply never posted",
     "reply-late": "the reply is posted late [ns=10 s]",
     "reply-duplicate": "the same reply descriptor is posted twice",
@@ -126,7 +126,8 @@ _OTHER: Final[Mapping[str, str]] = MappingProxyType({
 
 #: Every fault id with its meaning; `MptIoc.FAULTS`.
 FAULTS: Final[Mapping[str, str]] = MappingProxyType({
-    **_OTHER,
+    **BUS_SIDE,
+    **REQUEST_SIDE,
     **{name: f"a command ends with IOCStatus {status:#06x} ({status.name})"
              + (", carried out all the same" if run else ", not carried out")
        for name, (status, run) in COMMAND_STATUS.items()},

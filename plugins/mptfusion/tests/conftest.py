@@ -15,6 +15,7 @@ from ddsdk.sim.machine import Machine
 from ddsdk.sim.memory import PhysicalMemory
 from ddsdk.sim.pci import SimPciFunction
 from ddsdk.sim.scsi_target import ScsiTarget
+from ddsdk.sim.trace import Trace
 from ddsdk_mptfusion.model import SAS1068, ChipProfile, MptIoc, build
 from ddsdk_mptfusion.regs import WRITE_SEQUENCE_KEYS, MptRegs
 
@@ -178,11 +179,11 @@ class Host:
 
 @pytest.fixture
 def make_host() -> Iterator[Callable[..., Host]]:
-    """Builds a Host around a chip: `make_host(chip=SAS1068, timing=None)`."""
+    """Builds a Host around a chip: `make_host(chip=SAS1068, trace=None, timing=None)`."""
     machines: list[Machine] = []
 
-    def make(chip: ChipProfile = SAS1068, **options: Any) -> Host:
-        machine = Machine(PhysicalMemory.anonymous(8 << 20))
+    def make(chip: ChipProfile = SAS1068, trace: Trace | None = None, **options: Any) -> Host:
+        machine = Machine(PhysicalMemory.anonymous(8 << 20), trace=trace)
         machines.append(machine)
         target = ScsiTarget(Disk(memoryview(mmap.mmap(-1, DISK_BYTES))))
         function = build(machine, {(0, 0): target}, chip, **options)

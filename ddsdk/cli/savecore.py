@@ -1,0 +1,56 @@
+"""`ddsdk savecore`: from the partition to a vmcore."""
+
+from __future__ import annotations
+
+import click
+
+from ddsdk.diskdump.partition import DumpState
+from ddsdk.diskdump.savecore import SaveReport, save
+from ddsdk.errors import VerdictError
+
+from .arguments import device_argument, json_option, parse_device
+from .console import PhaseBars, result, result_json, say
+
+DIRECTORY = "/var/crash"
+
+
+@click.command("savecore")
+@device_argument
+@click.argument("directory", metavar="[DIR]", default=DIRECTORY)
+@click.option("--keep", is_flag=True, help="Leave the dump on the device: no signatures are rewritten.")
+@json_option
+def command(device: str, directory: str, keep: bool, as_json: bool) -> int:
+    """Save the dump on DEVICE as DIR/127.0.0.1-DATE/vmcore (DIR: /var/crash), then give DEVICE its signatures back.
+
+    DATE is the time of the crash, UTC.  A dump that did not finish becomes vmcore-incomplete with the pages that are
+    there (exit code 1).  When DIR has not enough room, DIR/scripts/diskdump-nospace may make some.
+    """
+    with PhaseBars(device) as bars:
+        report = save(parse_device(device), directory, keep=keep, progress=bars.update)
+    for warning in report.warnings:
+        say(f"warning: {warning}")
+    if as_json:
+        result_json(report.describe())
+    else:
+        for line in describe(report, keep):
+            result(line)
+    if report.problem:
+        say(f"error: {report.problem}")
+    return 0 if report.state is DumpState.COMPLETE and not report.problem else VerdictError.exit_code
+
+
+def describe(report: SaveReport, keep: bool) -> list[str]:
+    """The report in sentences."""
+    if report.path is None:
+        return [report.why]
+    lines = [f"{report.path}: {report.pages} of {report.total_pages} pages, ELF{report.elf_class},"
+             f" {report.segments} segments, {report.file_bytes} bytes"]
+    if report.state is not DumpState.COMPLETE:
+        lines.append(report.why)
+        if report.uncertain_pages:
+            lines.append(f"up to {report.uncertain_pages} more pages may be on the device; its sparse format cannot tell")
+    if report.resigned_blocks is not None:
+        lines.append(f"{report.resigned_blocks} blocks signed again; the device is ready for the next dump")
+    elif keep:
+        lines.append("the dump stays on the device; it takes no other until it is formatted")
+    return lines
