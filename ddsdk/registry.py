@@ -106,8 +106,7 @@ def load_path(path: str | os.PathLike[str]) -> Registry:
     return registry
 
 
-# --- choosing
-# ------------------------------------------------------------------------------------------------
+# --- choosing ----------------------------------------------------------------------------------------------
 
 
 def _choose(plugins: Sequence[_Found], chosen: str) -> tuple[list[_Found], list[Broken]]:
@@ -128,8 +127,7 @@ def _same(one: str, other: str) -> bool:
     return re.sub(r"[-_.]+", "-", one).lower() == re.sub(r"[-_.]+", "-", other).lower()
 
 
-# --- loading
-# -------------------------------------------------------------------------------------------------
+# --- loading -----------------------------------------------------------------------------------------------
 
 
 def _collect(plugins: Sequence[_Found], broken: list[Broken]) -> Registry:
@@ -189,8 +187,7 @@ def _one_line(error: BaseException) -> str:
     return text if isinstance(error, PluginError) else f"{type(error).__name__}: {text or 'no text'}"
 
 
-# --- a plugin in a directory
-# ---------------------------------------------------------------------------------
+# --- a plugin in a directory -------------------------------------------------------------------------------
 
 
 def _project(root: Path) -> tuple[str, dict[str, str]]:
@@ -200,7 +197,7 @@ def _project(root: Path) -> tuple[str, dict[str, str]]:
         project = tomllib.loads(file.read_text(encoding="utf-8")).get("project", {})
     except OSError as error:
         raise PluginError(f"{file}: {error.strerror}; give the directory of a plugin distribution, such as"
-                          " plugins/mptfusion") from error
+                          " plugins/NAME") from error
     except ValueError as error:
         raise PluginError(f"{file}: not TOML: {_one_line(error)}") from error
     points = project.get("entry-points", {}).get(GROUP, {})

@@ -74,8 +74,7 @@ def workshop(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Worksh
         del sys.modules[name]
 
 
-# --- discovery
-# -----------------------------------------------------------------------------------------------
+# --- discovery ---------------------------------------------------------------------------------------------
 
 
 def test_finds_drivers_and_models(workshop: Workshop) -> None:
@@ -104,8 +103,8 @@ BROKEN = {
     "greedy": (HOOK.replace("()", "(kernel)") + "[]",
                "hook ddsdk_register_drivers(kernel) of reg_greedy.ddsdk_register_drivers takes kernel, which"
                " the spec ddsdk_register_drivers() does not give"),
-    "wrong": (HOOK + "['mptfusion']",
-              "ddsdk_register_drivers() returned ['mptfusion']; it must be a sequence of DriverInfo"),
+    "wrong": (HOOK + "['mydriver']",
+              "ddsdk_register_drivers() returned ['mydriver']; it must be a sequence of DriverInfo"),
     "single": (HOOK + "7",
                "ddsdk_register_drivers() returned 7; it must be a sequence of DriverInfo"),
     "late": (HOOK + "1 // 0",
@@ -137,8 +136,7 @@ def test_two_drivers_of_one_name(workshop: Workshop) -> None:
     assert len(registry.models) == 1
 
 
-# --- choosing
-# ------------------------------------------------------------------------------------------------
+# --- choosing ----------------------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize(("chosen", "names"), [
@@ -168,8 +166,7 @@ def test_a_chosen_plugin_that_is_missing_is_named(workshop: Workshop) -> None:
     assert registry.broken == (Broken("nowhere", "nowhere", reason),)
 
 
-# --- asking
-# --------------------------------------------------------------------------------------------------
+# --- asking ------------------------------------------------------------------------------------------------
 
 
 def test_unknown_driver_lists_what_there_is(workshop: Workshop) -> None:
@@ -192,8 +189,7 @@ def test_driver_of_a_broken_plugin(workshop: Workshop) -> None:
     assert str(error.value) == "driver bad: its plugin cannot be used: OSError: no chip"
 
 
-# --- a directory
-# ---------------------------------------------------------------------------------------------
+# --- a directory -------------------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize("place", ["", "src"])
@@ -244,7 +240,7 @@ def test_load_path_of_nothing(tmp_path: Path) -> None:
     with pytest.raises(PluginError) as error:
         load_path(tmp_path)
     assert str(error.value) == (f"{tmp_path}/pyproject.toml: No such file or directory; give the directory of"
-                                " a plugin distribution, such as plugins/mptfusion")
+                                " a plugin distribution, such as plugins/NAME")
 
 
 def test_the_environment_is_readable() -> None:

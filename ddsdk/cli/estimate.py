@@ -5,7 +5,8 @@ from __future__ import annotations
 import click
 
 from ..abi import ABIS, abi_named
-from ..diskdump.plan import CrashFacts, DumpPlan, bitmap_blocks, blocks_line
+from ..diskdump.header import bitmap_blocks
+from ..diskdump.plan import CrashFacts, DumpPlan, blocks_line
 from ..sizes import show_size
 from ..vmcore.source import open_source
 from .arguments import json_option

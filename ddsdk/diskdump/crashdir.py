@@ -14,7 +14,7 @@ import stat
 import subprocess
 from datetime import UTC, datetime
 from types import TracebackType
-from typing import Self
+from typing import Final, Self
 
 from attrs import define
 
@@ -28,7 +28,7 @@ NOSPACE_SCRIPT = "diskdump-nospace"
 SCRIPT_SECONDS = 300
 #: Room the file system keeps for itself: the directory, the file's metadata.
 SLACK_BYTES = 1 << 20
-_SCRIPT_ENVIRONMENT = {"PATH": "/usr/sbin:/usr/bin:/sbin:/bin", "LC_ALL": "C"}
+_SCRIPT_ENVIRONMENT: Final = {"PATH": "/usr/sbin:/usr/bin:/sbin:/bin", "LC_ALL": "C"}
 _DIRECTORY = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
 _MAX_SAME_SECOND = 1000
 

@@ -12,7 +12,7 @@ from __future__ import annotations
 
 import zlib
 from collections.abc import Iterator
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
 import attrs
 import numpy as np
@@ -34,7 +34,7 @@ RECORD_VERSION = 1
 EDGE_BLOCKS = 256
 MAX_STRIDE = 1 << 20
 
-_KIND_NUMBERS = {SignatureKind.DESIGN: 1, SignatureKind.SHIPPED: 2}
+_KIND_NUMBERS: Final = {SignatureKind.DESIGN: 1, SignatureKind.SHIPPED: 2}
 
 
 @c_struct

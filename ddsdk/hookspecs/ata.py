@@ -43,7 +43,7 @@ class AtaHookSpecs:
         """Do what the interrupt handler would do now: look at the status, move data, end the command.
 
         Called over and over while a command is outstanding; returns at once when BSY says there is nothing to
-        do. Returns nothing.
+        do.  Returns nothing.
         C: void (*poll)(ide_drive_t *)
         """
 

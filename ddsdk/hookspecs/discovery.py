@@ -21,7 +21,7 @@ BUSES = ("scsi", "ata")
 
 @frozen
 class Chip:
-    """One PCI part: `name` is what users type (`chip=sas1068`), `vendor` and `device` are its PCI ids."""
+    """One PCI part: `name` is what users type (`chip=NAME`), `vendor` and `device` are its PCI ids."""
 
     name: str
     vendor: int

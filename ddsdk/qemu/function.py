@@ -10,6 +10,7 @@ from __future__ import annotations
 import contextlib
 import time
 from collections.abc import Sequence
+from typing import Final
 
 from ddsdk import bus
 from ddsdk.bus import Bar, Segment
@@ -30,9 +31,9 @@ POLL_SLEEP_S = 50e-6
 PIN_PERIOD_NS = 100_000
 PIN_PERIOD_MAX_NS = 1_000_000
 
-_MEM_SIZES = {1: (b"readb", b"writeb"), 2: (b"readw", b"writew"), 4: (b"readl", b"writel"),
+_MEM_SIZES: Final = {1: (b"readb", b"writeb"), 2: (b"readw", b"writew"), 4: (b"readl", b"writel"),
               8: (b"readq", b"writeq")}
-_IO_SIZES = {1: (b"inb", b"outb"), 2: (b"inw", b"outw"), 4: (b"inl", b"outl")}
+_IO_SIZES: Final = {1: (b"inb", b"outb"), 2: (b"inw", b"outw"), 4: (b"inl", b"outl")}
 
 
 class QemuWindow:

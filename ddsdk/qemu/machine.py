@@ -2,7 +2,7 @@
 
     with SharedRam.build(extents) as ram:
         machine = Machine(PhysicalMemory(ram.extents))
-        with EmulatedAdapter.start(machine, ram, AdapterSpec("mptsas1068", 0x1000, 0x0054),
+        with EmulatedAdapter.start(machine, ram, AdapterSpec(DEVICE, VENDOR, DEVICE_ID),
                                    [DiskImage("d.img")]) as adapter:
             driver.probe(PciDev(kernel, adapter.function), chip)
 

@@ -7,6 +7,7 @@ Configuration mechanism #1 (ports 0xcf8, 0xcfc): PCI Local Bus Specification 3.0
 from __future__ import annotations
 
 from collections.abc import Iterator
+from typing import Final
 
 from attrs import frozen
 
@@ -22,8 +23,8 @@ SLOTS = 32
 IO_BASE, IO_END = 0xC000, 0x1_0000
 MEM_BASE, MEM_END = 0xF000_0000, 0xFEC0_0000
 
-_IN = {1: b"inb", 2: b"inw", 4: b"inl"}
-_OUT = {1: b"outb", 2: b"outw", 4: b"outl"}
+_IN: Final = {1: b"inb", 2: b"inw", 4: b"inl"}
+_OUT: Final = {1: b"outb", 2: b"outw", 4: b"outl"}
 
 
 @frozen

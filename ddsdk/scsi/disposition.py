@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import errno
 from enum import Enum
+from typing import Final
 
 from attrs import frozen
 
@@ -77,9 +78,9 @@ _SUCCESS = Outcome(Disposition.SUCCESS)
 _RETRY_HOSTS = frozenset((DID_BUS_BUSY, DID_PARITY, DID_ERROR, DID_SOFT_ERROR, DID_TIME_OUT))
 _GOOD_STATUS = frozenset((SAM_STAT_GOOD, SAM_STAT_CONDITION_MET, SAM_STAT_INTERMEDIATE,
                           SAM_STAT_INTERMEDIATE_CONDITION_MET))
-_RETRY_STATUS = {SAM_STAT_COMMAND_TERMINATED: "COMMAND TERMINATED", SAM_STAT_ACA_ACTIVE: "ACA ACTIVE",
+_RETRY_STATUS: Final = {SAM_STAT_COMMAND_TERMINATED: "COMMAND TERMINATED", SAM_STAT_ACA_ACTIVE: "ACA ACTIVE",
                  SAM_STAT_TASK_ABORTED: "TASK ABORTED"}
-_QUEUE_STATUS = {SAM_STAT_BUSY: "BUSY", SAM_STAT_TASK_SET_FULL: "TASK SET FULL"}
+_QUEUE_STATUS: Final = {SAM_STAT_BUSY: "BUSY", SAM_STAT_TASK_SET_FULL: "TASK SET FULL"}
 
 
 def scsi_decide_disposition(scmd: ScsiCmnd) -> Outcome:
@@ -148,5 +149,5 @@ def _by_sense(scmd: ScsiCmnd, sense: SenseData) -> Outcome:
 
 
 def describe(scmd: ScsiCmnd, why: str) -> str:
-    """`WRITE(10) to mptspi0:0:3:0: why`."""
+    """`WRITE(10) to hba0:0:3:0: why`."""
     return f"{command_name(scmd.cmnd[0])} to {scmd.device.name}: {why}"

@@ -1,9 +1,10 @@
 """Commands carried out by polling: queued, polled for, judged, retried, given up on, all within fixed bounds.
 
-Source: RHEL 4 `drivers/scsi/scsi_dump.c` by formats.md 1.15.  The loop is {dump_poll, diskdump_update, 100
-us}. Deliberate differences: a command that times out gets one host reset and one more try before the device
-is declared dead (RHEL 4 gave up at once); several commands may be in flight; BUSY and "becoming ready" are
-retried after a pause and not counted among the five retries, only against the 60 s.
+Source: RHEL 4 `drivers/scsi/scsi_dump.c` by formats.md 1.15.  The loop is {dump_poll, diskdump_update,
+100 us}.  Deliberate differences: a command that times out gets one host reset and one more try before the
+device is declared dead (RHEL 4 gave up at once), at most three such resets a dump; several commands may be in
+flight; BUSY and "becoming ready" are retried after a pause and not counted among the five retries, only
+against the 60 s.
 """
 
 from __future__ import annotations
@@ -41,6 +42,7 @@ READY_PAUSE_NS: Final = 100 * NS_PER_MS
 SETTLE_MS: Final = 5000
 #: Host resets after timeouts in one dump: a device that needs more is not worth waiting for.
 RECOVERIES_MAX: Final = 3
+
 
 @define
 class QueueStats:

@@ -126,5 +126,5 @@ class ScsiDevice:
 
     @property
     def name(self) -> str:
-        """`mptspi0:0:3:0`: driver, host, channel, id, lun."""
+        """`hba0:0:3:0`: driver, host, channel, id, lun."""
         return f"{self.host.hostt.proc_name}{self.host.host_no}:{self.channel}:{self.id}:{self.lun}"

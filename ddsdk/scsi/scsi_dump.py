@@ -1,6 +1,6 @@
 """A dump device on a SCSI disk: sanity check, quiesce, polled I/O to one partition, shutdown.
 
-Source: RHEL 4 `drivers/scsi/scsi_dump.c` (2.6.9-89.29.1.EL) by formats.md 1.15 and hw-mptfusion.md 11.
+Source: RHEL 4 `drivers/scsi/scsi_dump.c` (2.6.9-89.29.1.EL) by formats.md 1.15.
 Deliberate differences: scatter lists go to the driver untouched; READ(16)/WRITE(16) where 32 bits of LBA do
 not reach; a queue depth above 1; a target without the caching page is used as it is; dump_queue.py has those
 of timeouts and retries.
@@ -45,8 +45,8 @@ class ScsiDumpDevice:
     Blocks are pages, counted from the partition's start.  *start_sector*, *nr_sectors*: the partition in
     512-byte sectors.  *image*: the driver's code as it was when the device was registered.  Made while the
     machine is healthy: its memory is taken here, nothing is allocated later.  `why` is one sentence about the
-    last refusal; `warnings` is what went wrong without consequence.  UsageError: a partition that is not on
-    the disk, or sizes that do not fit together.
+    last refusal (without the device's name, which its reader knows); `warnings` is what went wrong without
+    consequence.  UsageError: a partition that is not on the disk, or sizes that do not fit together.
     """
 
     def __init__(self, sdev: ScsiDevice, hooks: BoundHooks, start_sector: int, nr_sectors: int,
@@ -109,7 +109,7 @@ class ScsiDumpDevice:
         return self._queue.stats
 
     def _refuse(self, error: int, why: str) -> int:
-        self.why = f"{self.name}: {why}"
+        self.why = why
         return -error
 
     # --- before the dump -----------------------------------------------------------------------------------
@@ -147,7 +147,7 @@ class ScsiDumpDevice:
             return self._refuse(errno.EINVAL, f"{what} of {self.hooks.plugin} returned {answer!r}, not 0 or"
                                               " -errno")
         says = "cannot tell" if answer > 0 else f"refuses: {errno_name(answer)}"
-        self.why = f"{self.name}: {what} of {self.hooks.plugin} {says}"
+        self.why = f"{what} of {self.hooks.plugin} {says}"
         return answer
 
     def quiesce(self) -> int:
@@ -197,7 +197,7 @@ class ScsiDumpDevice:
         try:
             page = cdb.caching_page_at(data)
         except cdb.NoCachingPage as error:
-            self.warnings.append(f"{self.name}: the write cache stays as it is: {error}")
+            self.warnings.append(f"the write cache stays as it is: {error}")
             return
         if data[page + 2] & _WCE:
             return

@@ -54,8 +54,8 @@ class Disk:
 
     size_bytes None: all there is.  `volatile_cache`: writes made while `write_cache` is on are lost by
     power_off() unless flush() came first; remembering them costs a copy of each write, so it is off by
-    default. DeviceError when the backing cannot be opened or is too small, UsageError for sizes that make no
-    disk.
+    default.
+    DeviceError when the backing cannot be opened or is too small, UsageError for sizes that make no disk.
     """
 
     def __init__(self, backing: str | os.PathLike[str] | bytearray | memoryview,

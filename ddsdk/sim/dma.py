@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from bisect import bisect_right, insort
 from collections.abc import Iterator, Sequence
+from typing import Final
 
 from ddsdk.bus import Segment
 from ddsdk.errors import DmaFault, HardwareFault
@@ -19,7 +20,7 @@ TO_DEVICE = 1       # the device reads memory
 FROM_DEVICE = 2     # the device writes memory
 BIDIRECTIONAL = TO_DEVICE | FROM_DEVICE
 
-_DIRECTIONS = {TO_DEVICE: "to device", FROM_DEVICE: "from device", BIDIRECTIONAL: "both directions"}
+_DIRECTIONS: Final = {TO_DEVICE: "to device", FROM_DEVICE: "from device", BIDIRECTIONAL: "both directions"}
 
 #: (first bus address, address past the end, direction bits)
 Grant = tuple[int, int, int]

@@ -55,7 +55,7 @@ class SpinLock:
 
     @property
     def taken_in(self) -> str:
-        """Where the present owner took it: "driver.py:120 in mptscsih_qcmd"; "" while it is free."""
+        """Where the present owner took it: "driver.py:120 in queuecommand"; "" while it is free."""
         if self.owner is None or self._code is None:
             return ""
         line: int | None = self._code.co_firstlineno

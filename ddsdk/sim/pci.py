@@ -6,7 +6,7 @@ Source: PCI Local Bus Specification 3.0.  A read nobody decodes is all ones, a w
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
 from ddsdk import bus
 from ddsdk.bus import Bar, Segment, Window
@@ -26,7 +26,7 @@ if TYPE_CHECKING:       # a function holds a model; the bus does not need to kno
 __all__ = ["BarSpec", "PciBus", "PciWindow", "SimPciFunction"]
 
 #: By access size in bytes: what nobody drives reads as, and what fits.
-_ALL_ONES = {1: 0xFF, 2: 0xFFFF, 4: 0xFFFF_FFFF, 8: 0xFFFF_FFFF_FFFF_FFFF}
+_ALL_ONES: Final = {1: 0xFF, 2: 0xFFFF, 4: 0xFFFF_FFFF, 8: 0xFFFF_FFFF_FFFF_FFFF}
 _IO_BASE = 0xC000
 #: INTA# of the slots, as a PC's routers swizzle them.
 _SLOT_IRQS = (11, 10, 9, 5)

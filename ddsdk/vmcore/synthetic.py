@@ -15,6 +15,7 @@ import hashlib
 import mmap
 import os
 from collections.abc import Iterator
+from typing import Final
 
 import numpy as np
 import numpy.typing as npt
@@ -35,7 +36,7 @@ CRASHTIME = 1_100_000_000
 HOLES = ((0xA_0000, 0x10_0000), (0xC000_0000, 0x1_0000_0000))
 MAX_BYTES = 1 << 40
 MAX_CPUS = 4096
-_TILE_PAGES = {4096: 16381, 8192: 8191, 16384: 4093, 65536: 1021}      # primes below 64 MiB
+_TILE_PAGES: Final = {4096: 16381, 8192: 8191, 16384: 4093, 65536: 1021}      # primes below 64 MiB
 _GROUP_PAGES = 256
 _MAP_FIXED = 0x10
 _KINDS = ("zero", "text", "pointers", "random")

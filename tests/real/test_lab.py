@@ -36,8 +36,8 @@ def test_the_core_is_well_formed(lab: Lab) -> None:
 
 def test_the_notes_are_one_register_set_a_cpu_and_vmcoreinfo(lab: Lab) -> None:
     """QEMU's own per-CPU notes are gone: crash dies of them."""
-    found = notes(lab.core)
-    assert [(owner, len(desc)) for owner, _, desc in found[:-1]] == [("CORE", 336)] * int(str(lab.facts["cpus"]))
+    found, cpus = notes(lab.core), int(str(lab.facts["cpus"]))
+    assert [(owner, len(desc)) for owner, _, desc in found[:-1]] == [("CORE", 336)] * cpus
     owner, _, text = found[-1]
     assert owner == "VMCOREINFO"
     assert f"OSRELEASE={lab.facts['kernel']}\n".encode() in text
@@ -46,8 +46,8 @@ def test_the_notes_are_one_register_set_a_cpu_and_vmcoreinfo(lab: Lab) -> None:
 def test_the_core_holds_all_ram_the_kernel_knows(lab: Lab) -> None:
     """Every "System RAM" range of the guest's /proc/iomem is there; video memory is not."""
     segments = loads(lab.core)
-    listing = re.findall(r"^([0-9a-f]{8,})-([0-9a-f]{8,}) : System RAM$", lab.serial.read_text(errors="replace"),
-                         re.MULTILINE)
+    said = lab.serial.read_text(errors="replace")
+    listing = re.findall(r"^([0-9a-f]{8,})-([0-9a-f]{8,}) : System RAM$", said, re.MULTILINE)
     assert len(listing) >= 3
     for start, last in ((int(a, 16), int(b, 16)) for a, b in listing):
         assert any(s.paddr <= start and last < s.paddr + s.size for s in segments), f"{start:#x}-{last:#x}"

@@ -119,8 +119,8 @@ def test_memory_is_not_touched_by_starting_qemu(image: Path) -> None:
 def test_every_kind_of_memory_reaches_the_disk(image: Path) -> None:
     """Below 1 MiB, the legacy hole, the last page below 3 GiB, the PCI hole, above 4 GiB, and the reserve."""
     starts = (0, 3 * GIB - 4 * MIB, 0xE120_0000, 4 * GIB - 16 * MIB, 5 * GIB)
-    pages = [0x2000, 0xA1000, 0xFF000, 0x50_1000, 3 * GIB - 4096, 3 * GIB, 0xE123_4000, 4 * GIB - 8 * MIB - 4096,
-             5 * GIB, 5 * GIB + 8 * MIB - 4096]
+    pages = [0x2000, 0xA1000, 0xFF000, 0x50_1000, 3 * GIB - 4096, 3 * GIB, 0xE123_4000,
+             4 * GIB - 8 * MIB - 4096, 5 * GIB, 5 * GIB + 8 * MIB - 4096]
     with adapter(image, *(Extent(start, numbered(8 * MIB)) for start in starts)) as (hba, machine, r):
         for page in pages:
             machine.memory.write(page, b"at %06x" % (page >> 12))
@@ -138,7 +138,7 @@ def test_every_kind_of_memory_reaches_the_disk(image: Path) -> None:
 
 
 def test_the_interrupt_pin_drives_a_line_in_normal_mode_only(image: Path) -> None:
-    """A reply raises the line and runs the handler; taking the reply lowers it; after the crash nobody listens."""
+    """A reply raises it and runs the handler; taking the reply lowers it; after a crash nobody listens."""
     with adapter(image) as (hba, machine, r):
         bring_up(r)
         r.write(INT_MASK, 0x1)          # reply interrupt unmasked
@@ -194,7 +194,7 @@ def test_two_adapters_share_one_memory(image: Path, tmp_path: Path) -> None:
 
 def test_an_image_in_use_is_refused_in_qemus_words(image: Path) -> None:
     """QEMU locks its images; the second one says so in one line."""
-    with adapter(image) as (_, _, _), pytest.raises(DeviceError, match=r'lock|Is another process using the image'), \
+    with adapter(image), pytest.raises(DeviceError, match=r"last words: .*(lock|another process)"), \
             adapter(image):
         pass
 
@@ -204,7 +204,7 @@ def test_what_qemu_cannot_emulate_is_one_line(image: Path) -> None:
     with machine_with(Extent(0, numbered(MIB))) as (machine, ram):
         with pytest.raises(DeviceError, match=r"'no-such-hba' is not a valid device model name$"):
             EmulatedAdapter.start(machine, ram, AdapterSpec("no-such-hba", 0x1000, 0x54), [])
-        with pytest.raises(DeviceError, match=r"no PCI function 1000:0030 on QEMU's bus 0, which has .*1000:0054"):
+        with pytest.raises(DeviceError, match=r"no PCI function 1000:0030 on QEMU's bus 0, .* 1000:0054"):
             EmulatedAdapter.start(machine, ram, AdapterSpec("mptsas1068", 0x1000, 0x30), [])
         with pytest.raises(DeviceError, match=r"gone.img: no such image or device; create it first"):
             EmulatedAdapter.start(machine, ram, SPEC, [DiskImage(str(image.parent / "gone.img"))])

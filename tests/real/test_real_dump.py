@@ -1,4 +1,4 @@
-"""A crashed Linux goes through the mptfusion driver onto a partition and comes back as a vmcore the tools open.
+"""A crashed Linux goes through the mptfusion driver onto a partition, and comes back as a vmcore.
 
 Twice: on the plugin's own model, and on QEMU's adapter.  What crash, makedumpfile, gdb, drgn and libkdumpfile
 say about the vmcore must be what they say about the reference core of the same guest.
@@ -99,8 +99,8 @@ def test_crash_says_the_same(dumped: Dumped, lab: Lab, tools: Callable[..., None
 
 def makedumpfile_counts(core: Path, level: int, directory: Path) -> dict[str, int]:
     """How many pages makedumpfile finds of each kind."""
-    done = subprocess.run(["makedumpfile", "--dry-run", "--show-stats", "-d", str(level), str(core), "unwritten"],
-                          cwd=directory, capture_output=True, text=True, check=False)
+    argv = ["makedumpfile", "--dry-run", "--show-stats", "-d", str(level), str(core), "unwritten"]
+    done = subprocess.run(argv, cwd=directory, capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stdout + done.stderr
     return {name.strip(): int(value, 16)
             for name, value in re.findall(r"^ *([A-Z][\w -]+?) +: (0x[0-9a-f]+)$", done.stdout, re.MULTILINE)}
@@ -116,7 +116,8 @@ def test_makedumpfile_counts_the_same_pages(dumped: Dumped, lab: Lab, tools: Cal
     assert counts == makedumpfile_counts(lab.core, level, tmp_path)
 
 
-def test_makedumpfile_refilters_it(dumped: Dumped, lab: Lab, tools: Callable[..., None], tmp_path: Path) -> None:
+def test_makedumpfile_refilters_it(dumped: Dumped, lab: Lab, tools: Callable[..., None],
+                                   tmp_path: Path) -> None:
     """`-d 31 -c` makes a kdump file that crash opens, with the same processes."""
     tools("makedumpfile", "crash")
     small = tmp_path / "vmcore.kdump"
@@ -143,8 +144,8 @@ def test_gdb_opens_it(dumped: Dumped, lab: Lab, tools: Callable[..., None]) -> N
     assert registers(dumped.vmcore) == reference
 
 
-# The kernel's text is found through the page tables, the page tables through the kernel's text: a core without
-# virtual addresses needs this one segment told (drgn 0.0.22).
+# The kernel's text is found through the page tables, the page tables through the kernel's text: of a core
+# without virtual addresses drgn 0.0.22 must be told this one segment.
 DRGN = """
 import sys, drgn
 from drgn.helpers.linux.list import list_for_each_entry

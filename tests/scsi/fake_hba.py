@@ -145,7 +145,8 @@ class Driver:
     """The driver: queue, interrupt handler, reset handler, hooks."""
 
     def __init__(self, kernel: Kernel, hardware: Hardware, *, flush_on_reset: bool = True,
-                 host_reset: bool = True, can_queue: int = 4, sg_tablesize: int = 8, max_sectors: int = 256) -> None:
+                 host_reset: bool = True, can_queue: int = 4, sg_tablesize: int = 8,
+                 max_sectors: int = 256) -> None:
         self.hardware = hardware
         self.flush_on_reset = flush_on_reset
         self.outstanding: list[ScsiCmnd] = []

@@ -30,8 +30,7 @@ def world() -> World:
     return build()
 
 
-# --- retries
-# -------------------------------------------------------------------------------------------------
+# --- retries -----------------------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize("fault", [
@@ -121,8 +120,7 @@ def test_no_sense_to_be_had() -> None:
     assert device.why == "WRITE(10) to fake0:0:1:0: CHECK CONDITION without sense data"
 
 
-# --- queuecommand refuses
-# ------------------------------------------------------------------------------------
+# --- queuecommand refuses ----------------------------------------------------------------------------------
 
 
 def test_busy_host_is_polled_every_100_us(world: World) -> None:
@@ -154,8 +152,7 @@ def test_held_host_lock_is_a_deadlock(world: World) -> None:
         device.rw_block(True, 0, WRITE)
 
 
-# --- commands that do not end
-# --------------------------------------------------------------------------------
+# --- commands that do not end ------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize("flush", [True, False], ids=["driver flushes", "driver forgets"])
@@ -243,8 +240,7 @@ def test_dead_adapter_in_a_stream() -> None:
     assert sorted(ended) == [(i, 1, -errno.EIO) for i in range(100)]
 
 
-# --- completions out of place
-# --------------------------------------------------------------------------------
+# --- completions out of place ------------------------------------------------------------------------------
 
 
 def test_duplicate_completions_are_counted_and_ignored(world: World) -> None:

@@ -26,8 +26,7 @@ def world() -> World:
     return build()
 
 
-# --- sanity
-# --------------------------------------------------------------------------------------------------
+# --- sanity ------------------------------------------------------------------------------------------------
 
 
 def test_sane(world: World) -> None:
@@ -58,18 +57,18 @@ def test_sanity_order(world: World) -> None:
     world.sdev.online, world.sdev.changed, world.driver.sane = False, True, -errno.ENXIO
     world.crash()
     assert device.sanity_check() == -errno.EINVAL
-    assert device.why.startswith("fake0:0:1:0: checksum error, the driver's code may be compromised: ")
+    assert device.why.startswith("checksum error, the driver's code may be compromised: ")
     assert world.driver.calls == []
-    assert (sound.sanity_check(), sound.why) == (-errno.EIO, "fake0:0:1:0: the device is offline")
+    assert (sound.sanity_check(), sound.why) == (-errno.EIO, "the device is offline")
     world.sdev.online = True
     assert (sound.sanity_check(), sound.why) == (
-        -errno.EIO, "fake0:0:1:0: the medium was changed since the device was registered")
+        -errno.EIO, "the medium was changed since the device was registered")
     world.sdev.changed = False
     assert (sound.sanity_check(), sound.why) == (
-        -errno.ENXIO, "fake0:0:1:0: dump_sanity_check of fake refuses: -ENXIO")
+        -errno.ENXIO, "dump_sanity_check of fake refuses: -ENXIO")
     world.driver.sane = 0
     assert sound.sanity_check() == -errno.EIO
-    assert sound.why == (f"fake0:0:1:0: host_lock is held, taken at {world.driver.host.host_lock.taken_in};"
+    assert sound.why == (f"host_lock is held, taken at {world.driver.host.host_lock.taken_in};"
                          " nobody will release it")
 
 
@@ -82,9 +81,9 @@ def test_image_is_verified_once(world: World) -> None:
 
 
 @pytest.mark.parametrize(("answer", "verdict", "why"), [
-    (None, 0, ""), (0, 0, ""), (3, 3, "fake0:0:1:0: dump_sanity_check of fake cannot tell"),
-    (-16, -16, "fake0:0:1:0: dump_sanity_check of fake refuses: -EBUSY"),
-    ("no", -22, "fake0:0:1:0: dump_sanity_check of fake returned 'no', not 0 or -errno")])
+    (None, 0, ""), (0, 0, ""), (3, 3, "dump_sanity_check of fake cannot tell"),
+    (-16, -16, "dump_sanity_check of fake refuses: -EBUSY"),
+    ("no", -22, "dump_sanity_check of fake returned 'no', not 0 or -errno")])
 def test_what_the_hook_may_answer(world: World, answer: object, verdict: int, why: str) -> None:
     """None is 0; positive is cannot tell; what is no number is refused."""
     world.driver.sane = answer
@@ -93,8 +92,7 @@ def test_what_the_hook_may_answer(world: World, answer: object, verdict: int, wh
     assert (device.sanity_check(), device.why) == (verdict, why)
 
 
-# --- quiesce
-# -------------------------------------------------------------------------------------------------
+# --- quiesce -----------------------------------------------------------------------------------------------
 
 
 def test_quiesce_order(world: World) -> None:
@@ -149,7 +147,7 @@ def test_failed_reset_is_fatal(world: World) -> None:
     world.hardware.reset_fails = True
     device = world.device()
     world.crash()
-    assert (device.quiesce(), device.why) == (-errno.EIO, "fake0:0:1:0: the host reset handler failed")
+    assert (device.quiesce(), device.why) == (-errno.EIO, "the host reset handler failed")
 
 
 def test_failed_request_sense_is_fatal(world: World) -> None:
@@ -207,8 +205,7 @@ def test_driver_sleeping_in_its_reset_is_polled(world: World) -> None:
     assert world.kernel.poll is None
 
 
-# --- moving data
-# ---------------------------------------------------------------------------------------------
+# --- moving data -------------------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize("sector_size", [512, 1024, 2048, 4096])
@@ -259,7 +256,7 @@ def test_outside_the_partition(world: World, block: int, pages: int) -> None:
     """-EFBIG, in one sentence, and no command is sent."""
     device = world.ready()
     assert device.rw_block(True, block, [(0, pages * PAGE)]) == -errno.EFBIG
-    assert device.why == (f"fake0:0:1:0: blocks {block}..{block + pages - 1} are outside the partition of 256"
+    assert device.why == (f"blocks {block}..{block + pages - 1} are outside the partition of 256"
                           " blocks")
     assert world.hardware.log == []
 
@@ -268,7 +265,7 @@ def test_half_a_page(world: World) -> None:
     """Blocks are whole pages."""
     device = world.ready()
     assert device.rw_block(True, 0, [(0, 2048)]) == -errno.EINVAL
-    assert device.why == "fake0:0:1:0: 2048 bytes at block 0 are not whole pages of 4096"
+    assert device.why == "2048 bytes at block 0 are not whole pages of 4096"
 
 
 def test_long_transfers_are_split_by_max_sectors(world: World) -> None:
@@ -295,7 +292,7 @@ def test_page_in_too_many_pieces() -> None:
     world = build(sg_tablesize=2)
     device = world.ready()
     assert device.rw_block(True, 0, [(0, 1000), (8192, 1000), (16384, PAGE - 2000)]) == -errno.EINVAL
-    assert device.why == ("fake0:0:1:0: a page in more than 2 pieces of memory, which is all the adapter"
+    assert device.why == ("a page in more than 2 pieces of memory, which is all the adapter"
                           " takes in a command")
 
 
@@ -357,8 +354,7 @@ def test_max_blocks_of_4k_sectors() -> None:
     assert str(error.value) == "fake0:0:1:0: max_sectors 4 of fake is less than a page of 4096 bytes"
 
 
-# --- streaming
-# -----------------------------------------------------------------------------------------------
+# --- streaming ---------------------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize("depth", [1, 3, 4, 9])
@@ -421,8 +417,7 @@ def test_closing_a_stream_waits_for_its_commands() -> None:
     assert device.rw_block(True, 0, [(0, PAGE)]) == 0
 
 
-# --- shutdown
-# ------------------------------------------------------------------------------------------------
+# --- shutdown ----------------------------------------------------------------------------------------------
 
 
 def test_shutdown_synchronises_the_cache(world: World) -> None:
@@ -479,8 +474,7 @@ def test_failing_shutdown_hook(world: World) -> None:
     assert world.ready().shutdown() == -errno.EIO
 
 
-# --- drivers that raise, observers
-# ---------------------------------------------------------------------------
+# --- drivers that raise, observers -------------------------------------------------------------------------
 
 
 def test_exception_out_of_a_driver_is_a_driver_fault(world: World) -> None:

@@ -96,8 +96,7 @@ def write(target: ScsiTarget, lba: int, data: bytes, cdb: bytes | None = None) -
     return run(target, cdb or rw10(True, lba, len(data) // 512), Phase(data, to_device=True))
 
 
-# --- attention
-# -----------------------------------------------------------------------------------------------
+# --- attention ---------------------------------------------------------------------------------------------
 
 
 def test_power_on_attention_once() -> None:
@@ -142,8 +141,7 @@ def test_without_autosense_the_sense_waits_for_request_sense() -> None:
     assert asked(target, REQUEST_SENSE)[12] == 0x00
 
 
-# --- information
-# ---------------------------------------------------------------------------------------------
+# --- information -------------------------------------------------------------------------------------------
 
 
 def test_inquiry() -> None:
@@ -201,8 +199,7 @@ def test_unknown_command(opcode: int) -> None:
     assert code(run(make(), bytes((opcode, *bytes(9))))) == "05/20/00"
 
 
-# --- moving data
-# ---------------------------------------------------------------------------------------------
+# --- moving data -------------------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize("form", [10, 16])
@@ -284,8 +281,7 @@ def test_start_stop() -> None:
     assert run(target, TUR).status == GOOD
 
 
-# --- mode pages
-# ----------------------------------------------------------------------------------------------
+# --- mode pages --------------------------------------------------------------------------------------------
 
 
 def select(target: ScsiTarget, data: bytes, flags: int = 0x10) -> ScsiResult:
@@ -370,8 +366,7 @@ def test_read_only_disk() -> None:
     assert asked(target, MODE_SENSE)[2] == 0x90
 
 
-# --- faults
-# --------------------------------------------------------------------------------------------------
+# --- faults ------------------------------------------------------------------------------------------------
 
 
 def test_medium_error_moves_what_lies_before_it() -> None:
@@ -493,8 +488,7 @@ def test_impossible_faults() -> None:
         faults.medium_error(10, 5)
 
 
-# --- time
-# ----------------------------------------------------------------------------------------------------
+# --- time --------------------------------------------------------------------------------------------------
 
 
 def test_service_time() -> None:

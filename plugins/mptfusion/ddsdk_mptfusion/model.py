@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from functools import partial
-from typing import Any
+from typing import Any, Final
 
 from ddsdk.hookspecs.discovery import HardwareModelInfo, QemuAdapter
 from ddsdk.sim.machine import Machine
@@ -22,7 +22,7 @@ _DOCUMENTS = (
     "Linux 2.6.9 drivers/message/fusion/mptbase.c and mptscsih.c: order of accesses, waits",
     "QEMU 7.2 mptsas1068 over qtest: values, statuses, test vectors",
 )
-_QEMU = {SAS1068.chip.name: QemuAdapter("mptsas1068", disk_device="scsi-hd")}
+_QEMU: Final = {SAS1068.chip.name: QemuAdapter("mptsas1068", disk_device="scsi-hd")}
 
 
 class _FirstFunction(SimPciFunction):

@@ -9,7 +9,6 @@ SAS1068: every value as QEMU 7.2 mptsas1068 answers, observed; 64-bit windows as
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import cast
 
 from attrs import field, frozen
 from attrs.validators import gt
@@ -26,7 +25,7 @@ S = 1_000_000_000
 
 
 def _positive(default: int) -> int:
-    return cast(int, field(default=default, validator=gt(0)))
+    return field(default=default, validator=gt(0))
 
 
 @frozen

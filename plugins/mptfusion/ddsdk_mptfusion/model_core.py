@@ -79,6 +79,7 @@ class IocCore(HwModel):
         self._sense_high = 0
         self._reply_frame_bytes = 0
         self._doorbell_busy = False
+        self._taking_doorbell = False
         self._doorbell_word = 0
         self._doorbell_irq = 0
         self._lingering = False
@@ -109,6 +110,7 @@ class IocCore(HwModel):
     def enter_fault(self, code: int) -> None:
         """The firmware stops: nothing completes any more until a hard reset.  What was posted can be read."""
         self.epoch += 1
+        self._taking_doorbell = False
         self.state = IocState.FAULT
         self.fault_code = code
         self.scsi.reset()
@@ -118,11 +120,12 @@ class IocCore(HwModel):
     def stop(self) -> None:
         """The ARM is stopped: state and FIFOs stay as they are, nothing moves any more."""
         self.epoch += 1
+        self._taking_doorbell = False
         self.scsi.reset()
 
     def boot(self) -> None:
         """The firmware is up."""
-        self._doorbell_busy = False
+        self._doorbell_busy = self._taking_doorbell = False
         self.state = IocState.READY
 
     def initialised(self, init: IOCInit) -> None:
@@ -197,7 +200,7 @@ class IocCore(HwModel):
         self._line = level
         self.irq.set(level)
 
-    # -- presence ---------------------------------------------------------------------------
+    # -- presence --------------------------------------------------------------------------------------
 
     def silent(self) -> bool:
         """True while a read gives all ones and a write is lost: in the reset's blackout, or when gone."""

@@ -112,8 +112,8 @@ def reply_frame(ioc: IocCore, frame: bytes) -> bytes | None:
     struck = hit("reply-garbled")
     if struck is None:
         return frame
-    context = struck.get("context", _STALE_CONTEXT).to_bytes(4, "little")
-    return frame[:3] + bytes((struck.get("function", 0x7F),)) + frame[4:8] + context + frame[12:]
+    context, function = int(struck.get("context", _STALE_CONTEXT)), int(struck.get("function", 0x7F))
+    return frame[:3] + bytes((function,)) + frame[4:8] + context.to_bytes(4, "little") + frame[12:]
 
 
 def post(ioc: IocCore, descriptor: int) -> None:

@@ -69,7 +69,7 @@ class MptIoc(IocCore):
         if not self.silent():
             self.resets.key(value.KEY)
 
-    # -- doorbell ---------------------------------------------------------------------------
+    # -- doorbell --------------------------------------------------------------------------------------
 
     def r_DOORBELL(self) -> int:
         """State, handshake flag, who initialised, fault code or handshake word."""
@@ -86,7 +86,7 @@ class MptIoc(IocCore):
         if self.silent():
             return
         self._doorbell_word = int(value)
-        if self._doorbell_busy:
+        if self._taking_doorbell:
             self.note("doorbell", "a write was overwritten before the IOC took it")
             return
         self._doorbell_busy = True
@@ -94,6 +94,7 @@ class MptIoc(IocCore):
             return
         struck = self.faults.hit("doorbell-slow")
         took_ns = self.timing.doorbell_take_ns if struck is None else struck.get("ns", 4 * _S)
+        self._taking_doorbell = True
         self.later(took_ns, self._take_doorbell)
 
     def _listens(self, value: DoorbellWrite) -> bool:
@@ -103,7 +104,7 @@ class MptIoc(IocCore):
         return self.state is not IocState.RESET or value.FUNCTION == DoorbellFunction.IO_UNIT_RESET
 
     def _take_doorbell(self) -> None:
-        self._doorbell_busy = False
+        self._doorbell_busy = self._taking_doorbell = False
         word = DoorbellWrite(self._doorbell_word)
         if self.handshake.phase is Phase.REQUEST:
             self.handshake.dword(int(word))
@@ -118,7 +119,7 @@ class MptIoc(IocCore):
         else:
             self.enter_fault(FaultCode.INVALID_FUNCTION)
 
-    # -- interrupt --------------------------------------------------------------------------
+    # -- interrupt -------------------------------------------------------------------------------------
 
     def r_HOST_INTERRUPT_STATUS(self) -> int:
         """Events, whether masked or not."""
@@ -144,7 +145,7 @@ class MptIoc(IocCore):
             self._him = value & HIM_BITS
             self._drive_line()
 
-    # -- FIFOs ------------------------------------------------------------------------------
+    # -- FIFOs -----------------------------------------------------------------------------------------
 
     def w_REQUEST_FIFO(self, value: int) -> None:
         """A request frame is posted; it is fetched after this write has returned."""

@@ -11,8 +11,6 @@ from collections.abc import Callable
 from functools import partial
 from typing import TYPE_CHECKING
 
-from attrs import evolve
-
 from ddsdk.abi import WIRE_LE
 
 from .mpi import (
@@ -21,8 +19,6 @@ from .mpi import (
     Event,
     IOCStatus,
     MsgFunction,
-    PortType,
-    ProtocolFlags,
 )
 from .mpi_ioc import (
     Config,
@@ -113,39 +109,34 @@ class Messages:
 
     def _facts_reply(self, header: MPIHeader) -> bytes:
         ioc, chip = self._ioc, self._ioc.chip
-        reply = IOCFactsReply(
+        there = 0 if ioc.faults.hit("facts-zero") is not None else 1
+        missing = ioc.faults.hit("facts-firmware-missing") is not None
+        return IOCFactsReply.on(WIRE_LE).pack(IOCFactsReply(
             MsgVersion=chip.MsgVersion, MsgLength=chip.facts_bytes // 4, Function=MsgFunction.IOC_FACTS,
             HeaderVersion=chip.HeaderVersion, IOCNumber=ioc.number, MsgFlags=header.MsgFlags,
             MsgContext=header.MsgContext, MaxChainDepth=chip.MaxChainDepth, WhoInit=ioc.who_init,
-            BlockSize=chip.BlockSize, ReplyQueueDepth=chip.ReplyQueueDepth,
-            RequestFrameSize=chip.RequestFrameSize, ProductID=chip.ProductID,
-            CurrentHostMfaHighAddr=self.init.HostMfaHighAddr, GlobalCredits=chip.GlobalCredits,
+            BlockSize=chip.BlockSize, Flags=IOCFACTS_FLAGS_FW_DOWNLOAD_BOOT if missing else 0,
+            ReplyQueueDepth=chip.ReplyQueueDepth * there, RequestFrameSize=chip.RequestFrameSize * there,
+            ProductID=chip.ProductID, CurrentHostMfaHighAddr=self.init.HostMfaHighAddr,
+            GlobalCredits=chip.GlobalCredits * there,
             NumberOfPorts=chip.NumberOfPorts, EventState=int(self.event_context is not None),
             CurrentSenseBufferHighAddr=self.init.SenseBufferHighAddr,
             CurReplyFrameSize=self.init.ReplyFrameSize, MaxDevices=self.init.MaxDevices,
             MaxBuses=chip.MaxBuses, IOCCapabilities=chip.IOCCapabilities, FWVersion=chip.FWVersion,
-            HighPriorityQueueDepth=chip.HighPriorityQueueDepth)
-        if ioc.faults.hit("facts-firmware-missing") is not None:
-            reply = evolve(reply, Flags=IOCFACTS_FLAGS_FW_DOWNLOAD_BOOT)
-        if ioc.faults.hit("facts-zero") is not None:
-            reply = evolve(reply, GlobalCredits=0, ReplyQueueDepth=0, RequestFrameSize=0)
-        return IOCFactsReply.on(WIRE_LE).pack(reply)[:chip.facts_bytes]
+            HighPriorityQueueDepth=chip.HighPriorityQueueDepth))[:chip.facts_bytes]
 
     def _port_facts(self, request: bytes) -> Outcome:
         return self._ioc.timing.message_ns, partial(self._port_reply, PortFacts.on(WIRE_LE).unpack(request))
 
     def _port_reply(self, message: PortFacts) -> bytes:
         chip = self._ioc.chip
-        reply = PortFactsReply(
+        absent = message.PortNumber >= chip.NumberOfPorts
+        there = 0 if absent or self._ioc.faults.hit("port-inactive") is not None else 1
+        return PortFactsReply.on(WIRE_LE).pack(PortFactsReply(
             MsgLength=PortFactsReply.on(WIRE_LE).size // 4, Function=MsgFunction.PORT_FACTS,
             PortNumber=message.PortNumber, MsgFlags=message.MsgFlags, MsgContext=message.MsgContext,
-            PortType=chip.PortType, MaxDevices=chip.PortMaxDevices, PortSCSIID=chip.PortSCSIID,
-            ProtocolFlags=chip.ProtocolFlags)
-        absent = message.PortNumber >= chip.NumberOfPorts
-        if absent or self._ioc.faults.hit("port-inactive") is not None:
-            reply = evolve(reply, PortType=PortType.INACTIVE, MaxDevices=0, PortSCSIID=0,
-                           ProtocolFlags=ProtocolFlags(0))
-        return PortFactsReply.on(WIRE_LE).pack(reply)
+            PortType=chip.PortType * there, MaxDevices=chip.PortMaxDevices * there,
+            PortSCSIID=chip.PortSCSIID * there, ProtocolFlags=chip.ProtocolFlags * there))
 
     # -- bring-up --------------------------------------------------------------------------------------
 

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from struct import Struct
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
 from ddsdk.abi import WIRE_LE
 from ddsdk.sim.scsi_target import CHECK_CONDITION, ScsiResult, ScsiTarget, transfer_of
@@ -53,12 +53,12 @@ _ATTRIBUTES = (SCSIIO_CONTROL_SIMPLEQ, SCSIIO_CONTROL_HEADOFQ, SCSIIO_CONTROL_OR
 _DIRECTIONS = ((SCSIIO_CONTROL_NODATATRANSFER, None), (SCSIIO_CONTROL_READ, False),
                (SCSIIO_CONTROL_WRITE, True))
 #: Every Control word that is in order -> to the device?
-_CONTROL: dict[int, bool | None] = {way | attribute: to_device for way, to_device in _DIRECTIONS
+_CONTROL: Final[Mapping[int, bool | None]] = {way | attribute: to_device for way, to_device in _DIRECTIONS
                                     for attribute in _ATTRIBUTES}
 #: Single-level LUN, peripheral device addressing: byte 1 is the number.
 _FLAT_LUNS = frozenset(bytes((0, lun, 0, 0, 0, 0, 0, 0)) for lun in range(256))
 #: The one-element lists nearly every request has, by direction.
-_ONLY_ELEMENT = {True: SGE_LAST_WRITE_32 >> SGE_FLAGS_SHIFT, False: SGE_LAST_READ_32 >> SGE_FLAGS_SHIFT,
+_ONLY_ELEMENT: Final = {True: SGE_LAST_WRITE_32 >> SGE_FLAGS_SHIFT, False: SGE_LAST_READ_32 >> SGE_FLAGS_SHIFT,
                  None: SGE_LAST_READ_32 >> SGE_FLAGS_SHIFT}
 
 
@@ -188,10 +188,10 @@ class ScsiIo:
     def _refused(self, task: ScsiTask, mfa: int, frame: bytes, chain_offset: int, lun: bytes,
                  control: int) -> IOCStatus | None:
         """Check the request; sets direction and scatter list.  None when it may run."""
-        direction = _CONTROL.get(control, control)
-        if (direction is control or lun not in _FLAT_LUNS or not 6 <= task.cdb_length <= 16
+        if (control not in _CONTROL or lun not in _FLAT_LUNS or not 6 <= task.cdb_length <= 16
                 or task.msg_flags & SCSIIO_MSGFLGS_SENSE_LOC_IOC):
             return IOCStatus.INVALID_FIELD
+        direction = _CONTROL[control]
         unit = task.target.units.get(task.lun)
         wanted, wants_out = transfer_of(task.cdb, _SECTOR_BYTES if unit is None else unit.disk.sector_size)
         if task.msg_flags & SCSIIO_MSGFLGS_CMD_DETERMINES_DATA_DIR:

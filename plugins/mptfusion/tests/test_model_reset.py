@@ -149,6 +149,9 @@ def test_io_unit_reset_is_heard_in_reset(host):
     host.unlock()
     host.write("DIAGNOSTIC", 0x84)
     host.advance(10 * MS)
+    host.write("DOORBELL_WRITE", 0x40000000)
+    host.advance(1000 * MS)
+    assert host.read("HOST_INTERRUPT_STATUS") == 0x80000000
     host.write("DOORBELL_WRITE", 0x41000000)
     assert host.taken()
     host.advance(100 * MS)
