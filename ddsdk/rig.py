@@ -131,9 +131,10 @@ class Rig:
         function, disk = self._plug(target, model)
         pdev = PciDev(self.kernel, function)
         host = driver.probe(pdev, model.chip)
-        found = scan_host(host)
+        host.host_no = len(self.adapters) + len(self.refused)
+        found = [sdev for sdev in scan_host(host) if sdev.online]
         if not found:
-            raise DeviceError(f"{driver.name} found no disk behind the {model.chip.name}")
+            raise DeviceError(f"{driver.name} found no disk that is ready behind the {model.chip.name}")
         sdev = found[0]
         start, sectors = target.sectors(sdev)
         hooks = bind(driver.hooks, ScsiHookSpecs, self.observers, plugin=driver.name)
@@ -152,6 +153,7 @@ class Rig:
             adapter = EmulatedAdapter.start(self.machine, self.ram, spec, [DiskImage(target.path)], slot=slot)
             return self._stack.enter_context(adapter).function, None
         disk = self._stack.enter_context(Disk(target.path))
+        self.machine.on_power_off.append(disk.power_off)
         function = model.build(self.machine, {(0, 0): ScsiTarget(disk)})
         return self.machine.pci.plug(function), disk
 

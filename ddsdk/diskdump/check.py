@@ -248,14 +248,14 @@ class _Check:
         total = sum(count for _, count in runs)
         done = 0
         if total * page > JOB_BYTES:
-            self.file.go_direct_unless_cached()
+            self.file.prepare_bulk_read()
 
         def work(run: tuple[int, int], buffer: memoryview) -> _Pass:
             start, count = run
-            view = buffer[:count * page]
-            self.file.read_into(start * page, view)
+            view = self.file.borrow(start * page, count * page, buffer)
             must = signed_mask(start, count, self.record)
             bad = differing_blocks(view, start, self.abi, kind) & must
+            self.file.give_back(start * page, count * page)
             return _Pass(start, count, true_extents(bad, start), int(must.sum()))
 
         def keep(result: _Pass) -> None:

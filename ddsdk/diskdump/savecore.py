@@ -196,7 +196,7 @@ class _Copy:
             done += count
             self.tell("copy", done, total)
 
-        self.file.go_direct_unless_cached()
+        self.file.prepare_bulk_read()
         run_jobs(self._jobs(), self._copy, keep, total_bytes=total * self.dump.dump.abi.page_size)
         return sorted(self._lost)
 
@@ -211,26 +211,28 @@ class _Copy:
     def _copy(self, job: tuple[int, int, int], buffer: memoryview) -> int:
         block, count, offset = job
         abi = self.dump.dump.abi
-        view = buffer[:count * abi.page_size]
-        self._read(block, view)
+        start, size = block * abi.page_size, count * abi.page_size
+        try:
+            view = self.file.borrow(start, size, buffer)
+        except DeviceError:
+            view = self._read_singly(block, buffer[:size])
         if self.dump.kind is not None:
             intact, torn = block_states(view, block, abi, self.dump.kind)
             if (lost := intact | torn).any():
                 self._lose(true_extents(lost, block))
         self.vmcore.write(offset, view)
+        self.file.give_back(start, size)
         return count
 
-    def _read(self, block: int, view: memoryview) -> None:
-        """Fill *view*; on a read error block by block, so that only the bad ones are lost."""
+    def _read_singly(self, block: int, view: memoryview) -> memoryview:
+        """Fill *view* block by block, so that only the unreadable ones are lost."""
         page = self.dump.dump.abi.page_size
-        try:
-            self.file.read_into(block * page, view)
-        except DeviceError:
-            for at in range(0, len(view), page):
-                try:
-                    self.file.read_into(block * page + at, view[at:at + page])
-                except DeviceError:
-                    self._lose(((block + at // page, block + at // page + 1),))
+        for at in range(0, len(view), page):
+            try:
+                self.file.read_into(block * page + at, view[at:at + page])
+            except DeviceError:
+                self._lose(((block + at // page, block + at // page + 1),))
+        return view
 
     def _lose(self, extents: tuple[tuple[int, int], ...]) -> None:
         with self._lock:

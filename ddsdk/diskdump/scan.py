@@ -69,12 +69,13 @@ def _states(file: TargetFile, abi: Abi, kind: SignatureKind, start: int, end: in
     """(intact, torn) of every block of [start, end); reading stops behind a whole flight of untouched blocks."""
     intact, torn = np.ones(end - start, np.bool_), np.zeros(end - start, np.bool_)
     page = abi.page_size
-    file.go_direct_unless_cached()
+    file.prepare_bulk_read()
 
     def work(run: tuple[int, int], buffer: memoryview) -> tuple[int, Mask, Mask]:
-        view = buffer[:run[1] * page]
-        file.read_into(run[0] * page, view)
-        return (run[0] - start, *block_states(view, run[0], abi, kind))
+        view = file.borrow(run[0] * page, run[1] * page, buffer)
+        states = block_states(view, run[0], abi, kind)
+        file.give_back(run[0] * page, run[1] * page)
+        return (run[0] - start, *states)
 
     def keep(result: tuple[int, Mask, Mask]) -> None:
         at, whole, part = result

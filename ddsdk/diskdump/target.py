@@ -10,6 +10,7 @@ import fcntl
 import mmap
 import os
 import stat
+from contextlib import suppress
 from types import TracebackType
 from typing import Self
 
@@ -19,6 +20,8 @@ from ddsdk.errors import DeviceError, UsageError
 
 #: O_DIRECT asks for offset, length and memory aligned to the device's logical block; a page suits every device.
 DIRECT_ALIGN = 4096
+#: Linux 5.14 (madvise(2)); the mmap module does not know it yet.
+MADV_POPULATE_READ = 22
 
 
 @frozen
@@ -81,6 +84,7 @@ class TargetFile:
     size: int
     is_block_device: bool
     _direct: int | None = field(init=False, default=None)
+    _map: mmap.mmap | None = field(init=False, default=None)
 
     def __enter__(self) -> Self:
         return self
@@ -94,7 +98,7 @@ class TargetFile:
         for fd in (self._direct, self.fd):
             if fd is not None:
                 os.close(fd)
-        self._direct, self.fd = None, -1
+        self._direct, self._map, self.fd = None, None, -1
 
     def __str__(self) -> str:
         return str(self.target)
@@ -124,10 +128,34 @@ class TargetFile:
                 continue
         return hits >= 8
 
-    def go_direct_unless_cached(self) -> None:
-        """Read around the page cache, unless what is to be read is in it."""
+    def prepare_bulk_read(self) -> None:
+        """Choose how `borrow` reads: straight from the page cache if most is in it, else around it."""
         if not self.is_cached():
             self.go_direct()
+        elif self._map is None and self.size and not self.target.offset_bytes % mmap.ALLOCATIONGRANULARITY:
+            with suppress(OSError, ValueError):
+                self._map = mmap.mmap(self.fd, self.size, prot=mmap.PROT_READ, offset=self.target.offset_bytes)
+
+    def borrow(self, offset: int, length: int, buffer: memoryview) -> memoryview:
+        """The *length* bytes at *offset*: in *buffer*, or in the page cache itself when that saves a copy.
+
+        Hand it back with `give_back`; do not write to it.
+        """
+        if self._map is not None and not (offset | length) % mmap.PAGESIZE and offset + length <= self.size:
+            try:
+                # reads in what is missing and answers with an error where plain access would be killed
+                self._map.madvise(MADV_POPULATE_READ, offset, length)
+                return memoryview(self._map)[offset:offset + length]
+            except OSError:
+                pass                        # an old kernel, or a bad sector: the read below says which
+        view = buffer[:length]
+        self.read_into(offset, view)
+        return view
+
+    def give_back(self, offset: int, length: int) -> None:
+        """What was borrowed is no longer looked at."""
+        if self._map is not None and not (offset | length) % mmap.PAGESIZE:
+            self._map.madvise(mmap.MADV_DONTNEED, offset, length)
 
     def read_into(self, offset: int, view: memoryview) -> None:
         """Fill *view* with the bytes at *offset*.  DeviceError names the first byte that could not be read."""
