@@ -44,8 +44,8 @@ def dumps(work: Path, mib: int) -> list[Pair]:
         block = 4096 << order
         pairs.append(Pair(
             f"dump, block order {order} / dd bs={block >> 10}K",
-            [*DDSDK, "dump", memory, "--to", f"mptfusion:{image}", "--block-order", str(order)],
-            ["dd", f"if={memory}", f"of={work / 'dd.img'}", f"bs={block}", "conv=notrunc"], aim, size,
+            [*DDSDK, "dump", memory, "--abi", "x86_64", "--to", f"mptfusion:{image}", "--block-order", str(order)],
+            ["dd", f"if={memory}", f"of={work / 'dd.img'}", f"bs={block}", "conv=notrunc,fdatasync"], aim, size,
             before_ours=lambda: _format(image)))
     return pairs
 
@@ -62,7 +62,7 @@ def savecores(work: Path, mib: int) -> list[Pair]:
     def dumped() -> None:
         fresh()
         _format(image)
-        run([*DDSDK, "dump", work / "memory.raw", "--to", f"mptfusion:{image}", "--block-order", "8"])
+        run([*DDSDK, "dump", work / "memory.raw", "--abi", "x86_64", "--to", f"mptfusion:{image}", "--block-order", "8"])
 
     copy = ["sh", "-c", f"cp {work / 'memory.raw'} {work / 'cp.out'} && sync {work / 'cp.out'}"]
     return [

@@ -27,7 +27,7 @@ from .helperlib.kernel import Kernel, PciDev
 from .hookspecs.device import bind
 from .hookspecs.discovery import DriverInfo, HardwareModelInfo
 from .hookspecs.scsi import ScsiHookSpecs
-from .integrity import CodeImage
+from .integrity import CodeImage, Region
 from .qemu.machine import AdapterSpec, DiskImage, EmulatedAdapter
 from .qemu.ram import SharedRam
 from .registry import Registry
@@ -90,10 +90,11 @@ class Rig:
     def build(cls, source: MemorySource, targets: Sequence[Target], registry: Registry, *,
               config: DumpConfig | None = None, queue_depth: int = 1, ncpus: int | None = None,
               progress: Callable[[Progress], None] = silent, trace: Trace | None = None,
-              observers: Sequence[object] = ()) -> Rig:
+              observers: Sequence[object] = (), regions: Sequence[Region] = ()) -> Rig:
         """Assemble the machine, probe each target's driver, scan its bus, register its partition.
 
-        A target whose adapter cannot be brought up is remembered in `refused`; the others go on.
+        A target whose adapter cannot be brought up is remembered in `refused`; the others go on.  *regions* are
+        checked at the crash together with the dump code: parts of memory, or `elf_module_regions("driver.ko")`.
         """
         with ExitStack() as stack:
             extents = [Extent(e.paddr, e.view, "ram", e.drop) for e in source.extents]
@@ -103,7 +104,7 @@ class Rig:
             memory = PhysicalMemory(ram.extents if ram else extents, source.page_size)
             machine = stack.enter_context(Machine(memory, source.abi, ncpus or max(1, len(source.cpus)), trace=trace))
             scratch = memory.reserve.alloc(SCRATCH_BYTES, source.page_size)
-            service = DiskDump(source, Scratch(scratch, memory.view(scratch, SCRATCH_BYTES)), core_image(),
+            service = DiskDump(source, Scratch(scratch, memory.view(scratch, SCRATCH_BYTES)), core_image(regions),
                                config or DumpConfig(), progress)
             rig = cls(machine, Kernel(machine), source, service, ram, tuple(observers))
             rig._stack.push(stack.pop_all())
@@ -167,11 +168,11 @@ class Rig:
         return self.dump(self.machine.crash(trigger), seconds)
 
 
-def core_image() -> CodeImage:
-    """The code a dump relies on besides the driver: engine, SCSI layer, helper library, as it is now."""
+def core_image(regions: Sequence[Region] = ()) -> CodeImage:
+    """What a dump relies on besides the driver, as it is now: engine, SCSI layer, helper library, *regions*."""
     return CodeImage.take([importlib.import_module(f"{package.__name__}.{module.name}")
                            for package in (diskdump, helperlib, scsi)
-                           for module in sorted(pkgutil.iter_modules(package.__path__), key=lambda m: m.name)])
+                           for module in sorted(pkgutil.iter_modules(package.__path__), key=lambda m: m.name)], regions)
 
 
 def crash_facts(source: MemorySource, record: CrashRecord, seconds: int, nanoseconds: int = 0) -> CrashFacts:

@@ -3,11 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from enum import Enum
 from itertools import pairwise
 
 import numpy as np
-from attrs import asdict, define, evolve, field, frozen
+from attrs import define, evolve, field, frozen
 
 from ddsdk.abi import ABIS, X86_64, Abi
 from ddsdk.errors import FormatError
@@ -29,71 +28,11 @@ from .signature import (
 )
 from .stream import JOB_BYTES, pieces, run_jobs
 from .target import DumpTarget, TargetFile
+from .verdict import BlockRun, CheckReport, Verdict, append_run
+
+__all__ = ["BlockRun", "CheckReport", "Verdict", "check_device", "explain"]
 
 Progress = Callable[[int, int], None]
-
-
-class Verdict(Enum):
-    """What `diskdumpfmt -c` says, with its exit codes (formats.md section 2; diskdumputils 1.4.1)."""
-
-    READY = 0
-    CONTAINS_DUMP = 1
-    NEEDS_INITIAL_FORMAT = 2
-    NEEDS_FORMAT = 3
-    UNSUITABLE = 4
-    SWAP = 5
-    SWAP_WITH_DUMP = 6
-    IN_USE = 7
-
-    @property
-    def words(self) -> str:
-        """`"needs initial format"`."""
-        return self.name.lower().replace("_", " ")
-
-
-@frozen
-class BlockRun:
-    """*count* blocks `start`, `start` + `step`, ... share one verdict.
-
-    signed, bad, unsigned (a sparse format left them), record (block 2 with our FormatRecord), parameters (block 2
-    with anything else).
-    """
-
-    start: int
-    count: int
-    what: str
-    step: int = 1
-
-
-@frozen
-class CheckReport:
-    """What was found.  `first_bad` is the first block that should carry its signature and does not."""
-
-    target: DumpTarget
-    verdict: Verdict
-    why: str
-    abi: Abi | None = None
-    kind: SignatureKind | None = None
-    blocks: int = 0
-    checked_blocks: int = 0
-    first_bad: int | None = None
-    stride: int = 1
-    runs: tuple[BlockRun, ...] = ()
-    other: tuple[str, ...] = ()
-
-    @property
-    def ready(self) -> bool:
-        """Can a dump go there?"""
-        return self.verdict is Verdict.READY
-
-    def describe(self) -> dict[str, object]:
-        """What `--json` shows, block by block in `runs`."""
-        return {"device": str(self.target), "verdict": self.verdict.words, "code": self.verdict.value,
-                "why": self.why, "abi": self.abi.name if self.abi else None,
-                "signature": self.kind.value if self.kind else None, "blocks": self.blocks,
-                "checked_blocks": self.checked_blocks, "first_bad": self.first_bad, "stride": self.stride,
-                "runs": [asdict(run) for run in self.runs],
-                "holds": list(self.other)}
 
 
 def check_device(target: DumpTarget, *, sample_rate: int = 0, block_order: int = 2, abi: Abi | None = None,
@@ -101,9 +40,9 @@ def check_device(target: DumpTarget, *, sample_rate: int = 0, block_order: int =
                  host: Host | None = None) -> CheckReport:
     """Check *target* as a dump of *blocks* blocks would (all of it when None), without writing.
 
-    *sample_rate* 0 reads every block, N > 0 one chunk of 2**block_order blocks in every 2**N, negative none but
-    the first ones.  *abi* when the caller knows the machine; else it is recognised.  *per_block* keeps a verdict
-    for every block read.  DeviceError when the device cannot be read.
+    *sample_rate* 0 reads every block, N > 0 one chunk of 2**block_order blocks in every 2**N, negative none
+    but the first ones.  *abi* when the caller knows the machine; else it is recognised.  *per_block* keeps a
+    verdict for every block read.  DeviceError when the device cannot be read.
     """
     use = (host or Host()).use_of(target)
     with target.open() as file:
@@ -154,13 +93,13 @@ def _record_of(file: TargetFile) -> FormatRecord | None:
 
 def _recognise(file: TargetFile) -> Abi | None:
     """The machine whose signatures block 0 and 1 carry; i386 and x86_64 look alike, x86_64 stands for both."""
-    for native in (X86_64, *ABIS):
-        for page in PAGE_SIZES:
-            abi = abi_with_page_size(native, page)
-            if file.size >= 2 * page and kind_of_block(file.read(0, page), 0, abi) \
-                    and (page == native.page_size or kind_of_block(file.read(page, page), 1, abi)):
-                return abi
-    return None
+    machines = [abi_with_page_size(native, page) for native in (X86_64, *ABIS) for page in PAGE_SIZES]
+    fits = [abi for abi in machines if file.blocks(abi.page_size) >= 2
+            and kind_of_block(file.read(0, abi.page_size), 0, abi)]
+    for abi in fits:        # a large block starts like a small one: block 1 has to be where the next block is
+        if kind_of_block(file.read(abi.page_size, abi.page_size), 1, abi):
+            return abi
+    return fits[0] if fits else None
 
 
 def _unformatted(file: TargetFile, abi: Abi | None) -> CheckReport:
@@ -171,20 +110,21 @@ def _unformatted(file: TargetFile, abi: Abi | None) -> CheckReport:
     if held:
         return CheckReport(target, Verdict.UNSUITABLE, f"{target}: holds {'; '.join(held)}", other=held, blocks=blocks)
     if blocks < 3:
-        return CheckReport(target, Verdict.UNSUITABLE, f"{target}: {blocks} blocks of {machine.page_size} bytes hold no "
-                           "dump", blocks=blocks)
+        return CheckReport(target, Verdict.UNSUITABLE, blocks=blocks,
+                           why=f"{target}: {blocks} blocks of {machine.page_size} bytes hold no dump")
     what = explain(file.read(0, machine.page_size), 0, machine)
     return CheckReport(target, Verdict.NEEDS_INITIAL_FORMAT, f"{target}: not a dump partition: block 0 {what}; "
                        "`ddsdk format` makes it one", blocks=blocks, first_bad=0)
 
 
-def explain(block: bytes, number: int, abi: Abi) -> str:
-    """What *block* is if not the signature of block *number*, for an error text."""
+def explain(block: bytes, number: int, abi: Abi, wanted: SignatureKind | None = None) -> str:
+    """What *block* is if not the signature of block *number* of the kind *wanted*, for an error text."""
     owner = owner_of_block(block, abi)
     if owner is not None:
         kind, other = owner
         if other == number & 0xFFFF_FFFF:
-            return f"carries a {kind.value} signature"
+            rest = f", the blocks before it {wanted.value} ones: a device carries one kind" if wanted else ""
+            return f"carries a {kind.value} signature{rest}"
         return (f"carries the signature of block {other} ({kind.value}): it was formatted as another partition, "
                 f"shifted by {other - number} blocks")
     if not any(block):
@@ -225,6 +165,10 @@ class _Check:
         report = CheckReport(target, Verdict.READY, "", self.abi, kind, total, stride=self._stride)
         if kind is None:
             return self._bad(report, 0, 1)
+        if self.record is not None and self.record.device_blocks != total:
+            return evolve(report, verdict=Verdict.NEEDS_INITIAL_FORMAT,
+                          why=f"{target}: formatted as a partition of {self.record.device_blocks} blocks, it has {total}: "
+                              "another device's signatures, or a window of them")
         if wanted > total:
             return evolve(report, verdict=Verdict.UNSUITABLE,
                           why=f"{target}: {total} blocks, {wanted} are required: {wanted - total} are missing")
@@ -234,7 +178,7 @@ class _Check:
                         runs=tuple(self._block_runs()) if per_block else ())
         if bad:
             return self._bad(report, bad[0][0], sum(end - start for start, end in bad))
-        sparse = f" (sparse: every {self._stride}th block)" if self._stride > 1 else ""
+        sparse = f" (sparse: one block in {self._stride})" if self._stride > 1 else ""
         return evolve(report, why=f"{target}: ready; {report.checked_blocks} of {total} blocks checked, all carry "
                                   f"{kind.value} signatures{sparse}")
 
@@ -290,27 +234,14 @@ class _Check:
                 names[USER_BLOCK - one.start] = "record" if self.record else "parameters"
             edges = [0, *(np.flatnonzero(names[1:] != names[:-1]) + 1), one.count]
             for low, high in pairwise(edges):
-                _append(runs, BlockRun(int(one.start + low), int(high - low), str(names[low])))
+                append_run(runs, BlockRun(int(one.start + low), int(high - low), str(names[low])))
         return runs
 
     def _bad(self, report: CheckReport, first: int, count: int) -> CheckReport:
         page = self.abi.page_size
-        what = explain(self.file.read(first * page, page), first, self.abi)
+        what = explain(self.file.read(first * page, page), first, self.abi, report.kind)
         more = f" ({count} bad blocks in all)" if count > 1 else ""
         verdict = Verdict.NEEDS_INITIAL_FORMAT if first == 0 else Verdict.NEEDS_FORMAT
         return evolve(report, verdict=verdict, first_bad=first,
                       why=f"{report.target}: bad signature in block {first}: it {what}{more}")
 
-
-def _append(runs: list[BlockRun], run: BlockRun) -> None:
-    """Add *run*, or lengthen the last one: neighbours, and single blocks at one distance (a sparse format)."""
-    last = runs[-1] if runs else None
-    if last is not None and last.what == run.what:
-        if last.step == 1 and last.start + last.count == run.start:
-            runs[-1] = evolve(last, count=last.count + run.count)
-            return
-        step = run.start - last.start if last.count == 1 else last.step
-        if run.count == 1 and step > 1 and last.start + last.count * step == run.start:
-            runs[-1] = evolve(last, count=last.count + 1, step=step)
-            return
-    runs.append(run)

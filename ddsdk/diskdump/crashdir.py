@@ -1,7 +1,7 @@
 """The directory vmcores go to: made, filled and named without following a symlink anywhere.
 
-Everything below the directory is reached through directory descriptors; names are built from integers.  A vmcore is
-`vmcore-incomplete` until it is whole and on the medium.
+Everything below the directory is reached through directory descriptors; names are built from integers.  A
+vmcore is `vmcore-incomplete` until it is whole and on the medium.
 """
 
 from __future__ import annotations
@@ -12,6 +12,7 @@ import os
 import signal
 import stat
 import subprocess
+from contextlib import suppress
 from datetime import UTC, datetime
 from types import TracebackType
 from typing import Final, Self
@@ -54,11 +55,10 @@ class CrashDirectory:
     @classmethod
     def open(cls, path: str) -> CrashDirectory:
         """Open *path*, made with mode 0700 when it is not there.  DeviceError when it is a symlink or no directory."""
+        path = path.rstrip("/") or "/"          # with a slash behind it a symbolic link would be followed
         try:
-            try:
+            with suppress(FileExistsError):
                 os.mkdir(path, 0o700)
-            except FileExistsError:
-                pass
             return cls(path, os.open(path, _DIRECTORY))
         except OSError as error:
             if error.errno in (errno.ELOOP, errno.ENOTDIR) and os.path.islink(path):
@@ -231,10 +231,11 @@ class VmcoreFile:
 
 
 def run_nospace_script(directory: CrashDirectory, case_path: str) -> int | None:
-    """Run `DIR/scripts/diskdump-nospace 127.0.0.1 CASE_PATH`; its exit status, None when there is none to run.
+    """Run `DIR/scripts/diskdump-nospace 127.0.0.1 CASE_PATH`; its exit status, None when there is no script.
 
-    It runs as we do, so it must be ours: directory, `scripts` and script belong to root or to us and nobody else
-    may write them (DeviceError otherwise).  No shell, an environment of PATH and LC_ALL, no input, a time limit.
+    It runs as we do, so it must be ours: directory, `scripts` and script belong to root or to us and nobody
+    else may write them (DeviceError otherwise).  No shell, an environment of PATH and LC_ALL, no input, a
+    time limit.
     """
     opened: list[int] = []
     try:

@@ -37,7 +37,7 @@ class FormatReport:
     overridden: tuple[str, ...] = ()
 
     def __str__(self) -> str:
-        sparse = f" (every {self.stride}th block)" if self.stride > 1 else ""
+        sparse = f" (sparse: one block in {self.stride})" if self.stride > 1 else ""
         return (f"{self.target}: {self.signed_blocks} of {self.blocks} blocks of {self.abi.page_size} bytes signed, "
                 f"{self.kind.value} signatures{sparse}")
 
@@ -48,7 +48,8 @@ def format_device(target: DumpTarget, *, abi: Abi = X86_64, kind: SignatureKind 
     """Sign *target* for dumps of an *abi* machine; the signatures are on the medium when this returns.
 
     DeviceError when the device is in use, or holds something and *force* is not given, or has fewer than
-    *required_blocks* blocks.  `progress(done, total)` counts signed blocks.  What *force* overrode is in the report.
+    *required_blocks* blocks.  `progress(done, total)` counts signed blocks.  What *force* overrode is in the
+    report.
     """
     record = FormatRecord(kind, abi, 0, stride)         # a bad stride is said before the device is touched
     host = host or Host()

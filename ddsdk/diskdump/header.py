@@ -1,7 +1,8 @@
 """The common header of a dump partition (block 1), and the RAM bitmap behind it.
 
-Layout: formats.md 1.3 and 1.4 (RHEL 4 `include/linux/diskdump.h`, 2.6.9-89.29.1.EL): 64-bit offsets measured with
-gcc, 32-bit ones confirmed with libkdumpfile.  RHEL 4 leaves header_version 0, RHEL 3 writes 1, and so do we.
+Layout: formats.md 1.3 and 1.4 (RHEL 4 `include/linux/diskdump.h`, 2.6.9-89.29.1.EL): 64-bit offsets measured
+with gcc, 32-bit ones confirmed with libkdumpfile.  RHEL 4 leaves header_version 0, RHEL 3 writes 1, and so do
+we.
 """
 
 from __future__ import annotations
@@ -73,8 +74,8 @@ class DiskDumpHeader(CStruct):
 def unpack_tasks(abi: Abi, block: bytes) -> tuple[int, ...]:
     """tasks[] of a header block: task_struct addresses by CPU number, trailing zeros dropped.
 
-    0 in between is a CPU that did not answer the freeze.  The array's length is the kernel's NR_CPUS, which the
-    header does not say; the rest of the block is zero.
+    0 in between is a CPU that did not answer the freeze.  The array's length is the kernel's NR_CPUS, which
+    the header does not say; the rest of the block is zero.
     """
     start, size = DiskDumpHeader.on(abi).size, abi.word_bytes
     words = np.frombuffer(block[start:start + (len(block) - start) // size * size],
@@ -97,8 +98,8 @@ def bitmap_blocks(max_pfn: int, page_size: int) -> int:
 def bitmap_runs(bitmap: bytes | memoryview, max_pfn: int) -> npt.NDArray[np.int64]:
     """The set bits of *bitmap* below *max_pfn* as rows (first page frame, number of frames), ascending.
 
-    Bit `pfn & 7` of byte `pfn >> 3`, least significant first.  Works through the bitmap in pieces: the memory it
-    takes does not grow with the machine's.
+    Bit `pfn & 7` of byte `pfn >> 3`, least significant first.  Works through the bitmap in pieces: the memory
+    it takes does not grow with the machine's.
     """
     data = np.frombuffer(bitmap, np.uint8)
     edges: list[npt.NDArray[np.int64]] = []

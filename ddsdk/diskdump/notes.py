@@ -1,7 +1,7 @@
 """The sub header: the dumping CPU's registers, and behind them what else the vmcore must carry.
 
-The original's sub header is a bare elf_gregset_t (formats.md 1.9; RHEL 4 `include/asm-*/diskdump.h`) and its vmcore
-knows one CPU.  Ours starts the same; at the next 64-byte boundary follows our own area:
+The original's sub header is a bare elf_gregset_t (formats.md 1.9; RHEL 4 `include/asm-*/diskdump.h`) and its
+vmcore knows one CPU.  Ours starts the same; at the next 64-byte boundary follows our own area:
 
     0   8  b"DDNOTES1"
     8   4  length of the records, bytes

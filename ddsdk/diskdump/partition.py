@@ -1,7 +1,7 @@
-"""Reading a dump partition back with plain file I/O: header, sub header, bitmap, and which blocks hold which page.
+"""Reading a dump partition back with plain file I/O: header, sub header, bitmap, and what block holds what page.
 
-Nothing in the header is believed before it is bounded by the partition's own size; nothing is allocated before.
-Layout: formats.md 1.2 to 1.6 (RHEL 3 and 4 `drivers/block/diskdump.c`).
+Nothing in the header is believed before it is bounded by the partition's own size; nothing is allocated
+before. Layout: formats.md 1.2 to 1.6 (RHEL 3 and 4 `drivers/block/diskdump.c`).
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ import numpy as np
 import numpy.typing as npt
 from attrs import evolve, frozen
 
-from ddsdk.abi import ABIS, Abi
+from ddsdk.abi import ABIS, I386, PPC64, X86_64, Abi
 from ddsdk.errors import FormatError
 
 from .header import (
@@ -188,7 +188,7 @@ def _machines(block: bytes, page: int) -> list[Abi]:
         abi = abi_with_page_size(native, page)
         header = DiskDumpHeader.on(abi).unpack(block)
         if header.block_size == page:
-            named = native.machine == text(header.utsname.machine) or native is ABIS[0] and _is_x86_32(header)
+            named = native.machine == text(header.utsname.machine) or (native is I386 and _is_x86_32(header))
             fits.append((not named, native.page_size != page, abi))
     return [abi for *_, abi in sorted(fits, key=lambda fit: fit[:2])]
 
@@ -205,6 +205,8 @@ def _implausible(header: DiskDumpHeader, blocks: int) -> str | None:
     start = 2 + header.sub_hdr_size + header.bitmap_blocks
     if header.status & ~int(Status.COMPRESSED | Status.SHORT_AREA | Status.IN_PROGRESS | Status.INCOMPLETED):
         return f"its status is {header.status:#x}, no combination of 1, 2, 4 and 8"
+    if header.header_version not in (0, 1):
+        return f"its version is {header.header_version}; there are 0 and 1"
     if not 1 <= header.sub_hdr_size <= MAX_SUB_HEADER_BYTES // page:
         return f"its sub header has {header.sub_hdr_size} blocks, not 1 to {MAX_SUB_HEADER_BYTES // page}"
     if not single or header.bitmap_blocks not in (single, 2 * single):
@@ -224,7 +226,7 @@ def _implausible(header: DiskDumpHeader, blocks: int) -> str | None:
 
 def device_kind(file: TargetFile, abi: Abi | None = None) -> SignatureKind | None:
     """The kind of signature in block 0, which no dump overwrites, or in the last block; None when in neither."""
-    machines = (abi,) if abi else tuple(abi_with_page_size(native, page) for native in (ABIS[1], ABIS[3])
+    machines = (abi,) if abi else tuple(abi_with_page_size(native, page) for native in (X86_64, PPC64)
                                         for page in PAGE_SIZES)
     for machine in machines:
         page, blocks = machine.page_size, file.blocks(machine.page_size)

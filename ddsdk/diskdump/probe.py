@@ -1,4 +1,4 @@
-"""What lives on a device: file systems, volume managers, partition tables, files, unsaved dumps - and who uses it.
+"""What lives on a device: file systems, volume managers, partition tables, files, dumps - and who uses it.
 
 The formatter asks here before it destroys anything.  Magic numbers and their places: the formats' own
 specifications, as blkid(8) and file(1) use them too.

@@ -1,11 +1,12 @@
 """What the formatter did to a device, written into its user parameter block.
 
-Block 2 of a formatted partition holds the formatter's own options until a dump overwrites it with the sub header
-(formats.md 1.2; the layout inside the original's block 2 is unknown, this one is ours).  The first 64 bytes of
-the block are a FormatRecord, the rest stays the block's signature.  Our dump carries the record over into the sub
-header as a note (notes.py), so that savecore still knows it when the dump comes off the device.
+Block 2 of a formatted partition holds the formatter's own options until a dump overwrites it with the sub
+header (formats.md 1.2; the layout inside the original's block 2 is unknown, this one is ours).  The first 64
+bytes of the block are a FormatRecord, the rest stays the block's signature.  Our dump carries the record over
+into the sub header as a note (notes.py), so that savecore still knows it when the dump comes off the device.
 
-A sparse format (white paper 6.2) signs the first `EDGE_BLOCKS`, every `stride`-th block, and the last `EDGE_BLOCKS`.
+A sparse format (white paper 6.2) signs the first `EDGE_BLOCKS`, every `stride`-th block, and the last
+`EDGE_BLOCKS`.
 """
 
 from __future__ import annotations

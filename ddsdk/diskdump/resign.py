@@ -1,7 +1,8 @@
 """Giving a dump partition its signatures back, once the dump is safe elsewhere.
 
-A kill in the middle must leave a device that says so: neither a dump whose pages are signatures, nor a formatted
-device with stale pages.  So block 1, the dump's header, becomes a marker first and its signature last.
+A kill in the middle must leave a device that says so: neither a dump whose pages are signatures, nor a
+formatted device with stale pages.  So block 1, the dump's header, becomes a marker first and its signature
+last.
 """
 
 from __future__ import annotations

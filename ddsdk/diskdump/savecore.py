@@ -1,8 +1,8 @@
 """A dump partition into a vmcore, and the partition made ready for the next dump.
 
-Order, so that a failure or a kill anywhere loses nothing: read and decide; make the directory; reserve the space;
-copy the pages; write the ELF header - until then the file is no ELF file; sync; rename; sync the directories; only
-then take the dump off the device.
+Order, so that a failure or a kill anywhere loses nothing: read and decide; make the directory; reserve the
+space; copy the pages; write the ELF header - until then the file is no ELF file; sync; rename; sync the
+directories; only then take the dump off the device.
 """
 
 from __future__ import annotations
@@ -29,10 +29,12 @@ from .target import DumpTarget, TargetFile
 class Report(Protocol):
     """Called with (phase, done, total): phase "scan", "copy" or "sign", counts in blocks."""
 
-    def __call__(self, phase: str, done: int, total: int) -> None: ...
+    def __call__(self, phase: str, done: int, total: int) -> None:
+        """Take note."""
 
 
-#: Called with (address, directory of the vmcore) when space is short; non-zero: there may be room now, try again.
+#: Called with (address, directory of the vmcore) when space is short; non-zero: there may be room now, try
+#: again.
 OnNospace = Callable[[str, str], int | None]
 
 
@@ -40,8 +42,8 @@ OnNospace = Callable[[str, str], int | None]
 class SaveReport:
     """What was saved and what became of the partition.
 
-    `state` NONE: there was no dump.  `path` is the vmcore, None when there is none.  `resigned_blocks` is None when
-    the dump was left on the partition: asked for, or for the reason in `problem`.
+    `state` NONE: there was no dump.  `path` is the vmcore, None when there is none.  `resigned_blocks` is
+    None when the dump was left on the partition: asked for, or for the reason in `problem`.
     """
 
     state: DumpState
@@ -69,10 +71,12 @@ def save(target: DumpTarget, directory: str, *, keep: bool = False, progress: Re
          on_nospace: OnNospace | None = None) -> SaveReport:
     """Save the dump on *target* under *directory* and give the partition its signatures back (unless *keep*).
 
-    The vmcore is `DIRECTORY/127.0.0.1-<crash time, UTC>/vmcore`; of a dump that is not whole, `vmcore-incomplete`,
-    with the pages that are there and no others.  *on_nospace* replaces `DIRECTORY/scripts/diskdump-nospace`.
+    The vmcore is `DIRECTORY/127.0.0.1-<crash time, UTC>/vmcore`; of a dump that is not whole,
+    `vmcore-incomplete`, with the pages that are there and no others.  *on_nospace* replaces
+    `DIRECTORY/scripts/diskdump-nospace`.
 
-    DeviceError: device, directory or space; FormatError: a dump that cannot be read.  The dump is then where it was.
+    DeviceError: device, directory or space; FormatError: a dump that cannot be read.  The dump is then where
+    it was.
     """
     tell = progress or _silent
     with target.open() as file:

@@ -1,7 +1,7 @@
 """Where an interrupted dump ended: the data blocks that still carry what the formatter wrote.
 
-The documented idea of the signature (formats.md 1.5): a block that was never overwritten is its own mark.  With
-several commands in flight the end is ragged, so every block counts for itself.
+The documented idea of the signature (formats.md 1.5): a block that was never overwritten is its own mark.
+With several commands in flight the end is ragged, so every block counts for itself.
 """
 
 from __future__ import annotations
@@ -20,16 +20,18 @@ from .signature import Mask, SignatureKind, block_states, true_extents
 from .stream import JOB_BYTES, pieces, run_jobs
 from .target import TargetFile
 
-#: The most blocks a dump can have in flight: 256 commands of 256 blocks.  Behind as many untouched blocks in a row
-#: nothing was written, and what looks written further on than that is older than this dump.
+#: The most blocks a dump can have in flight: 256 commands of 256 blocks.  Behind as many untouched blocks in
+#: a row nothing was written, and what looks written further on than that is older than this dump.
 IN_FLIGHT_BLOCKS = 1 << 16
 Extents = tuple[tuple[int, int], ...]
 
 
 @frozen
 class Scan:
-    """`written`: extents [start, end) of blocks the dump wrote whole.  `uncertain`: blocks that it may have
-    written besides.  `touched_end`: the first block behind everything it touched.
+    """What the signatures tell.
+
+    `written`: extents [start, end) of blocks the dump wrote whole.  `uncertain`: blocks that it may have written
+    besides.  `touched_end`: the first block behind everything it touched.
     """
 
     written: Extents
@@ -42,8 +44,8 @@ def scan_data(file: TargetFile, abi: Abi, kind: SignatureKind, record: FormatRec
               device_blocks: int, progress: Callable[[int, int], None] | None = None) -> Scan:
     """Look at the data blocks [start, end) of a dump without a final header.
 
-    A sparse format, told by *record* or by its pattern, leaves blocks without a mark: those between a written and
-    an untouched signed block are `uncertain`.
+    A sparse format, told by *record* or by its pattern, leaves blocks without a mark: those between a written
+    and an untouched signed block are `uncertain`.
     """
     if record is not None and record.sparse:
         return _scan_sparse(file, record, start, end)

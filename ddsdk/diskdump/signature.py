@@ -1,10 +1,10 @@
 """The signature of a formatted dump block, made and checked a megabyte at a time.
 
-A formatted block is filled with 32-bit words of the machine's own byte order: `disk`, `dump`, the block number,
-then w(k) = ((w(k-1) + c) * 11) mod 2**32.  The design document has c = 3; every kernel that shipped had c = 7
-(RHEL 3 and 4 `drivers/block/diskdump.c`; formats.md 1.1).  Every word is affine in the block number,
-w(k) = A[k] * block + C[k], so a block differs from the one *n* before it by the constant row A * n: one numpy
-addition makes or checks half a megabyte.
+A formatted block is filled with 32-bit words of the machine's own byte order: `disk`, `dump`, the block
+number, then w(k) = ((w(k-1) + c) * 11) mod 2**32.  The design document has c = 3; every kernel that shipped
+had c = 7 (RHEL 3 and 4 `drivers/block/diskdump.c`; formats.md 1.1).  Every word is affine in the block
+number, w(k) = A[k] * block + C[k], so a block differs from the one *n* before it by the constant row A * n:
+one numpy addition makes or checks half a megabyte.
 
 Deliberate difference: the kernel does not compare the word `dump`; we compare all of them.
 """
@@ -38,7 +38,8 @@ SECTOR_BYTES = 512
 #: "User parameter block": the formatter's own options, overwritten by the sub header; no kernel since
 #: 2.4.21-27.EL checks its signature (formats.md 1.2).
 USER_BLOCK = 2
-#: memcmp(3) frees the interpreter lock and stops at the first difference; numpy would make an array of answers.
+#: memcmp(3) frees the interpreter lock and stops at the first difference; numpy would make an array of
+#: answers.
 _memcmp = ctypes.CDLL(None).memcmp
 _memcmp.argtypes = (ctypes.c_void_p, ctypes.c_void_p, ctypes.c_size_t)
 #: The working set of one addition: pattern and result stay in the second-level cache.
@@ -78,10 +79,10 @@ def _tables(kind: SignatureKind, page_size: int, byteorder: ByteOrder) -> tuple[
 
 def _rows(buf: Buffer, page_size: int) -> Words:
     """*buf* as one row of words a block.  UsageError when it is not whole blocks."""
-    words = np.frombuffer(buf, np.uint32)
-    if words.nbytes % page_size:
-        raise UsageError(f"a buffer of {words.nbytes} bytes is not whole blocks of {page_size}")
-    return words.reshape(-1, page_size // WORD_BYTES)
+    size = memoryview(buf).nbytes
+    if size % page_size:
+        raise UsageError(f"a buffer of {size} bytes is not whole blocks of {page_size}")
+    return np.frombuffer(buf, np.uint32).reshape(-1, page_size // WORD_BYTES)
 
 
 def _offset(slope: Words, first_block: int) -> Words:
@@ -129,10 +130,11 @@ def differing_blocks(buf: Buffer, first_block: int, abi: Abi, kind: SignatureKin
 
 
 def block_states(buf: Buffer, first_block: int, abi: Abi, kind: SignatureKind) -> tuple[Mask, Mask]:
-    """(intact, torn) for each whole block of *buf*: wholly as formatted, or with a 512-byte sector that still is.
+    """(intact, torn) for each whole block of *buf*: as formatted, or with a 512-byte sector that still is.
 
-    A write that was cut short leaves the rest of its block as formatted, so a torn block was not written whole.
-    One word a sector decides for nearly every written block; only what matches there is compared in full.
+    A write that was cut short leaves the rest of its block as formatted, so a torn block was not written
+    whole. One word a sector decides for nearly every written block; only what matches there is compared in
+    full.
     """
     rows = _rows(buf, abi.page_size)
     words = SECTOR_BYTES // WORD_BYTES
@@ -179,11 +181,10 @@ def verify_blocks(buf: Buffer, first_block: int, abi: Abi,
                   record: FormatRecord | None = None) -> tuple[SignatureKind | None, int | None]:
     """(kind, None) when every block of *buf* carries its own signature, all of one kind; else (kind, bad block).
 
-    The kind is that of the first block checked, None when that one is bad or nothing is to be checked.  Block 2
-    is not checked, nor are blocks that the format *record* of a sparse format leaves unsigned.
+    The kind is that of the first block checked, None when that one is bad or nothing is to be checked.  Block
+    2 is not checked, nor are blocks that the format *record* of a sparse format leaves unsigned.
     """
-    count = memoryview(buf).nbytes // abi.page_size
-    wanted = signed_mask(first_block, count, record)
+    wanted = signed_mask(first_block, len(_rows(buf, abi.page_size)), record)
     if not wanted.any():
         return None, None
     first = int(np.argmax(wanted))
@@ -196,7 +197,7 @@ def verify_blocks(buf: Buffer, first_block: int, abi: Abi,
 
 
 def signed_mask(first_block: int, count: int, record: FormatRecord | None = None) -> Mask:
-    """Which of the blocks *first_block*, ... must carry a signature: all but block 2, less what a sparse format left."""
+    """Which of the blocks *first_block*, ... must carry a signature: not block 2, nor what a sparse format left."""
     wanted = np.ones(count, np.bool_) if record is None else record.signed(first_block, count)
     if first_block <= USER_BLOCK < first_block + count:
         wanted[USER_BLOCK - first_block] = False

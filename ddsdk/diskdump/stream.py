@@ -36,8 +36,8 @@ def run_jobs(jobs: Iterable[J], work: Callable[[J, memoryview], R], done: Callab
              total_bytes: int, buffer_bytes: int = JOB_BYTES, workers: int = WORKERS) -> None:
     """Call `work(job, buffer)` for every job, each thread with a page-aligned buffer of its own.
 
-    `done(result)` runs in the calling thread, in order of completion.  The first error of any of them stops the
-    rest and is raised once every thread has ended.  *total_bytes* decides whether threads are worth it.
+    `done(result)` runs in the calling thread, in order of completion.  The first error of any of them stops
+    the rest and is raised once every thread has ended.  *total_bytes* decides whether threads are worth it.
     """
     if total_bytes <= SERIAL_BYTES:
         buffer = aligned_buffer(buffer_bytes)

@@ -18,7 +18,8 @@ from attrs import define, field, frozen
 
 from ddsdk.errors import DeviceError, UsageError
 
-#: O_DIRECT asks for offset, length and memory aligned to the device's logical block; a page suits every device.
+#: O_DIRECT asks for offset, length and memory aligned to the device's logical block; a page suits every
+#: device.
 DIRECT_ALIGN = 4096
 #: Linux 5.14 (madvise(2)); the mmap module does not know it yet.
 MADV_POPULATE_READ = 22

@@ -127,7 +127,7 @@ class BounceDma:
         except AllocationFault:
             raise DmaFault(f"{self._name}: no {length} bytes left in the bounce area of "
                            f"{self._slots.extent.size} bytes ({self.bounced_bytes} in use); "
-                           f"map less at a time") from None
+                           f"lower --queue-depth or --block-order") from None
         # in both directions: a device that writes less than it may must not leave old bounce bytes behind
         self._memory.write(slot, b"".join(views))
         bus_addr = self._ram.reserve_bus_addr(slot, length)

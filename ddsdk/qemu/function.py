@@ -24,9 +24,11 @@ from .pci import ConfigSpace, check_config_access
 from .qtest import QTest
 from .ram import SharedRam
 
-#: Reads of one register that may return the same value before each further one costs a real sleep.
+#: Reads of one register that may return the same value before each further one costs a real sleep, as long as
+#: the virtual time that went by between the two, within these bounds.
 FREE_POLLS = 2
-POLL_SLEEP_S = 50e-6
+POLL_SLEEP_MIN_NS = 50_000
+POLL_SLEEP_MAX_NS = 1_000_000
 #: Normal mode looks at the interrupt pin this often, in virtual and in real time; less often in the long run.
 PIN_PERIOD_NS = 100_000
 PIN_PERIOD_MAX_NS = 1_000_000
@@ -39,8 +41,8 @@ _IO_SIZES: Final = {1: (b"inb", b"outb"), 2: (b"inw", b"outw"), 4: (b"inl", b"ou
 class QemuWindow:
     """A BAR: reads are round trips, writes are posted."""
 
-    __slots__ = ("_base", "_bit", "_function", "_last", "_name", "_qtest", "_reads", "_same", "_sizes",
-                 "_value", "_writes", "size")
+    __slots__ = ("_base", "_bit", "_function", "_last", "_name", "_polled_ns", "_qtest", "_reads", "_same",
+                 "_sizes", "_value", "_writes", "size")
 
     def __init__(self, function: QemuPciFunction, number: int, bar: Bar) -> None:
         self.size = bar.size
@@ -55,6 +57,7 @@ class QemuWindow:
         self._last = -1         # register read last, its value, and how often it came back unchanged
         self._value = -1
         self._same = 0
+        self._polled_ns = 0
 
     def read(self, offset: int, size: int) -> int:
         """See `bus.Window.read`."""
@@ -69,9 +72,7 @@ class QemuWindow:
         function.stall.tick(self._name)
         value = int(self._qtest.ask(line), 16)
         if key == self._last and value == self._value:
-            self._same += 1
-            if self._same > FREE_POLLS:
-                time.sleep(POLL_SLEEP_S)
+            self._no_progress()
         else:
             self._last, self._value, self._same = key, value, 0
         if function.pin_up:
@@ -99,6 +100,14 @@ class QemuWindow:
         if function.trace.on:
             function.trace.add("write", f"{self._name}+{offset:#x}", value)
 
+    def _no_progress(self) -> None:
+        """The register said the same again: give QEMU the time that the driver believes has passed."""
+        now_ns = self._function.clock.now_ns
+        self._same += 1
+        if self._same > FREE_POLLS:
+            time.sleep(min(max(now_ns - self._polled_ns, POLL_SLEEP_MIN_NS), POLL_SLEEP_MAX_NS) / NS_PER_S)
+        self._polled_ns = now_ns
+
     def _commands(self, verb: str, offset: int, size: int) -> tuple[bytes, bytes]:
         what = f"{self._function.name}: {size}-byte {verb} at {offset:#x}"
         if offset < 0 or offset + size > self.size:
@@ -122,11 +131,11 @@ class QemuPciFunction:
     def __init__(self, machine: Machine, ram: SharedRam, qtest: QTest, slot: int, irq: int) -> None:
         self.name = f"0000:00:{slot:02x}.0"
         self.qtest = qtest
+        self.clock = machine.clock
         self.trace = machine.trace
         self.stall = machine.stall
         self.decodes = 0                # COMMAND as last written: what the windows decode
         self._slot = slot
-        self._machine = machine
         self._config = ConfigSpace(qtest)
         self._bars = self._config.assign_bars(slot)
         self._windows: dict[int, QemuWindow] = {}
@@ -211,7 +220,7 @@ class QemuPciFunction:
         if self.pin_up == was_up:
             time.sleep(self.pin_period_ns / NS_PER_S)
             self.pin_period_ns = min(2 * self.pin_period_ns, PIN_PERIOD_MAX_NS)
-        self._sampling = self._machine.clock.after_ns(self.pin_period_ns, self._look_at_pin)
+        self._sampling = self.clock.after_ns(self.pin_period_ns, self._look_at_pin)
 
     def _on_crash(self, _record: CrashRecord) -> None:
         """From here on nobody listens to interrupts; the driver polls."""

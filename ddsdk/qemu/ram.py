@@ -29,7 +29,7 @@ from ddsdk.sim.memory import GIB4, Extent, reserve_paddr
 PAGE_BYTES = 4096
 COPY_BYTES = 4 << 20
 ALIGN_BYTES = 2 << 20
-RESERVE_BYTES = 32 << 20
+RESERVE_BYTES = 64 << 20
 #: Below this, pc-i440fx keeps all RAM in one piece; from it on, it is split at LOW_SPLIT.
 LOW_LIMIT = 0xE000_0000
 LOW_SPLIT = 0xC000_0000

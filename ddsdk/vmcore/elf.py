@@ -1,9 +1,9 @@
 """Writing ELF cores as every reader takes them.
 
 Program headers at byte 64 (ELF64) or 52 (ELF32) - makedumpfile looks nowhere else -, no sections, one PT_NOTE
-first, PT_LOAD sorted by address, p_align 0 everywhere: crash takes a p_align for netdump and ignores VMCOREINFO
-then (real-lab.md; field.md 5.2).  Memory above 4 GiB makes the file ELF64 whatever the machine, with the machine's
-own e_machine, as kexec-tools does it.
+first, PT_LOAD sorted by address, p_align 0 everywhere: crash takes a p_align for netdump and ignores
+VMCOREINFO then (real-lab.md; field.md 5.2).  Memory above 4 GiB makes the file ELF64 whatever the machine,
+with the machine's own e_machine, as kexec-tools does it.
 """
 
 from __future__ import annotations

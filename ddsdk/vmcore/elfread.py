@@ -1,7 +1,7 @@
 """Reading ELF cores: kdump's, QEMU's, makedumpfile's, ours.
 
-pyelftools reads the headers, so that this reader and our writer (elf.py) share no code; every offset and length is
-checked against the file before it is used.
+pyelftools reads the headers, so that this reader and our writer (elf.py) share no code; every offset and
+length is checked against the file before it is used.
 """
 
 from __future__ import annotations
@@ -71,7 +71,8 @@ def open_elf(path: str) -> MemorySource:
         cpus, vmcoreinfo = cpus_and_vmcoreinfo(core.abi, core.notes)
         abi = _with_page_size(core.abi, vmcoreinfo)
         extents = _extents(mapping, merge_loads(core.loads, path), abi.page_size)
-        return MemorySource(abi, tuple(extents), cpus, vmcoreinfo, path, closers=(mapping.close,))
+        return MemorySource(abi, tuple(extents), cpus, vmcoreinfo, path, incomplete=core.incomplete,
+                            closers=(mapping.close,))
     except BaseException:
         mapping.close()
         raise
@@ -188,8 +189,8 @@ def _with_page_size(abi: Abi, vmcoreinfo: bytes | None) -> Abi:
 def merge_loads(loads: tuple[LoadSegment, ...], path: str) -> list[LoadSegment]:
     """The PT_LOADs by address, without those that describe memory a second time.
 
-    kdump lists the kernel's own image apart although its frames lie inside a RAM segment; any other overlap is a
-    FormatError, because it does not say which bytes are the memory.
+    kdump lists the kernel's own image apart although its frames lie inside a RAM segment; any other overlap
+    is a FormatError, because it does not say which bytes are the memory.
     """
     ram = sorted((load for load in loads if load.vaddr < KERNEL_IMAGE_VADDR), key=lambda load: load.paddr)
     for below, above in pairwise(ram):
@@ -213,9 +214,9 @@ def merge_loads(loads: tuple[LoadSegment, ...], path: str) -> list[LoadSegment]:
 def _extents(mapping: FileMapping, loads: list[LoadSegment], page: int) -> list[MemoryExtent]:
     """Whole pages out of the segments.
 
-    Pages inside one segment's file part are views of the file.  The others are made: pages that a segment covers
-    only partly (BIOS memory ends where it likes) hold what is known of them, and zeros; pages between filesz and
-    memsz are zeros.
+    Pages inside one segment's file part are views of the file.  The others are made: pages that a segment
+    covers only partly (BIOS memory ends where it likes) hold what is known of them, and zeros; pages between
+    filesz and memsz are zeros.
     """
     extents: list[MemoryExtent] = []
     made: list[tuple[int, int]] = []                # paddr ranges, whole pages

@@ -1,7 +1,7 @@
 """Memory to be dumped, whatever it comes from: page frames, bytes, and what is known of the CPUs.
 
-Bytes are views of mapped files, never copies; `release_range` hands pages back, so that a dump of any size takes
-the same room.
+Bytes are views of mapped files, never copies; `release_range` hands pages back, so that a dump of any size
+takes the same room.
 """
 
 from __future__ import annotations
@@ -60,10 +60,10 @@ class Run:
 
 @define(eq=False)
 class MemorySource:
-    """A machine's memory at the crash.  Close it (or use `with`) when done; views must not be used after that.
+    """A machine's memory at the crash.  Close it (or use `with`) when done; its views end with it.
 
-    `extents` are sorted and disjoint.  `crashtime` is seconds since the epoch where VMCOREINFO says it.  `origin`
-    is how messages call the source.
+    `extents` are sorted and disjoint.  `crashtime` is seconds since the epoch where VMCOREINFO says it.
+    `origin` is how messages call the source.  `incomplete`: its writer said that pages are missing.
     """
 
     abi: Abi
@@ -72,6 +72,7 @@ class MemorySource:
     vmcoreinfo: bytes | None
     origin: str
     nodename: str = ""
+    incomplete: bool = False
     closers: tuple[Callable[[], None], ...] = ()
     runs: tuple[Run, ...] = field(init=False)
     release: str = field(init=False)

@@ -1,8 +1,8 @@
 """ELF notes of a kernel core: NT_PRSTATUS, one a CPU, and VMCOREINFO.
 
-Record: n_namesz, n_descsz, n_type (32-bit words of the file's byte order), name, descriptor, each padded to four
-bytes.  kdump counts the NUL of the name, netdump and diskdump do not (formats.md 4.1); both are read, the first
-is written.
+Record: n_namesz, n_descsz, n_type (32-bit words of the file's byte order), name, descriptor, each padded to
+four bytes.  kdump counts the NUL of the name, netdump and diskdump do not (formats.md 4.1); both are read,
+the first is written.
 """
 
 from __future__ import annotations

@@ -31,7 +31,8 @@ def open_raw(path: str, abi: Abi, *, flat: bool = False) -> MemorySource:
     """The memory in the image *path* of an *abi* machine: no registers and no VMCOREINFO come with it.
 
     i386 and x86_64 images are a PC's, with its VGA hole and, from 3.5 GiB on, its hole below 4 GiB; *flat* or
-    another machine: physical address = file offset throughout.  FormatError when it is no whole number of pages.
+    another machine: physical address = file offset throughout.  FormatError when it is no whole number of
+    pages.
     """
     mapping = FileMapping.open(path)
     try:

@@ -21,11 +21,12 @@ FLAT = "flat:"
 def open_source(spec: str, *, abi: Abi | None = None) -> MemorySource:
     """Open the memory that *spec* names; close it when done (it is a context manager).
 
-    `synthetic:64M[,seed=N][,abi=NAME][,cpus=N]`; an ELF core; a raw RAM image of an *abi* machine (`raw:FILE` says
-    that even of a file that starts like an ELF file, `flat:FILE` that it has no PC holes).  Without *abi* a file must
-    be an ELF core, and with it an ELF core of that machine.
+    `synthetic:64M[,seed=N][,abi=NAME][,cpus=N]`; an ELF core; a raw RAM image of an *abi* machine (`raw:FILE`
+    says that even of a file that starts like an ELF file, `flat:FILE` that it has no PC holes).  Without
+    *abi* a file must be an ELF core, and with it an ELF core of that machine.
 
-    UsageError for a bad spec, DeviceError for a file that cannot be opened, FormatError for one that is no memory.
+    UsageError for a bad spec, DeviceError for a file that cannot be opened, FormatError for one that is no
+    memory.
     """
     if spec.startswith(SYNTHETIC):
         return open_synthetic(parse_synthetic(spec, abi))

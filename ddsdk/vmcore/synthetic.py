@@ -1,9 +1,10 @@
 """A made-up machine of any size: the same bytes for the same spec, and never more than 64 MiB of real memory.
 
-One *tile* of pages - zeros, text, kernel-like pointers, random bytes - is made once, in an unlinked memory file, and
-mapped over and over.  A tile is a prime number of pages long, so that no slip by a power of two (a wrong chunk, a
-wrapped block number) lands on an equal page; and the first page of every tile is its own: it names its page frame,
-so that a slip by whole tiles shows too.  Page content depends on seed, page size and page frame number only.
+One *tile* of pages - zeros, text, kernel-like pointers, random bytes - is made once, in an unlinked memory
+file, and mapped over and over.  A tile is a prime number of pages long, so that no slip by a power of two (a
+wrong chunk, a wrapped block number) lands on an equal page; and the first page of every tile is its own: it
+names its page frame, so that a slip by whole tiles shows too.  Page content depends on seed, page size and
+page frame number only.
 
 The map is a PC's: a hole at 640 KiB-1 MiB, one at 3-4 GiB.
 """
@@ -203,8 +204,8 @@ def _group(spec: SyntheticSpec, first: int, count: int) -> npt.NDArray[np.uint8]
         if kind == "text":
             pages[index] = np.frombuffer(_text(page, f"page frame {frame} of seed {spec.seed}, text. "), np.uint8)
         elif kind == "pointers":
-            words = np.arange(page // 8, dtype=np.uint64) * np.uint64(64) + np.uint64(0xFFFF_8880_0000_0000 + frame * page)
-            pages[index] = words.view(np.uint8)
+            words = np.arange(page // 8, dtype=np.uint64) * np.uint64(64)
+            pages[index] = (words + np.uint64(0xFFFF_8880_0000_0000 + frame * page)).view(np.uint8)
         elif kind == "random":
             pages[index] = np.frombuffer(draw.bytes(page), np.uint8)
     return pages

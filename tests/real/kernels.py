@@ -116,6 +116,17 @@ def kernel(flavour: str) -> KernelTree:
         if cached is None:
             raise
         package, version = cached
+    try:
+        return _cached(package, version, store)
+    except LabError:
+        if os.geteuid() != 0:
+            raise
+        run(["apt-get", "-qq", "update"])       # the archive has moved on since apt last looked
+        return _cached(*_resolve(flavour), store)
+
+
+def _cached(package: str, version: str, store: Path) -> KernelTree:
+    """The tree of *package* out of the cache, unpacked into it first when it is not there."""
     root = store / f"{package}_{version.replace(':', '.')}"
     if not root.exists():
         store.mkdir(parents=True, exist_ok=True)

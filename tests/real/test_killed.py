@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import random
+import signal
 import subprocess
 import sys
 import time
@@ -33,6 +34,7 @@ class Killed:
     backend: str
     disk: Path
     before: Path
+    writers: set[str]
     orphans: list[int]
 
     @property
@@ -63,8 +65,23 @@ def descendants(pid: int) -> list[int]:
     return [int(child) for child in Path(f"/proc/{pid}/task/{pid}/children").read_text().split()]
 
 
-def kill_half_way(process: subprocess.Popen[str], disk: Path) -> list[int]:
-    """SIGKILL *process* as soon as block KILL_AT_BLOCK has changed; its children still alive 10 s later."""
+def programs_with(disk: Path, pids: list[int]) -> set[str]:
+    """Names of those of the processes that have *disk* open for writing."""
+    found = set()
+    for pid in pids:
+        for link in Path(f"/proc/{pid}/fd").iterdir():
+            flags = int(Path(f"/proc/{pid}/fdinfo/{link.name}").read_text().split()[3], 8)
+            if link.resolve() == disk and flags & os.O_ACCMODE != os.O_RDONLY:
+                found.add(Path(f"/proc/{pid}/exe").resolve().name.partition("-")[0].rstrip("0123456789."))
+    return found
+
+
+def kill_half_way(process: subprocess.Popen[str], disk: Path) -> tuple[set[str], list[int]]:
+    """SIGKILL *process* as soon as block KILL_AT_BLOCK has changed.
+
+    Returns who had the disk open for writing, and the children still alive 10 s later.
+    """
+    writers: set[str] = set()
     fd = os.open(disk, os.O_RDONLY)
     signature, deadline = block(fd, KILL_AT_BLOCK), time.monotonic() + LIMIT_S
     try:
@@ -75,12 +92,15 @@ def kill_half_way(process: subprocess.Popen[str], disk: Path) -> list[int]:
     finally:
         os.close(fd)
         children = descendants(process.pid) if process.poll() is None else []
+        if process.poll() is None:
+            process.send_signal(signal.SIGSTOP)         # hold still while we look
+            writers = programs_with(disk, [process.pid, *children])
         process.kill()
         process.communicate()
     gone_by = time.monotonic() + 10
     while time.monotonic() < gone_by and any(Path(f"/proc/{child}").exists() for child in children):
         time.sleep(0.02)
-    return [child for child in children if Path(f"/proc/{child}").exists()]
+    return writers, [child for child in children if Path(f"/proc/{child}").exists()]
 
 
 @pytest.fixture(scope="module", params=sorted(TARGETS))
@@ -98,7 +118,7 @@ def killed(request: pytest.FixtureRequest, lab: Lab, tools: Callable[..., None],
     target = f"mptfusion:{disk}{TARGETS[backend]},offset={OFFSET},size={SIZE}"
     process = subprocess.Popen([sys.executable, "-m", "ddsdk", "dump", str(lab.core), "--to", target],
                                stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
-    return Killed(backend, disk, before, kill_half_way(process, disk))
+    return Killed(backend, disk, before, *kill_half_way(process, disk))
 
 
 def changed_blocks(killed: Killed) -> list[int]:
@@ -123,6 +143,11 @@ def outside_is_untouched(killed: Killed) -> bool:
 def test_nothing_outside_the_partition_changed(killed: Killed) -> None:
     """Byte for byte, in front of it and behind it."""
     assert outside_is_untouched(killed)
+
+
+def test_the_adapter_alone_writes_the_disk(killed: Killed) -> None:
+    """On QEMU's adapter ddsdk itself has not even opened the image for writing."""
+    assert killed.writers == {{"model": "python", "qemu": "qemu"}[killed.backend]}
 
 
 def test_no_process_stays_behind(killed: Killed) -> None:

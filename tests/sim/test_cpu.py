@@ -41,6 +41,22 @@ def test_tasks_of_different_cpus_run_side_by_side_in_virtual_time() -> None:
     assert machine.clock.now_ns == 5_000
 
 
+def test_cpus_take_turns_at_one_instant() -> None:
+    """Several ready at the same time: CPU after CPU, none twice before the others."""
+    machine = machine_of(3)
+    log = []
+
+    def task() -> None:
+        for _ in range(3):
+            log.append(machine.current_cpu.id)
+            machine.sleep(0)
+
+    for cpu in (2, 0, 1):
+        machine.spawn(cpu, task)
+    machine.run()
+    assert log == [0, 1, 2] * 3
+
+
 def test_tasks_of_one_cpu_take_turns_only_when_they_sleep() -> None:
     """A busy wait keeps the CPU; a sleep gives it to the next task."""
     machine = machine_of()

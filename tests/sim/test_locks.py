@@ -180,9 +180,20 @@ def test_quiesce_may_release_what_was_held_at_the_crash(machine: Machine, cpu: i
 def test_trace_notes_locks() -> None:
     """Taking, spinning, releasing and initialising are records."""
     trace = Trace()
-    machine = Machine(PhysicalMemory.anonymous(1 << 20), trace=trace)
+    machine = Machine(PhysicalMemory.anonymous(1 << 20), ncpus=2, trace=trace)
     lock = SpinLock("l")
     machine.locks.acquire(lock, depth=1)
     machine.locks.release(lock)
     machine.locks.reinit(lock)
     assert [(r.kind, r.fields) for r in trace] == [("lock", ("l", 0)), ("unlock", ("l", 0)), ("lockinit", ("l",))]
+
+    def hold() -> None:
+        machine.locks.acquire(lock, depth=1)
+        machine.pass_time(10)
+        machine.locks.release(lock)
+
+    machine.spawn(0, hold)
+    machine.spawn(1, hold)
+    machine.run()
+    assert [(r.now_ns, r.kind, r.fields[-1]) for r in trace][3:] == [
+        (0, "lock", 0), (0, "spin", 1), (10, "unlock", 0), (10, "lock", 1), (20, "unlock", 1)]

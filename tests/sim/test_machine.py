@@ -100,14 +100,22 @@ def test_crash_in_an_interrupt_handler_freezes_it_inside() -> None:
 def test_crash_in_a_handler_on_an_idle_cpu() -> None:
     """An idle CPU that takes an interrupt may crash in it as well."""
     machine = machine_of(2)
-    line = machine.irqs.line(11)
-    line.add_handler(lambda: machine.crash(Trigger.PANIC))
+    line, log = machine.irqs.line(11), []
+
+    def handler() -> None:
+        try:
+            machine.crash(Trigger.PANIC)
+        finally:
+            log.append("unwound")
+
+    line.add_handler(handler)
     machine.cpus[0].irq_enabled = False
     machine.clock.after_ns(300, line.raise_)
     record = machine.run(for_ns=1_000)
     assert record is not None
-    assert (record.cpu_id, record.answered) == (1, ())
+    assert (record.cpu_id, record.answered, log) == (1, (), [])
     machine.close()
+    assert log == ["unwound"]
 
 
 def crash_at_line(number: int, driver: Callable[[Machine, list[str]], None]) -> tuple[list[str], CrashRecord | None]:
@@ -311,10 +319,19 @@ def test_error_in_a_callback_comes_out_of_run() -> None:
     def broken(_record: CrashRecord) -> None:
         raise LookupError("no such queue")
 
+    log = []
+
+    def panics() -> None:
+        try:
+            machine.crash(Trigger.PANIC)
+        finally:
+            log.append("unwound")
+
     machine.on_crash.append(broken)
-    machine.spawn(0, lambda: machine.crash(Trigger.PANIC))
+    machine.spawn(0, panics)
     with pytest.raises(LookupError, match="no such queue"):
         machine.run()
+    assert log == []
     other = machine_of()
     other.on_crash.append(broken)
     with pytest.raises(LookupError, match="no such queue"):
@@ -404,8 +421,9 @@ def test_close_unwinds_frozen_tasks_without_touching_the_hardware() -> None:
         machine.spawn(0, driver)
         machine.run()
         assert log == []
-    machine.close()
     assert (log, chip.medium) == (["unwound"], [])
+    machine.close()
+    assert log == ["unwound"]
 
 
 def test_close_in_normal_mode_ends_tasks_that_wait() -> None:
@@ -426,6 +444,31 @@ def test_close_in_normal_mode_ends_tasks_that_wait() -> None:
     machine.run(for_ns=1_000)
     machine.close()
     assert log == ["out", "out"]
+
+
+def test_close_keeps_the_callers_trace_function() -> None:
+    """Unwinding a task that stands in its trace function would switch tracing off: coverage tools live by it."""
+    machine = machine_of()
+
+    def tracer(_frame: FrameType, _event: str, _arg: Any) -> None:
+        if _frame.f_code is five_steps.__code__:
+            machine.crash(Trigger.PANIC)
+
+    def bystander(_frame: FrameType, _event: str, _arg: Any) -> None:
+        return None
+
+    def traced() -> None:
+        sys.settrace(tracer)
+        five_steps(machine, [])
+
+    before = sys.gettrace()
+    machine.spawn(0, traced)
+    machine.run()
+    sys.settrace(bystander)
+    machine.close()
+    found = sys.gettrace()
+    sys.settrace(before)
+    assert found is bystander
 
 
 def test_closed_machine_is_garbage() -> None:

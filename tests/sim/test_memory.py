@@ -43,8 +43,10 @@ def test_hole_is_a_fault_that_names_the_nearest_memory() -> None:
     memory = PhysicalMemory([ram(0x1000, 0x1000), ram(0x8000, 0x1000)])
     with pytest.raises(HardwareFault, match=r"4 bytes at 0x2100 are in a hole; the nearest memory is 0x1000-0x2000"):
         memory.view(0x2100, 4)
-    with pytest.raises(HardwareFault, match="in a hole"):
-        memory.views(0, 4)
+    memory.view(0x1800, 4)
+    for inside_by_mistake in (memory.view, memory.views):
+        with pytest.raises(HardwareFault, match="in a hole"):
+            inside_by_mistake(0, 4)
     with pytest.raises(HardwareFault, match="in a hole"):
         memory.views(0x8FFE, 4)
     with pytest.raises(HardwareFault):

@@ -23,7 +23,6 @@ from ddsdk.sim.memory import Extent, PhysicalMemory
 from ddsdk.sim.pci import SimPciFunction
 from ddsdk.sim.scsi_target import ScsiTarget
 from ddsdk.sim.trace import Trace
-from ddsdk_mptfusion import DRIVER_MODULES
 from ddsdk_mptfusion.adapter import MptAdapter, MptScsiHost
 from ddsdk_mptfusion.chips import CHIPS
 from ddsdk_mptfusion.driver import mptscsih_probe
@@ -48,7 +47,10 @@ def chip_named(name: str) -> Chip:
 
 @define(eq=False)
 class Rig:
-    """One adapter.  `done` is what scsi_done was told, in order."""
+    """One adapter.
+
+    `disk` is what its disk holds, `drive` the disk itself; `done` is what scsi_done was told, in order.
+    """
 
     machine: Machine
     kernel: Kernel
@@ -56,6 +58,7 @@ class Rig:
     pdev: PciDev
     chip: ChipProfile
     disk: memoryview
+    drive: Disk
     host: ScsiHost | None = None
     disk_device: ScsiDevice | None = None
     done: list[ScsiCmnd] = field(factory=list)
@@ -229,8 +232,9 @@ def rigs() -> Iterator[Make]:
         machines.append(machine)
         kernel = Kernel(machine)
         disk = memoryview(mmap.mmap(-1, DISK_BYTES))
-        function = build(machine, {(0, 0): ScsiTarget(Disk(disk))}, chip)
-        return Rig(machine, kernel, function, PciDev(kernel, function), chip, disk)
+        drive = Disk(disk)
+        function = build(machine, {(0, 0): ScsiTarget(drive)}, chip)
+        return Rig(machine, kernel, function, PciDev(kernel, function), chip, disk, drive)
 
     yield make
     for machine in machines:
@@ -242,6 +246,3 @@ def refusal(rig: Rig) -> str:
     with pytest.raises(DeviceError) as raised:
         rig.probe()
     return str(raised.value)
-
-
-__all__ = ["BOTH", "DATA", "DISK_BYTES", "DRIVER_MODULES", "HIGH", "PAGE", "Make", "Rig", "chip_named", "refusal", "rigs"]

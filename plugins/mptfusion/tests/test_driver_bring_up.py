@@ -47,13 +47,18 @@ def handshake(rig: Rig, request: bytes, dwords_sent: int, words_read: int = 0) -
         settle(rig)
 
 
+def push_frames(rig: Rig) -> None:
+    """A free list filled to the brim by somebody else."""
+    for index in range(128):
+        rig.write("REPLY_FREE_FIFO", 0x1000 + 128 * index)
+
+
 def operational(rig: Rig) -> None:
-    """As the BIOS leaves it: initialised, requests and frames of its own in the FIFOs."""
+    """As the BIOS leaves it: initialised, frames of its own on the free list."""
     handshake(rig, IOC_INIT, 6, 2 * 5)
     rig.write("HOST_INTERRUPT_STATUS", 0)
     assert rig.read("DOORBELL") >> 28 == IocState.OPERATIONAL
-    for index in range(128):
-        rig.write("REPLY_FREE_FIFO", 0x1000 + 128 * index)
+    push_frames(rig)
 
 
 def arm_stopped(rig: Rig) -> None:
@@ -65,8 +70,7 @@ def arm_stopped(rig: Rig) -> None:
 
 STATES: dict[str, Callable[[Rig], None]] = {
     "ready": lambda rig: None,
-    "ready, reply frames left on the free list": lambda rig: [
-        rig.write("REPLY_FREE_FIFO", 0x1000 + 128 * n) for n in range(128)][0],
+    "ready, reply frames left on the free list": lambda rig: push_frames(rig),
     "operational": operational,
     "fault": lambda rig: rig.model.enter_fault(FaultCode.REQUEST_MESSAGE_PCI_BUS_FAULT),
     "reset, soon over": lambda rig: rig.write("DOORBELL_WRITE", 0x41000000),
@@ -95,7 +99,7 @@ def test_comes_up_from(make: Make, chip: ChipProfile, state: str) -> None:
     assert rig.read("HOST_INTERRUPT_MASK") == HostInterruptMask.DIM.mask
     assert len(rig.model.free) == 128
     assert rig.sdev.nr_sectors == 16384
-    assert rig.machine.clock.now_ns < 30_000_000_000
+    assert rig.machine.clock.now_ns < 40_000_000_000
 
 
 def test_limits_are_what_the_chip_said(make: Make) -> None:

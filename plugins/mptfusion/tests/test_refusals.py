@@ -14,6 +14,7 @@ from ddsdk.abi import X86_64
 from ddsdk.diskdump.format import format_device
 from ddsdk.diskdump.target import DumpTarget
 from ddsdk.diskdump.writer import Stage
+from ddsdk.integrity import Region
 from ddsdk.registry import discover
 from ddsdk.rig import Rig
 from ddsdk.sim.machine import Trigger
@@ -94,3 +95,19 @@ def test_one_flipped_bit_in_the_drivers_code(rig: Rig) -> None:
     for rejection in report.rejections:
         assert "checksum error" in rejection.reason
         assert victim.__name__ in rejection.reason
+
+
+def test_one_flipped_bit_in_a_declared_memory_region(tmp_path: Path) -> None:
+    """White paper 2.1: code *and data*.  A region of memory is compared at the crash; damage ends the dump."""
+    path = tmp_path / "d.img"
+    path.write_bytes(bytes(8 << 20))
+    format_device(DumpTarget(str(path)), abi=X86_64)
+    table = bytearray(b"dump state" * 100)
+    with (open_source("synthetic:2M") as source,
+          Rig.build(source, [Target("mptfusion", str(path))], discover("mptfusion"),
+                    regions=[Region("dump state", lambda: memoryview(table))]) as built):
+        table[517] ^= 0x20
+        report = built.crash_and_dump()
+    assert report.device is None
+    assert report.rejections[0].stage is Stage.CORE_CHECK
+    assert "dump state" in report.rejections[0].reason
