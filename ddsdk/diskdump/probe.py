@@ -174,10 +174,11 @@ class Host:
             return None
         number = _device_number(target.path)
         if number:
-            return self._block_device_use(number)
+            return self.use_of_block_device(number)
         return self._file_use(os.path.realpath(target.path), status)
 
-    def _block_device_use(self, number: str) -> str | None:
+    def use_of_block_device(self, number: str) -> str | None:
+        """How the block device *number* ("8:16"), or a partition of it, is in use; None when it is not."""
         mounts, swaps = self._mounts(), self._swap_numbers()
         for part, name in self._with_partitions(number):
             if part in mounts:

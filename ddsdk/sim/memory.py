@@ -115,7 +115,8 @@ class PhysicalMemory:
                                  f"the one at {above.paddr:#x}-{above.end:#x}; extents must be disjoint")
         self.reserve = Allocator(reserves[0])
         self._starts = [e.paddr for e in self.extents]
-        self._select(reserves[0])
+        self._ours, self._ours_end, self._ours_view = reserves[0].paddr, reserves[0].end, reserves[0].view
+        self._select(self.extents[0])
 
     @classmethod
     def anonymous(cls, size: int, page_size: int = 4096, *,
@@ -183,7 +184,10 @@ class PhysicalMemory:
                 extent.drop(start, min(end, extent.end) - start)
 
     def _select(self, extent: Extent) -> None:
-        """Remember the extent of the last access: the next one is nearly always in the same."""
+        """Remember the extent of the last access outside the reserve: the next one is nearly always in the same.
+
+        Frames in the reserve and pages in RAM alternate, so each has a place of its own.
+        """
         self._base, self._size, self._view = extent.paddr, extent.size, extent.view
 
     def _locate(self, paddr: int, length: int) -> int:

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from ddsdk.abi import ABIS, IA64, X86_64, Abi
+from ddsdk.abi import ABIS, X86_64, Abi
 from ddsdk.diskdump.header import DiskDumpHeader, Status
 from ddsdk.diskdump.partition import DumpState, PageRun, PartitionDump, read_partition
 from ddsdk.diskdump.signature import SignatureKind, signature_blocks
@@ -274,8 +274,3 @@ def test_any_header_is_answered(tmp_path: Path) -> None:
 
     for dump in fuzz(mutate, target):
         assert all(run.block + run.npages <= 1200 for run in dump.pages)
-
-
-def test_ia64_default_page_size() -> None:
-    """ia64 dumps come with 16 KiB blocks unless the header says otherwise."""
-    assert IA64.page_size == 16384

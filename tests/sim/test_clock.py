@@ -10,7 +10,8 @@ from ddsdk.sim.clock import Clock
 
 def test_events_fire_in_time_order_and_ties_in_scheduling_order() -> None:
     """Due events fire by (when, seq), each seeing now_ns equal to its own time."""
-    clock, seen = Clock(), []
+    clock = Clock()
+    seen: list[tuple[str, int]] = []
 
     def note(name: str) -> None:
         seen.append((name, clock.now_ns))
@@ -27,7 +28,8 @@ def test_events_fire_in_time_order_and_ties_in_scheduling_order() -> None:
 
 def test_advance_reaches_its_end_inclusively() -> None:
     """An event due exactly at the end of an advance fires within it."""
-    clock, seen = Clock(), []
+    clock = Clock()
+    seen: list[object] = []
     clock.after_ns(5, seen.append, 1)
     clock.advance(4)
     assert seen == []
@@ -37,7 +39,8 @@ def test_advance_reaches_its_end_inclusively() -> None:
 
 def test_cancelled_event_never_fires() -> None:
     """cancel() says whether the event was pending; the next event is found again without it."""
-    clock, seen = Clock(), []
+    clock = Clock()
+    seen: list[object] = []
     first = clock.after_ns(5, seen.append, 1)
     clock.after_ns(9, seen.append, 2)
     assert first.pending
@@ -64,7 +67,8 @@ def test_event_is_not_pending_inside_its_own_call() -> None:
 
 def test_event_may_schedule_for_now_and_for_the_rest_of_the_advance() -> None:
     """What an event schedules inside the running advance fires in that advance."""
-    clock, seen = Clock(), []
+    clock = Clock()
+    seen: list[object] = []
 
     def chain(left: int) -> None:
         seen.append(clock.now_ns)
@@ -80,7 +84,8 @@ def test_event_may_schedule_for_now_and_for_the_rest_of_the_advance() -> None:
 
 def test_event_may_advance_the_clock_itself() -> None:
     """A nested advance fires what it reaches, and the outer one never takes time back."""
-    clock, seen = Clock(), []
+    clock = Clock()
+    seen: list[object] = []
 
     def busy() -> None:
         clock.advance(50)
@@ -96,7 +101,8 @@ def test_event_may_advance_the_clock_itself() -> None:
 
 def test_time_past_is_due_at_the_next_advance() -> None:
     """at_ns() of a past moment does not turn the clock back."""
-    clock, seen = Clock(100), []
+    clock = Clock(100)
+    seen: list[int] = []
     clock.at_ns(40, lambda: seen.append(clock.now_ns))
     clock.advance(0)
     assert (seen, clock.now_ns) == ([100], 100)
@@ -121,7 +127,8 @@ def test_advance_to_a_past_moment_does_nothing() -> None:
 
 def test_exception_in_an_event_leaves_the_clock_at_that_event() -> None:
     """A model's fault comes out of advance(); later events are still pending."""
-    clock, seen = Clock(), []
+    clock = Clock()
+    seen: list[object] = []
 
     def fail() -> None:
         raise ValueError("broken")
@@ -162,7 +169,8 @@ def test_cancelled_timeouts_do_not_pile_up() -> None:
 
 def test_cancelling_inside_an_event_is_seen_by_the_running_advance() -> None:
     """A sweep of cancelled events in the middle of an advance loses none of the others."""
-    clock, seen = Clock(), []
+    clock = Clock()
+    seen: list[object] = []
     doomed = [clock.after_ns(20, seen.append, "no") for _ in range(1_000)]
     clock.after_ns(30, seen.append, "yes")
     clock.after_ns(10, lambda: [event.cancel() for event in doomed])
@@ -172,7 +180,8 @@ def test_cancelling_inside_an_event_is_seen_by_the_running_advance() -> None:
 
 def test_clear_forgets_every_event() -> None:
     """After clear() nothing is left to happen."""
-    clock, seen = Clock(), []
+    clock = Clock()
+    seen: list[object] = []
     event = clock.after_ns(1, seen.append, 1)
     clock.clear()
     clock.advance(10)

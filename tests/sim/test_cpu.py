@@ -6,7 +6,7 @@ import pytest
 
 from ddsdk.abi import ABIS, Abi
 from ddsdk.errors import SimulationStuckError, SleepFault, UsageError
-from ddsdk.sim.cpu import TaskState
+from ddsdk.sim.cpu import Task, TaskState
 from ddsdk.sim.locks import SpinLock
 from ddsdk.sim.machine import Machine
 from ddsdk.sim.memory import PhysicalMemory
@@ -185,7 +185,7 @@ def test_two_tasks_waking_each_other_for_ever_are_stuck() -> None:
     """Ping-pong without time passing is found out."""
     machine = machine_of()
     machine.stall.limit = 100
-    tasks = []
+    tasks: list[Task] = []
 
     def ping(other: int) -> None:
         while True:
@@ -233,6 +233,21 @@ def test_boot_context_waits_for_its_cpu_after_a_partial_run() -> None:
     assert log == [5_000]
 
 
+def test_state_of_the_task_on_its_cpu_does_not_count_for_the_boot_context() -> None:
+    """The task that was left busy has interrupts off; the boot context sleeps only once it has the CPU."""
+    machine = machine_of()
+
+    def hog() -> None:
+        flags = machine.irq_save()
+        machine.pass_time(5_000)
+        machine.irq_restore(flags)
+
+    machine.spawn(0, hog)
+    machine.run(for_ns=1_000)
+    machine.sleep(10)
+    assert machine.clock.now_ns >= 5_000
+
+
 def test_boot_context_asleep_for_ever_is_stuck() -> None:
     """Nothing left can wake it: an error, not a hang."""
     with pytest.raises(SimulationStuckError, match="the boot context sleeps without a time limit"):
@@ -262,7 +277,7 @@ def test_run_for_a_condition_that_cannot_come_true_is_stuck() -> None:
     """Nothing left to happen, or an hour of virtual time: both name the tasks that wait."""
     machine = machine_of()
     machine.spawn(0, lambda: machine.sleep(None), "waiter")
-    with pytest.raises(SimulationStuckError, match=r"nothing is left to happen at 0 ns .*<Task waiter on CPU 0 sleeping>"):
+    with pytest.raises(SimulationStuckError, match=r"nothing is left to happen at 0 ns .*<Task waiter on CPU 0 sleep"):
         machine.run(until=lambda: False)
 
     def for_ever() -> None:

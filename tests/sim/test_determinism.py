@@ -6,6 +6,7 @@ import os
 import random
 import subprocess
 import sys
+from functools import partial
 from pathlib import Path
 
 import pytest
@@ -79,7 +80,7 @@ def little_world(seed: int) -> tuple[str, int]:
 
     for number, name in enumerate(sorted({"queue", "host", "reply"})):
         for _ in range(2):
-            machine.spawn(number, lambda name=name: load(name), name)
+            machine.spawn(number, partial(load, name), name)
     machine.clock.after_ns(rng.randrange(100_000, 200_000), machine.crash, Trigger.NMI_SWITCH)
     with machine:
         assert machine.run() is not None

@@ -154,6 +154,9 @@ def test_lengths_of_nothing_are_refused(dma: DmaDomain) -> None:
         dma.grant(0x1000, 0)
     with pytest.raises(DmaFault, match="of 0 bytes at 0x5000: at least one byte"):
         dma.view(0x5000, 0, True)
+    dma.view(0x5000, 16, True)
+    with pytest.raises(DmaFault, match="of 0 bytes at 0x5000: at least one byte"):
+        dma.view(0x5000, 0, True)
 
 
 def test_granted_address_without_memory_is_a_fault(dma: DmaDomain) -> None:

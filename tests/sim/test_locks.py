@@ -129,7 +129,7 @@ def test_releasing_what_one_does_not_hold_is_a_lock_fault(machine: Machine) -> N
 
     machine.spawn(1, holder)
     machine.run()
-    with pytest.raises(LockFault, match=r"CPU 0 releases l, which CPU 1 holds \(taken at test_locks.py:\d+ in holder\)"):
+    with pytest.raises(LockFault, match=r"CPU 0 releases l, which CPU 1 holds \(taken at test_locks.py:\d+ in hold"):
         machine.locks.release(lock)
 
 

@@ -46,7 +46,8 @@ def test_crash_in_a_task_never_returns_there() -> None:
 
     task = machine.spawn(1, driver)
     record = machine.run()
-    assert record is machine.record is not None
+    assert record is not None
+    assert record is machine.record
     assert (record.trigger, record.cpu_id, record.reason, record.now_ns) == (Trigger.OOPS, 1, "null pointer", 1_000)
     assert [(h.name, h.cpu_id) for h in record.locks] == [("l", 1)]
     assert (log, task.state, lock.owner) == ([], TaskState.FROZEN, machine.cpus[1])
@@ -200,6 +201,43 @@ def test_task_that_outruns_the_tracer_ends_normally() -> None:
     assert crash_at_line(2, five_steps)[0] == ["one"]
 
 
+def test_trace_function_of_the_home_greenlet_sees_tasks_and_handlers() -> None:
+    """Set before run(), it is called in every task and every interrupt handler, idle CPUs included."""
+    machine = machine_of(2)
+    line = machine.irqs.line(11)
+    seen: list[tuple[int, int]] = []
+
+    def handler() -> bool:
+        line.lower()
+        return True
+
+    def task() -> None:
+        machine.pass_time(100)
+
+    def tracer(frame: FrameType, event: str, _arg: Any) -> Any:
+        if event == "line" and frame.f_code in (handler.__code__, task.__code__):
+            seen.append((machine.clock.now_ns, machine.current_cpu.id))
+            if machine.clock.now_ns == 300:
+                machine.crash(Trigger.NMI_SWITCH)
+        return tracer
+
+    line.add_handler(handler)
+    for cpu in (0, 1):
+        machine.spawn(cpu, task)
+    for when_ns in (50, 300):
+        machine.clock.after_ns(when_ns, line.raise_)
+    before = sys.gettrace()
+    sys.settrace(tracer)
+    try:
+        record = machine.run(for_ns=1_000)
+    finally:
+        sys.settrace(before)
+    assert seen == [(0, 0), (0, 1), (50, 0), (50, 0), (300, 0)]
+    assert record is not None
+    assert (machine.cpus[0].in_irq, line.level) == (1, True)
+    machine.close()
+
+
 def test_crash_during_a_wait_of_the_boot_context_says_to_use_a_task() -> None:
     """The home greenlet cannot be frozen in its own wait: an error tells what to do instead."""
     machine = machine_of()
@@ -261,7 +299,7 @@ def test_forbidden_in_crashdump_mode() -> None:
     flags = machine.irq_save()
     machine.irq_restore(flags)
     assert flags == 0
-    with pytest.raises(InterruptFault, match="white paper 4.3 item 3"):
+    with pytest.raises(InterruptFault, match=r"white paper 4\.3 item 3"):
         machine.irq_enable()
     with pytest.raises(InterruptFault):
         machine.irq_restore(0x200)
@@ -473,11 +511,13 @@ def test_close_keeps_the_callers_trace_function() -> None:
 
 def test_closed_machine_is_garbage() -> None:
     """A crashed and closed machine leaves no reference to its memory behind."""
-    machine = machine_of()
-    machine.spawn(0, lambda: machine.crash(Trigger.PANIC))
-    machine.run()
-    memory = weakref.ref(machine.memory)
-    machine.close()
-    del machine
+    def lifetime() -> weakref.ref[PhysicalMemory]:
+        machine = machine_of()
+        machine.spawn(0, lambda: machine.crash(Trigger.PANIC))
+        machine.run()
+        machine.close()
+        return weakref.ref(machine.memory)
+
+    memory = lifetime()
     gc.collect()
     assert memory() is None

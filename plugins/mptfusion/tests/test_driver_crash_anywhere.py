@@ -10,14 +10,12 @@ from typing import Any
 import pytest
 from attrs import define
 
-from ddsdk.hookspecs import ScsiHookSpecs, bind
 from ddsdk.scsi import cdb
 from ddsdk.scsi.cmnd import DMA_FROM_DEVICE, DMA_TO_DEVICE, SUCCESS
 from ddsdk.scsi.midlayer import ScsiRequest
 from ddsdk.scsi.scsi_dump import ScsiDumpDevice
 from ddsdk.sim.machine import Trigger
 from ddsdk_mptfusion import DRIVER_MODULES
-from ddsdk_mptfusion.dump import MptDumpHooks
 from ddsdk_mptfusion.model import LSI53C1030, SAS1068, ChipProfile
 from ddsdk_mptfusion.model_faults import FAULTS
 from plugins.mptfusion.tests.driver_rig import BOTH, DATA, Make, Rig, rigs
@@ -152,12 +150,6 @@ def test_one_strike_of_a_fault(make: Make, chip: ChipProfile, moment: str, fault
     assert bool(error) == (fault in FINAL and fault in faults.struck), device.why
     assert bool(error) == bool(device.why)
     assert rig.machine.clock.now_ns < 400_000_000_000
-
-
-def test_hooks_fit_their_specs() -> None:
-    """All four hooks are implemented with the arguments the specs give."""
-    bound = bind(MptDumpHooks(), ScsiHookSpecs)
-    assert bound.implemented == {"dump_sanity_check", "quiesce", "dump_poll", "shutdown"}
 
 
 def test_take_over_twice(make: Make) -> None:

@@ -81,6 +81,12 @@ def mid_request(rig: Rig) -> None:
     rig.machine.clock.advance(100_000)
 
 
+def in_reset(rig: Rig) -> None:
+    """Somebody wrote a message unit reset."""
+    rig.write("DOORBELL_WRITE", 0x40000000)
+    rig.advance(1)
+
+
 VERDICTS: dict[str, tuple[Callable[[Rig], object], int]] = {
     "healthy": (lambda rig: None, 0),
     "no host data": (no_adapter, -errno.ENXIO),
@@ -98,7 +104,7 @@ VERDICTS: dict[str, tuple[Callable[[Rig], object], int]] = {
     "fault": (lambda rig: rig.model.enter_fault(FaultCode.DATA_SEND_PCI_BUS_FAULT), 0),
     "handshake word waiting": (word_waits, 0),
     "handshake request half sent": (mid_request, 0),
-    "in reset": (lambda rig: (rig.write("DOORBELL_WRITE", 0x40000000), rig.advance(1)), 1),
+    "in reset": (in_reset, 1),
     "requests in flight": (lambda rig: rig.queue(rig.rw(False, 0, [(DATA, 4096)])), 0),
 }
 

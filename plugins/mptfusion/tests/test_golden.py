@@ -134,7 +134,7 @@ def replay() -> Iterator[Replay]:
         disk = Disk(memoryview(mmap.mmap(-1, disk_bytes)))
         function = build(machine, {(0, 0): ScsiTarget(disk)}, SAS1068)
         function.config_write(PCI_COMMAND, 2, 0x7)
-        function.dma_grant(GRANTED[0] - 64, GRANTED[1] - GRANTED[0] + 64)
+        function.dma_grant(GRANTED[0], GRANTED[1] - GRANTED[0])
         number = next(n for n, bar in enumerate(function.bars) if bar is not None and bar.kind == "mem")
         yield Replay(machine, function.window(number), set())
 
