@@ -93,7 +93,7 @@ def _record_of(file: TargetFile) -> FormatRecord | None:
 
 def _recognise(file: TargetFile) -> Abi | None:
     """The machine whose signatures block 0 and 1 carry; i386 and x86_64 look alike, x86_64 stands for both."""
-    machines = [abi_with_page_size(native, page) for native in (X86_64, *ABIS) for page in PAGE_SIZES]
+    machines = [X86_64, *ABIS, *(abi_with_page_size(native, page) for native in ABIS for page in PAGE_SIZES)]
     fits = [abi for abi in machines if file.blocks(abi.page_size) >= 2
             and kind_of_block(file.read(0, abi.page_size), 0, abi)]
     for abi in fits:        # a large block starts like a small one: block 1 has to be where the next block is

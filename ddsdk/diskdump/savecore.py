@@ -15,12 +15,13 @@ from typing import Protocol
 from attrs import define, evolve, field, frozen
 
 from ddsdk.errors import DdsdkError, DeviceError, FormatError
-from ddsdk.vmcore.elf import CoreLayout, CoreSegment, layout_core
+from ddsdk.vmcore.elf import CoreLayout
 
 from .crashdir import CaseDirectory, CrashDirectory, NoSpaceError, VmcoreFile, run_nospace_script
 from .partition import DumpState, PageRun, PartitionDump, read_open_partition
 from .record import FormatRecord
 from .resign import erase_header, finish, read_marker, resign
+from .segments import core_layout, cut_at_kernel
 from .signature import block_states, true_extents
 from .stream import JOB_BYTES, run_jobs
 from .target import DumpTarget, TargetFile
@@ -129,7 +130,8 @@ def _save_under(parent: CrashDirectory, file: TargetFile, dump: PartitionDump, t
 
 def _save_into(case: CaseDirectory, file: TargetFile, dump: PartitionDump, tell: Report,
                on_nospace: OnNospace | None) -> SaveReport:
-    layout = _layout(dump)
+    dump = cut_at_kernel(dump)
+    layout = core_layout(dump)
     try:
         vmcore = case.create(layout.file_size)
     except NoSpaceError:
@@ -142,7 +144,7 @@ def _save_into(case: CaseDirectory, file: TargetFile, dump: PartitionDump, tell:
         if lost:
             # never written although the header counts them, or not readable: without them, once more
             dump = _without(dump, lost)
-            layout = _layout(dump)
+            layout = core_layout(dump)
             vmcore.resize(layout.file_size)
             _Copy(file, dump, layout, vmcore, tell).run()
         vmcore.write(0, layout.header)
@@ -152,14 +154,6 @@ def _save_into(case: CaseDirectory, file: TargetFile, dump: PartitionDump, tell:
     path = case.publish(dump.state is DumpState.COMPLETE)
     return SaveReport(dump.state, dump.why, path, dump.written_pages, dump.dump.total_pages, dump.uncertain_pages,
                       layout.file_size, len(layout.offsets), layout.elf_class, warnings=dump.warnings)
-
-
-def _layout(dump: PartitionDump) -> CoreLayout:
-    abi = dump.dump.abi
-    page = abi.page_size
-    segments = [CoreSegment(run.pfn * page, run.npages * page) for run in dump.pages]
-    notes = dump.sub.notes(abi) if dump.sub is not None else b""
-    return layout_core(abi, segments, notes, incomplete=dump.state is not DumpState.COMPLETE)
 
 
 def _without(dump: PartitionDump, lost: list[tuple[int, int]]) -> PartitionDump:
