@@ -17,8 +17,6 @@ from types import ModuleType
 from typing import Any, Final
 
 from attrs import field, frozen
-from elftools.common.exceptions import ELFError
-from elftools.elf.elffile import ELFFile
 
 from .crc import crc32_kernel
 from .errors import DeviceError, FormatError
@@ -176,6 +174,9 @@ def elf_module_regions(path: str | Path) -> list[Region]:
 
     FormatError when it is no ELF file or has none of them, DeviceError when it cannot be opened.
     """
+    from elftools.common.exceptions import ELFError     # here: most dumps declare no regions
+    from elftools.elf.elffile import ELFFile
+
     path = Path(path)
     try:
         with path.open("rb") as file:

@@ -167,8 +167,8 @@ class _Check:
             return self._bad(report, 0, 1)
         if self.record is not None and self.record.device_blocks != total:
             return evolve(report, verdict=Verdict.NEEDS_INITIAL_FORMAT,
-                          why=f"{target}: formatted as a partition of {self.record.device_blocks} blocks, it has {total}: "
-                              "another device's signatures, or a window of them")
+                          why=f"{target}: formatted as a partition of {self.record.device_blocks} blocks, it has "
+                              f"{total}: another device's signatures, or a window of them")
         if wanted > total:
             return evolve(report, verdict=Verdict.UNSUITABLE,
                           why=f"{target}: {total} blocks, {wanted} are required: {wanted - total} are missing")

@@ -25,6 +25,8 @@ from .image import MAX_PADDR, FileMapping, MemoryExtent, MemorySource, anonymous
 from .notes import Note, cpus_and_vmcoreinfo, parse_notes
 
 ELF_MAGIC = b"\x7fELF"
+#: elf(5): the number of program headers does not fit e_phnum.
+PN_XNUM = 0xFFFF
 #: More than the largest machine has; parsing time is bounded by it.
 MAX_SEGMENTS = 1 << 20
 MAX_NOTES_BYTES = 64 << 20
@@ -68,7 +70,10 @@ def open_elf(path: str) -> MemorySource:
     mapping = FileMapping.open(path)
     try:
         core = read_core(mapping, path)
-        cpus, vmcoreinfo = cpus_and_vmcoreinfo(core.abi, core.notes)
+        try:
+            cpus, vmcoreinfo = cpus_and_vmcoreinfo(core.abi, core.notes)
+        except FormatError as error:
+            raise FormatError(f"{path}: {error}") from None
         abi = _with_page_size(core.abi, vmcoreinfo)
         extents = _extents(mapping, merge_loads(core.loads, path), abi.page_size)
         return MemorySource(abi, tuple(extents), cpus, vmcoreinfo, path, incomplete=core.incomplete,
@@ -143,6 +148,9 @@ def _abi_of(elf: ELFFile, path: str) -> Abi:
 
 def _segments(elf: ELFFile, path: str) -> list[Any]:
     """Every program header, after checking that the table lies inside the file."""
+    if elf.header["e_phnum"] == PN_XNUM and not elf.header["e_shoff"]:
+        raise FormatError(f"{path}: its program headers are counted in section header 0, and it has none; "
+                          "the ELF header is damaged")
     count, size = elf.num_segments(), elf.header["e_phentsize"]
     expected = 56 if elf.elfclass == 64 else 32
     if count and size != expected:

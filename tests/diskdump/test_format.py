@@ -127,7 +127,7 @@ def test_unsaved_dump_is_refused_without_force(tmp_path: Path) -> None:
     with open_source("synthetic:4M") as source:
         write_dump(target, source)
     before = Path(target.path).read_bytes()
-    with pytest.raises(DeviceError, match="holds a crash dump that has not been saved .run `ddsdk savecore` first"):
+    with pytest.raises(DeviceError, match=r"holds a crash dump that has not been saved \(run `ddsdk savecore` first"):
         format_device(target)
     assert Path(target.path).read_bytes() == before
     format_device(target, force=True)

@@ -48,7 +48,8 @@ def test_kernels_own_prstatus_is_kept_verbatim() -> None:
     """An NT_PRSTATUS that the crashed kernel wrote keeps every byte, those we do not understand included."""
     desc = bytearray(prstatus(X86_64, registers(X86_64, 0, 7), 42))
     desc[0:12] = b"signal info!"
-    sub = parse_sub_header(X86_64, build_sub_header(X86_64, [CpuNote(0, registers(X86_64, 0, 7), 42, bytes(desc))], None))
+    cpu = CpuNote(0, registers(X86_64, 0, 7), 42, bytes(desc))
+    sub = parse_sub_header(X86_64, build_sub_header(X86_64, [cpu], None))
     assert sub.cpus[0].raw_desc == bytes(desc)
     assert sub.vmcoreinfo is None
 
@@ -95,7 +96,7 @@ def test_damaged_notes_are_noticed(at: int) -> None:
     """A changed length, CRC or record is a FormatError that names the sub header."""
     sub = bytearray(build_sub_header(X86_64, cpus(X86_64, 2), INFO))
     sub[at] ^= 0x40
-    with pytest.raises(FormatError, match="sub header: the notes .* do not match their CRC .* is damaged"):
+    with pytest.raises(FormatError, match=r"sub header: the notes .* do not match their CRC .* is damaged"):
         parse_sub_header(X86_64, bytes(sub))
 
 

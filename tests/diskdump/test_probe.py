@@ -163,7 +163,7 @@ def test_swap_file_in_use(tmp_path: Path) -> None:
     name = str(path).replace(" ", "\\040")
     machine = host(tmp_path, swaps=f"{name}\tfile\t1024\t0\t-2\n")
     assert machine.use_of(DumpTarget(str(tmp_path / "link"))) == "it is a swap file in use"
-    with pytest.raises(DeviceError, match="it is a swap file in use; release it first .* --force or not"):
+    with pytest.raises(DeviceError, match=r"it is a swap file in use; release it first .* --force or not"):
         machine.refuse_in_use(DumpTarget(str(path)))
 
 

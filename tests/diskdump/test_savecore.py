@@ -295,9 +295,8 @@ def test_space_is_checked_first(tmp_path: Path) -> None:
 
 
 def save_on_full_disk(tmp_path: Path, target: DumpTarget, answer: str) -> subprocess.CompletedProcess[str]:
-    """savecore in a process whose files may not grow beyond 1 MiB, with a script that answers."""
+    """savecore in a process that finds 1000 bytes free until it has asked *answer* for room."""
     code = f"""
-        import resource, signal, sys
         from ddsdk.diskdump import crashdir, savecore
         from ddsdk.diskdump.target import DumpTarget
         from ddsdk.errors import DeviceError

@@ -117,7 +117,7 @@ def test_image_b_is_recognised_and_left_alone(tmp_path: Path) -> None:
     assert dump.state is DumpState.UNREADABLE
     assert dump.why == f"{path}: a compressed partial dump (status 8): not read by this version"
     assert check_device(target).verdict is Verdict.CONTAINS_DUMP
-    with pytest.raises(FormatError, match="compressed partial dump .* the dump stays where it is"):
+    with pytest.raises(FormatError, match=r"compressed partial dump .* the dump stays where it is"):
         save(target, str(tmp_path / "out"))
     assert path.read_bytes() == image_b()
     assert not (tmp_path / "out").exists()
