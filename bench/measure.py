@@ -26,8 +26,11 @@ class Run:
 
 def run(argv: Sequence[str | Path]) -> Run:
     """Run *argv* to its end; SystemExit with its own words when it fails."""
+    # an installed ddsdk starts from compiled modules; a shell that forbids Python to keep them must not count
+    environment = {name: value for name, value in os.environ.items() if name != "PYTHONDONTWRITEBYTECODE"}
     started = time.perf_counter()
-    process = subprocess.Popen([str(a) for a in argv], stdout=subprocess.DEVNULL, stderr=subprocess.PIPE)
+    process = subprocess.Popen([str(a) for a in argv], stdout=subprocess.DEVNULL, stderr=subprocess.PIPE,
+                               env=environment)
     assert process.stderr is not None
     talk = process.stderr.read()
     _, status, usage = os.wait4(process.pid, 0)
@@ -64,6 +67,8 @@ def compare(pair: Pair, runs: int) -> str:
     ours, peer = ours[1:], peer[1:]
     ratio = statistics.median(p.wall / o.wall for o, p in zip(ours, peer, strict=True))
     mine, theirs = (statistics.median(r.wall for r in runs) for runs in (ours, peer))
+    my_cpu, their_cpu = (statistics.median(r.cpu for r in runs) for runs in (ours, peer))
     rate = pair.moved_bytes / 1e6
     return (f"{pair.name:<44} {mine:8.2f} s {rate / mine:7.0f} MB/s   {theirs:8.2f} s {rate / theirs:7.0f} MB/s"
-            f"   {ratio:5.2f}  (aim {pair.aim})   rss {max(r.rss_mib for r in ours):.0f} MiB")
+            f"   {ratio:5.2f}  (aim {pair.aim})   cpu {my_cpu:.2f} / {their_cpu:.2f} s"
+            f"   rss {max(r.rss_mib for r in ours):.0f} MiB")

@@ -47,6 +47,11 @@ class Drill:
     queue_depth: int = 1
     trigger: Trigger = Trigger.SYSRQ_C
 
+    def refuse_nonsense(self, registry: Registry) -> None:
+        """UsageError for an unknown name or a value out of range, before anything is made."""
+        Target(self.driver, "disk.img", self.chip, self.backend).resolve(registry)
+        DumpConfig(self.block_order)
+
 
 @frozen
 class DrillReport:

@@ -81,83 +81,90 @@ def live_code(code: CodeType) -> bytes:
 
 def prints(module: ModuleType) -> Iterator[tuple[str, Print]]:
     """(path in the module, fingerprint) of everything there is to compare, in definition order."""
-    return _Walk(module).namespace("", vars(module))
+    walk = _Walk(module)
+    walk.namespace("", vars(module))
+    return iter(walk.found)
 
 
 class _Walk:
-    """One pass over one module."""
+    """One pass over one module.  `found` is (path, fingerprint) of what it came by, in order."""
 
     def __init__(self, module: ModuleType) -> None:
         self.module = module.__name__
+        self.found: list[tuple[str, Print]] = []
         self.classes: set[int] = set()
         # by identity, and keeping the object: a freed one's identity would come back for another
         self.known: dict[int, tuple[object, Any]] = {}
 
-    def namespace(self, prefix: str, names: Mapping[str, Any]) -> Iterator[tuple[str, Print]]:
+    def namespace(self, prefix: str, names: Mapping[str, Any]) -> None:
         """The members of a module or a class."""
         for name, value in list(names.items()):
             hidden = name.startswith("__")
             if isinstance(value, FunctionType):
                 if name == "__hash__" and value.__code__.co_filename.startswith("<attrs"):
                     continue  # attrs salts it with a number of this process
-                own = bool(prefix) or value.__module__ == self.module
-                yield from self.function(prefix + name, value) if own else self.constant(prefix + name, value)
+                if prefix or value.__module__ == self.module:
+                    self.function(prefix + name, value)
+                else:
+                    self.constant(prefix + name, value)
             elif isinstance(value, type):
-                yield from self.a_class(prefix + name, value) if not hidden else ()
+                if not hidden:
+                    self.a_class(prefix + name, value)
             elif type(value) in _DESCRIPTORS:
                 for attribute, suffix in _DESCRIPTORS[type(value)]:
                     function = getattr(value, attribute)
                     if isinstance(function, FunctionType):
-                        yield from self.function(prefix + name + suffix, function)
+                        self.function(prefix + name + suffix, function)
             elif isinstance(getattr(value, "__wrapped__", None), FunctionType):
-                yield from self.function(prefix + name, value.__wrapped__)  # functools.cache and its kin
+                self.function(prefix + name, value.__wrapped__)  # functools.cache and its kin
             elif isinstance(value, dict | list) and not hidden:
                 table = value if isinstance(value, dict) else dict(enumerate(value))
-                yield from self.table(prefix + name, table)
+                self.table(prefix + name, table)
             elif not hidden:
-                yield from self.constant(prefix + name, value)
+                self.constant(prefix + name, value)
 
-    def a_class(self, path: str, value: type) -> Iterator[tuple[str, Print]]:
+    def a_class(self, path: str, value: type) -> None:
         """A class of this module with its members; of another module's class, which one it is."""
         own = value.__module__ == self.module and id(value) not in self.classes
         if not own:
-            yield from self.constant(path, value)
+            self.constant(path, value)
             return
         self.classes.add(id(value))
         bases = tuple(self.value(base) for base in value.__mro__[1:])
-        yield path, Print(("base classes",), _bytes((bases,)))
-        yield from self.namespace(f"{path}.", vars(value))
+        self.found.append((path, Print(("base classes",), _bytes((bases,)))))
+        self.namespace(f"{path}.", vars(value))
 
-    def table(self, path: str, table: Mapping[Any, Any]) -> Iterator[tuple[str, Print]]:
+    def table(self, path: str, table: Mapping[Any, Any]) -> None:
         """A dispatch table: its functions and constants.  Other values may be a cache's and come and go."""
         for key, value in list(table.items()):
             if isinstance(key, str | bytes | int | tuple | Enum):
                 at = f"{path}[{key!r}]"
                 if isinstance(value, FunctionType):
-                    yield from self.function(at, value)
+                    self.function(at, value)
                 elif type(value) in _PLAIN or isinstance(value, _NAMED):
-                    yield from self.constant(at, value)
+                    self.constant(at, value)
 
-    def constant(self, path: str, value: Any) -> Iterator[tuple[str, Print]]:
+    def constant(self, path: str, value: Any) -> None:
         """A value that is compared as such."""
-        yield path, Print(("value",), _bytes((self.value(value),)))
+        self.found.append((path, Print(("value",), _bytes((self.value(value),)))))
 
-    def function(self, path: str, function: FunctionType) -> Iterator[tuple[str, Print]]:
+    def function(self, path: str, function: FunctionType) -> None:
         """A function with its defaults and closure, then the functions nested in it."""
         keywords = function.__kwdefaults__ or {}
         named = [(key, self.value(keywords[key])) for key in keywords]
         defaults = (self.value(function.__defaults__), *named)
         closure = tuple(self.cell(cell) for cell in function.__closure__ or ())
-        yield from self.code(path, function.__code__, (defaults, closure))
+        self.code(path, function.__code__, (defaults, closure))
 
-    def code(self, path: str, code: CodeType, extra: tuple[Any, ...] = ()) -> Iterator[tuple[str, Print]]:
+    def code(self, path: str, code: CodeType, extra: tuple[Any, ...] = ()) -> None:
         """A code object, then those among its constants."""
         nested = [const for const in code.co_consts if isinstance(const, CodeType)]
-        yield path, Print(FUNCTION_PARTS[:5 + len(extra)], _bytes((*_static(code), *extra)), live_code(code))
+        parts = FUNCTION_PARTS[:5 + len(extra)]
+        self.found.append((path, Print(parts, _bytes((*_static(code), *extra)), live_code(code))))
         for index, inner in enumerate(nested):
             twin = [other.co_name for other in nested[:index]].count(inner.co_name)
             suffix = f"#{twin + 1}" if twin else ""
-            yield from self.code(f"{path}.<locals>.{inner.co_name}{suffix}", inner)
+            self.code(f"{path}.<locals>.{inner.co_name}{suffix}", inner)
 
     def cell(self, cell: Any) -> Any:
         """What a closure's cell holds."""

@@ -174,7 +174,8 @@ def elf_module_regions(path: str | Path) -> list[Region]:
 
     FormatError when it is no ELF file or has none of them, DeviceError when it cannot be opened.
     """
-    from elftools.common.exceptions import ELFError     # here: most dumps declare no regions
+    # imported here: most dumps declare no regions
+    from elftools.common.exceptions import ELFError
     from elftools.elf.elffile import ELFFile
 
     path = Path(path)

@@ -7,20 +7,21 @@ simulator, the QEMU backend, the SCSI layer and the dump engine at the same time
 from __future__ import annotations
 
 import importlib
-import pkgutil
+import os
+import sys
 from collections.abc import Callable, Sequence
 from contextlib import ExitStack
 from types import TracebackType
-from typing import Self
+from typing import TYPE_CHECKING, Self
 
 import attrs
 from attrs import define, field, frozen
 
-from . import diskdump, helperlib, scsi
 from .bus import PciFunction
 from .diskdump.device import Scratch
 from .diskdump.engine import DiskDump, DumpConfig, DumpReport, Rejection, silent
 from .diskdump.plan import CrashFacts
+from .diskdump.target import lock_fd
 from .diskdump.writer import Progress, Stage
 from .errors import DdsdkError, DeviceError, UsageError
 from .helperlib.kernel import Kernel, PciDev
@@ -28,8 +29,6 @@ from .hookspecs.device import bind
 from .hookspecs.discovery import DriverInfo, HardwareModelInfo
 from .hookspecs.scsi import ScsiHookSpecs
 from .integrity import CodeImage, Region
-from .qemu.machine import AdapterSpec, DiskImage, EmulatedAdapter
-from .qemu.ram import SharedRam
 from .registry import Registry
 from .scsi.host import ScsiDevice, ScsiHost
 from .scsi.scan import scan_host
@@ -39,14 +38,19 @@ from .sim.machine import CrashRecord, Machine, Trigger
 from .sim.memory import Extent, PhysicalMemory
 from .sim.scsi_target import ScsiTarget
 from .sim.trace import Trace
-from .target import Target
+from .target import Target, identity, refuse_conflicts
 from .vmcore.notes import CpuNote
 from .vmcore.source import MemorySource
+
+if TYPE_CHECKING:       # a dump onto a model needs no QEMU
+    from .qemu.ram import SharedRam
 
 #: The engine's own memory: one I/O of the largest block order with 4 KiB pages.
 SCRATCH_BYTES = 1 << 20
 #: Emulated adapters are named from this PCI slot up; each is alone in its QEMU.
 EMULATED_SLOT = 4
+#: The packages that a dump runs through, besides its driver's.
+CORE_PACKAGES = ("diskdump", "helperlib", "scsi")
 
 
 @frozen(eq=False)
@@ -78,6 +82,7 @@ class Rig:
     adapters: list[Adapter] = field(factory=list)
     refused: list[Rejection] = field(factory=list)
     _stack: ExitStack = field(factory=ExitStack)
+    _locked: set[tuple[int, ...]] = field(factory=set)
 
     def __enter__(self) -> Self:
         return self
@@ -96,10 +101,13 @@ class Rig:
         A target whose adapter cannot be brought up is remembered in `refused`; the others go on.  *regions* are
         checked at the crash together with the dump code: parts of memory, or `elf_module_regions("driver.ko")`.
         """
+        refuse_conflicts(targets, {extent.fd for extent in source.extents if extent.fd is not None})
         with ExitStack() as stack:
             extents = [Extent(e.paddr, e.view, "ram", e.drop) for e in source.extents]
             ram = None
             if any(target.backend == "qemu" for target in targets):
+                from .qemu.ram import SharedRam
+
                 ram = stack.enter_context(SharedRam.build(extents))
             memory = PhysicalMemory(ram.extents if ram else extents, source.page_size)
             machine = stack.enter_context(Machine(memory, source.abi, ncpus or max(1, len(source.cpus)), trace=trace))
@@ -122,7 +130,7 @@ class Rig:
             adapter = self._bring_up(target, driver, model, queue_depth)
         except UsageError:
             raise
-        except DdsdkError as error:
+        except (DdsdkError, OSError) as error:
             self.refused.append(Rejection(str(target), Stage.REGISTER, str(error)))
             return
         self.adapters.append(adapter)
@@ -146,8 +154,12 @@ class Rig:
 
     def _plug(self, target: Target, model: HardwareModelInfo) -> tuple[PciFunction, Disk | None]:
         """The adapter on the bus, with the target's disk at bus 0, id 0."""
+        target.require_disk()
+        self._lock_disk(target.path)
         qemu = model.qemu
         if target.backend == "qemu" and qemu is not None and self.ram is not None:
+            from .qemu.machine import AdapterSpec, DiskImage, EmulatedAdapter
+
             spec = AdapterSpec(qemu.device, model.chip.vendor, model.chip.device, qemu.options, qemu.disk_device,
                                qemu.disk_bus_suffix)
             slot = EMULATED_SLOT + len(self.adapters) + len(self.refused)
@@ -157,6 +169,14 @@ class Rig:
         self.machine.on_power_off.append(disk.power_off)
         function = model.build(self.machine, {(0, 0): ScsiTarget(disk)})
         return self.machine.pci.plug(function), disk
+
+    def _lock_disk(self, path: str) -> None:
+        """Keep savecore, format and other dumps off the disk while this machine lives; once a disk."""
+        fd = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
+        self._stack.callback(os.close, fd)
+        if (disk := identity(os.fstat(fd))) not in self._locked:
+            lock_fd(fd, path)
+            self._locked.add(disk)
 
     def dump(self, record: CrashRecord, seconds: int = 0, nanoseconds: int = 0) -> DumpReport:
         """Save memory after *record*; the time (since the epoch) goes into the header."""
@@ -169,10 +189,12 @@ class Rig:
 
 
 def core_image(regions: Sequence[Region] = ()) -> CodeImage:
-    """What a dump relies on besides the driver, as it is now: engine, SCSI layer, helper library, *regions*."""
-    return CodeImage.take([importlib.import_module(f"{package.__name__}.{module.name}")
-                           for package in (diskdump, helperlib, scsi)
-                           for module in sorted(pkgutil.iter_modules(package.__path__), key=lambda m: m.name)], regions)
+    """What a dump relies on besides the driver, as it is now: engine, SCSI layer, helper library, *regions*.
+
+    Every module of theirs that is loaded; nothing on the way of a dump loads another one (a test sees to it).
+    """
+    prefixes = tuple(f"{__package__}.{name}." for name in CORE_PACKAGES)
+    return CodeImage.take([sys.modules[name] for name in sorted(sys.modules) if name.startswith(prefixes)], regions)
 
 
 def crash_facts(source: MemorySource, record: CrashRecord, seconds: int, nanoseconds: int = 0) -> CrashFacts:

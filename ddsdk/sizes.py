@@ -8,7 +8,7 @@ from typing import Final
 from .errors import UsageError
 
 _UNITS: Final = {"": 1, "K": 1 << 10, "M": 1 << 20, "G": 1 << 30, "T": 1 << 40, "P": 1 << 50}
-_SIZE = re.compile(r"(0x[0-9a-f]+|\d+)([KMGTP]?)(?:i?B)?", re.IGNORECASE)
+_SIZE = re.compile(r"(0x[0-9a-f]{1,16}|[0-9]{1,20})([KMGTP]?)(?:i?B)?", re.IGNORECASE)
 
 
 def parse_size(text: str, what: str = "size") -> int:

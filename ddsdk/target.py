@@ -2,6 +2,11 @@
 
 from __future__ import annotations
 
+import math
+import os
+import stat
+from collections.abc import Iterable, Sequence
+
 from attrs import frozen
 
 from .errors import DeviceError, UsageError
@@ -26,7 +31,9 @@ class Target:
     size_bytes: int | None = None
 
     def __str__(self) -> str:
-        return f"{self.driver}:{self.path}"
+        offset = f",offset={self.offset_bytes}" if self.offset_bytes else ""
+        size = "" if self.size_bytes is None else f",size={self.size_bytes}"
+        return f"{self.driver}:{self.path}{offset}{size}"
 
     @classmethod
     def parse(cls, text: str) -> Target:
@@ -40,6 +47,8 @@ class Target:
             key, equals, value = option.partition("=")
             if key not in ("chip", "backend", "offset", "size") or not (equals and value):
                 raise UsageError(f"--to {text!r}: option {option!r} is none of chip=, backend=, offset=, size=")
+            if key in values:
+                raise UsageError(f"--to {text!r}: {key}= is given twice")
             values[key] = value
         backend = values.get("backend", "model")
         if backend not in BACKENDS:
@@ -63,6 +72,21 @@ class Target:
             raise UsageError(f"{self}: chip {self.chip or 'any'} has no backend {self.backend}: {choice}")
         return driver, models[self.chip or able[0]]
 
+    def require_disk(self) -> None:
+        """DeviceError unless the path is a block device, or a file of a sector at least: not every backend asks."""
+        try:
+            status = os.stat(self.path)
+        except OSError as error:
+            raise DeviceError(f"{self.path}: {os.strerror(error.errno or 0)}; create it first (truncate -s SIZE"
+                              f" {self.path}; ddsdk format {self.path})") from None
+        if stat.S_ISBLK(status.st_mode):
+            return
+        if not stat.S_ISREG(status.st_mode):
+            raise DeviceError(f"{self.path}: neither a file nor a block device; a disk is one of them")
+        if status.st_size < PARTITION_SECTOR:
+            raise DeviceError(f"{self.path}: a file of {status.st_size} bytes is no disk; make it as large as `ddsdk"
+                              " estimate` says")
+
     def sectors(self, sdev: ScsiDevice) -> tuple[int, int]:
         """(first, number) of the partition's 512-byte sectors on *sdev*; DeviceError when it does not fit."""
         for what, value in (("offset", self.offset_bytes), ("size", self.size_bytes or 0)):
@@ -71,6 +95,32 @@ class Target:
         disk_bytes = sdev.nr_sectors * sdev.sector_size
         size = disk_bytes - self.offset_bytes if self.size_bytes is None else self.size_bytes
         if size <= 0 or self.offset_bytes + size > disk_bytes:
-            raise DeviceError(f"the partition of {size} bytes at {self.offset_bytes} does not lie on the disk of"
-                              f" {disk_bytes} bytes")
+            raise DeviceError(f"the partition starts at byte {self.offset_bytes} and ends at"
+                              f" {self.offset_bytes + max(size, 0)}; the disk has {disk_bytes} bytes: a partition lies"
+                              " inside its disk and is not empty")
         return self.offset_bytes // PARTITION_SECTOR, size // PARTITION_SECTOR
+
+
+def refuse_conflicts(targets: Sequence[Target], memory_fds: Iterable[int] = ()) -> None:
+    """UsageError when two *targets* share bytes, or one is the file that the memory itself (*memory_fds*) is in."""
+    memory = {identity(os.fstat(fd)) for fd in memory_fds}
+    taken: list[tuple[tuple[int, ...], float, float, Target]] = []
+    for target in targets:
+        try:
+            disk = identity(os.stat(target.path))
+        except OSError:
+            continue                    # registration says what is wrong with it
+        if disk in memory:
+            raise UsageError(f"{target}: the memory to be saved is in this file; a dump would overwrite it")
+        start = target.offset_bytes
+        end = math.inf if target.size_bytes is None else start + target.size_bytes
+        for other, low, high, who in taken:
+            if other == disk and start < high and low < end:
+                raise UsageError(f"{target} and {who} are the same bytes of one disk; a second dump device is there"
+                                 " for when the first fails")
+        taken.append((disk, start, end, target))
+
+
+def identity(status: os.stat_result) -> tuple[int, ...]:
+    """The same for every name of one file or block device."""
+    return (status.st_rdev,) if stat.S_ISBLK(status.st_mode) else (status.st_dev, status.st_ino)

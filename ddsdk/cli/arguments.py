@@ -18,22 +18,24 @@ json_option = click.option("--json", "as_json", is_flag=True, help="One JSON obj
 device_argument = click.argument("device", metavar="DEVICE[,offset=O][,size=S]")
 sample_rate_option = click.option("--sample-rate", type=int, default=None, metavar="N",
                                   help="Check one chunk of every 2**N; 0 checks every block, -1 none.")
-block_order_option = click.option("--block-order", type=int, default=2, show_default=True, metavar="N",
+block_order_option = click.option("--block-order", type=click.IntRange(0, 8), default=2, show_default=True, metavar="N",
                                   help="2**N pages an I/O, 0 to 8.")
 
 
 def parse_device(text: str) -> DumpTarget:
     """A dump partition as typed: a file or block device, or a window of one."""
     path, *options = text.split(",")
-    values = {"offset": 0, "size": None}
+    values: dict[str, int] = {}
     for option in options:
         key, equals, value = option.partition("=")
-        if key not in values or not equals:
+        if key not in ("offset", "size") or not equals:
             raise UsageError(f"{text!r}: option {option!r} is none of offset=, size=")
+        if key in values:
+            raise UsageError(f"{text!r}: {key}= is given twice")
         values[key] = parse_size(value, f"{key}=")
     if not path:
         raise UsageError(f"{text!r}: it must be DEVICE[,offset=O][,size=S]")
-    return DumpTarget(path, values["offset"] or 0, values["size"])
+    return DumpTarget(path, values.get("offset", 0), values.get("size"))
 
 
 def signature_option(function: F) -> F:

@@ -70,7 +70,7 @@ def show(report: DumpReport, targets: list[Target], as_json: bool) -> int:
             say(f"not used: {rejection}")
     if report.device is None:
         if not as_json:
-            say(f"no dump device took the dump ({len(targets)} tried); memory is not saved")
+            say(f"error: no dump device took the dump ({len(targets)} tried); memory is not saved")
         return DeviceError.exit_code
     if not as_json:
         backend = next((BACKEND_WORD[t.backend] for t in targets if str(t) == report.device), "simulated")

@@ -12,6 +12,9 @@ from ..vmcore.source import open_source
 from .arguments import json_option
 from .console import result, result_json
 
+#: 64 TiB in 4 KiB pages, the most an x86_64 machine of these ABIs addresses (46 bits).
+MAX_PAGES = 1 << 34
+
 
 @click.command("estimate")
 @click.argument("memory")
@@ -43,6 +46,7 @@ def command(memory: str, abi: str | None, as_json: bool) -> None:
 def parse_pages(text: str) -> int:
     """`pages:261898` -> 261898."""
     digits = text.removeprefix("pages:")
-    if not digits.isdigit() or int(digits) == 0:
-        raise click.UsageError(f"{text!r}: it must be pages:N with N a positive number of page frames")
-    return int(digits)
+    pages = int(digits) if digits.isascii() and digits.isdecimal() and len(digits) <= 12 else 0
+    if not 0 < pages <= MAX_PAGES:
+        raise click.UsageError(f"{text[:80]!r}: it must be pages:N with N a number of page frames, 1 to {MAX_PAGES}")
+    return pages

@@ -26,7 +26,7 @@ from .signature import (
     signed_mask,
     true_extents,
 )
-from .stream import JOB_BYTES, pieces, run_jobs
+from .stream import CPU_WORKERS, JOB_BYTES, WORKERS, pieces, run_jobs
 from .target import DumpTarget, TargetFile
 from .verdict import BlockRun, CheckReport, Verdict, append_run
 
@@ -209,7 +209,7 @@ class _Check:
             if self.progress is not None:
                 self.progress(done, total)
 
-        run_jobs(runs, work, keep, total_bytes=total * page)
+        run_jobs(runs, work, keep, total_bytes=total * page, workers=CPU_WORKERS if self.file.lends else WORKERS)
 
     def _runs(self, wanted: int) -> Iterator[tuple[int, int]]:
         most = JOB_BYTES // self.abi.page_size
@@ -239,7 +239,11 @@ class _Check:
 
     def _bad(self, report: CheckReport, first: int, count: int) -> CheckReport:
         page = self.abi.page_size
-        what = explain(self.file.read(first * page, page), first, self.abi, report.kind)
+        other = _recognise(self.file) if first == 0 else None
+        if other is not None:
+            what = f"is formatted for {other.name} (blocks of {other.page_size} bytes), not for {self.abi.name}"
+        else:
+            what = explain(self.file.read(first * page, page), first, self.abi, report.kind)
         more = f" ({count} bad blocks in all)" if count > 1 else ""
         verdict = Verdict.NEEDS_INITIAL_FORMAT if first == 0 else Verdict.NEEDS_FORMAT
         return evolve(report, verdict=verdict, first_bad=first,

@@ -19,7 +19,7 @@ from typing import Final, Self
 
 from attrs import define
 
-from ddsdk.errors import DeviceError
+from ddsdk.errors import DeviceError, UsageError
 
 #: The address diskdump used for "this machine", so that netdump's and diskdump's directories look alike.
 LOCAL_ADDRESS = "127.0.0.1"
@@ -55,6 +55,8 @@ class CrashDirectory:
     @classmethod
     def open(cls, path: str) -> CrashDirectory:
         """Open *path*, made with mode 0700 when it is not there.  DeviceError when it is a symlink or no directory."""
+        if not path:                            # of a script whose variable is not set; "/" would be no kindness
+            raise UsageError("the crash directory has no name; give one, or none for the default")
         path = path.rstrip("/") or "/"          # with a slash behind it a symbolic link would be followed
         try:
             with suppress(FileExistsError):
@@ -245,9 +247,9 @@ def run_nospace_script(directory: CrashDirectory, case_path: str) -> int | None:
         opened.append(os.open(NOSPACE_SCRIPT, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK, dir_fd=opened[0]))
         _require_ours(f"{directory.path}/scripts/{NOSPACE_SCRIPT}", opened[1])
         return _run(opened[1], [NOSPACE_SCRIPT, LOCAL_ADDRESS, os.path.abspath(case_path)])
-    except FileNotFoundError:
-        return None
     except OSError as error:
+        if isinstance(error, FileNotFoundError) and len(opened) < 2:
+            return None                 # with both open, it is the script's interpreter that is not there
         raise _failed(f"{directory.path}/scripts/{NOSPACE_SCRIPT}: cannot be run", error) from None
     finally:
         for fd in opened:

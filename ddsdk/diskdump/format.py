@@ -55,6 +55,7 @@ def format_device(target: DumpTarget, *, abi: Abi = X86_64, kind: SignatureKind 
     host = host or Host()
     host.refuse_in_use(target)
     with target.open(write=True) as file:
+        file.lock()
         blocks = file.blocks(abi.page_size)
         required = max(required_blocks, MIN_BLOCKS)
         if blocks < required:

@@ -251,7 +251,8 @@ def _with_pages(file: TargetFile, dump: PartitionDump, facts: HeaderFacts,
     if header.device_blocks != facts.device_blocks:
         warnings += (f"the header knows a partition of {header.device_blocks} blocks, this one has "
                      f"{facts.device_blocks}",)
-    dump = evolve(dump, sub=sub, record=sub.record)
+    record = _fitting(sub.record, facts, dump.kind)
+    dump = evolve(dump, sub=sub, record=record, kind=dump.kind or (record.kind if record else None))
     start, total = facts.data_start, facts.total_pages
     if facts.status == Status.COMPLETED:
         written = header.written_blocks - start
@@ -263,13 +264,22 @@ def _with_pages(file: TargetFile, dump: PartitionDump, facts: HeaderFacts,
     if dump.kind is None:
         return evolve(dump, state=DumpState.INCOMPLETE, warnings=warnings, touched_end=end,
                       why=f"{file}: an incomplete dump on a device without signatures: its end cannot be found")
-    found = scan_data(file, facts.abi, dump.kind, sub.record, start, end, facts.device_blocks, progress)
+    found = scan_data(file, facts.abi, dump.kind, record, start, end, facts.device_blocks, progress)
     pages = tuple(_page_runs(found.written, ram, start))
     count = sum(run.npages for run in pages)
     more = f" (up to {found.uncertain} more may be there: the format is sparse)" if found.uncertain else ""
     return evolve(dump, state=DumpState.INCOMPLETE, pages=pages, uncertain_pages=found.uncertain,
                   touched_end=found.touched_end, warnings=(*warnings, *found.warnings),
                   why=f"{file}: incomplete dump, {count} of {total} pages were written{more}")
+
+
+def _fitting(record: FormatRecord | None, facts: HeaderFacts, kind: SignatureKind | None) -> FormatRecord | None:
+    """*record* if it can be this partition's: the blocks, byte order and kind of signature that are seen there."""
+    if record is None or (kind is not None and record.kind is not kind):
+        return None
+    same = (record.abi.page_size == facts.abi.page_size and record.abi.byteorder == facts.abi.byteorder
+            and record.device_blocks == facts.device_blocks)
+    return record if same else None
 
 
 def _ram_runs(file: TargetFile, facts: HeaderFacts) -> npt.NDArray[np.int64]:

@@ -38,6 +38,13 @@ _MAGICS: tuple[tuple[str, int, bytes], ...] = (
     ("a UDF file system", 0x8001, b"BEA01"),
     ("a squashfs file system", 0, b"hsqs"),
     ("an EROFS file system", 1024, b"\xe2\xe1\xf5\xe0"),
+    ("a GFS2 file system", 0x10000, b"\x01\x16\x19\x70"),
+    ("an OCFS2 file system", 0x2000, b"OCFSV2"),
+    ("an HFS+ file system", 1024, b"H+\0\x04"),
+    ("an APFS container", 32, b"NXSB"),
+    ("a VDO volume", 0, b"dmvdo001"),
+    ("a Stratis pool member", 512, b"!Stra0tis\x86\xff\x02^\x41rh"),
+    ("a BitLocker volume", 3, b"-FVE-FS-"),
     ("a LUKS volume", 0, b"LUKS\xba\xbe"),
     ("a LUKS2 volume", 0x4000, b"SKUL\xba\xbe"),
     ("a bcache or bcachefs device", 4096 + 24, bytes.fromhex("c68573f64e1a45ca8265f57f48ba6d81")),
@@ -45,6 +52,12 @@ _MAGICS: tuple[tuple[str, int, bytes], ...] = (
     ("a Ceph BlueStore device", 0, b"bluestore block device"),
     ("a GPT partition table", 512, b"EFI PART"),
     ("a GPT partition table", 4096, b"EFI PART"),
+    ("a Sun partition table", 508, b"\xda\xbe"),
+    ("an SGI partition table", 0, b"\x0b\xe5\xa9\x41"),
+    ("a BSD partition table", 512, b"WEV\x82"),
+    ("a BSD partition table", 64, b"WEV\x82"),
+    ("an Apple partition table", 512, b"PM\0\0"),
+    ("a PC-98 partition table", 4, b"IPL1"),
     ("an ELF file", 0, b"\x7fELF"),
     ("a kdump file", 0, b"KDUMP   "),
     ("a diskdump file", 0, DUMP_MAGIC),
@@ -63,7 +76,23 @@ _MD_MAGIC = struct.pack("<I", 0xA92B4EFC), struct.pack(">I", 0xA92B4EFC)
 
 
 def refusals(file: TargetFile) -> list[str]:
-    """What *file* holds, one phrase each, nothing twice; empty for a free device or a formatted one."""
+    """What *file* holds, one phrase each, nothing twice; empty for a free device or a formatted one.
+
+    Of a window of a device, what lies under it counts too: the whole device may be one file system.
+    """
+    if not file.target.offset_bytes:
+        return _held_by(file)
+    with DumpTarget(file.target.path).open() as whole:
+        under = [f"(the whole of {file.target.path}) {what}" for what in _held_by(whole) if _covers(what)]
+    return [*_held_by(file), *under]
+
+
+def _covers(what: str) -> bool:
+    """Does it take the whole device?  A partition table is what windows are cut out of."""
+    return "partition table" not in what
+
+
+def _held_by(file: TargetFile) -> list[str]:
     head = file.read(0, min(HEAD_BYTES, file.size))
     if holds_dump(head):
         return ["a crash dump that has not been saved (run `ddsdk savecore` first)"]
@@ -148,8 +177,14 @@ def _partition_table(file: TargetFile, head: bytes) -> Iterator[str]:
         yield "an MBR partition table"
 
 
+def _amiga(_file: TargetFile, head: bytes) -> Iterator[str]:
+    """The rigid disk block, in one of the first 16 sectors."""
+    if any(head.startswith(b"RDSK", sector * 512) for sector in range(16)):
+        yield "an Amiga partition table"
+
+
 _LOOKS: tuple[Callable[[TargetFile, bytes], Iterator[str]], ...] = (
-    _ext, _swap, _lvm, _md, _firmware_raid, _zfs, _partition_table)
+    _ext, _swap, _lvm, _md, _firmware_raid, _zfs, _partition_table, _amiga)
 
 
 @frozen

@@ -7,7 +7,6 @@ directories; only then take the dump off the device.
 
 from __future__ import annotations
 
-import fcntl
 import threading
 from collections.abc import Callable, Iterator
 from typing import Protocol
@@ -81,7 +80,7 @@ def save(target: DumpTarget, directory: str, *, keep: bool = False, progress: Re
     """
     tell = progress or _silent
     with target.open() as file:
-        _lock(file)
+        file.lock()
         interrupted = read_marker(file)
         if interrupted is not None:
             return _finish_interrupted(target, keep)
@@ -97,13 +96,6 @@ def save(target: DumpTarget, directory: str, *, keep: bool = False, progress: Re
 
 def _silent(phase: str, done: int, total: int) -> None:
     """Report nothing."""
-
-
-def _lock(file: TargetFile) -> None:
-    try:
-        fcntl.flock(file.fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except OSError:
-        raise DeviceError(f"{file}: another savecore is at work on it; wait for that one") from None
 
 
 def _finish_interrupted(target: DumpTarget, keep: bool) -> SaveReport:
@@ -134,9 +126,13 @@ def _save_into(case: CaseDirectory, file: TargetFile, dump: PartitionDump, tell:
     layout = core_layout(dump)
     try:
         vmcore = case.create(layout.file_size)
-    except NoSpaceError:
+    except NoSpaceError as full:
         ask = on_nospace or (lambda _ip, path: run_nospace_script(case.parent, path))
-        if not ask("127.0.0.1", case.path):         # none, or 0: give up
+        try:
+            answer = ask("127.0.0.1", case.path)
+        except DeviceError as error:
+            raise DeviceError(f"{full}; {error}") from None
+        if not answer:                              # none, or 0: give up
             raise
         vmcore = case.create(layout.file_size)
     try:
@@ -240,9 +236,7 @@ class _Copy:
 def _give_back(target: DumpTarget, dump: PartitionDump, report: SaveReport, tell: Report) -> SaveReport:
     """Take the dump off the partition.  A failure here is a problem of the report: the vmcore is safe."""
     abi = dump.dump.abi
-    record = dump.record
-    if record is None or record.kind is not dump.kind or record.abi.page_size != abi.page_size:
-        record = FormatRecord(dump.kind, abi, dump.dump.device_blocks) if dump.kind else None
+    record = dump.record or (FormatRecord(dump.kind, abi, dump.dump.device_blocks) if dump.kind else None)
     try:
         with target.open(write=True) as file:
             if record is None:

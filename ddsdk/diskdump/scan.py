@@ -17,7 +17,7 @@ from ddsdk.abi import Abi
 
 from .record import EDGE_BLOCKS, MAX_STRIDE, FormatRecord
 from .signature import Mask, SignatureKind, block_states, true_extents
-from .stream import JOB_BYTES, pieces, run_jobs
+from .stream import CPU_WORKERS, JOB_BYTES, WORKERS, pieces, run_jobs
 from .target import TargetFile
 
 #: The most blocks a dump can have in flight: 256 commands of 256 blocks.  Behind as many untouched blocks in
@@ -84,7 +84,8 @@ def _states(file: TargetFile, abi: Abi, kind: SignatureKind, start: int, end: in
         intact[at:at + len(whole)], torn[at:at + len(part)] = whole, part
 
     for first, count in pieces(start, end, IN_FLIGHT_BLOCKS):
-        run_jobs(pieces(first, first + count, JOB_BYTES // page), work, keep, total_bytes=count * page)
+        run_jobs(pieces(first, first + count, JOB_BYTES // page), work, keep, total_bytes=count * page,
+                 workers=CPU_WORKERS if file.lends else WORKERS)
         if progress is not None:
             progress(first + count - start, end - start)
         if intact[first - start:first - start + count].all() and count == IN_FLIGHT_BLOCKS:

@@ -19,6 +19,8 @@ R = TypeVar("R")
 #: One I/O.  Large enough for a disk, small enough to stay near the processor.
 JOB_BYTES = 4 << 20
 WORKERS = 3
+#: Where nothing waits for a disk, a third thread only disturbs the others.
+CPU_WORKERS = 2
 #: Below this many bytes of work, threads cost more than they give.
 SERIAL_BYTES = 8 << 20
 
@@ -89,6 +91,7 @@ class _Pool(Generic[J, R]):
                     break
                 self._results.put(_Worked(self._work(job, buffer)))   # type: ignore[arg-type]
         except BaseException as error:
+            self.stop = True
             self._results.put(_Worked(error=error))
         finally:
             self._results.put(None)

@@ -61,7 +61,9 @@ class DumpTarget:
         if not (stat.S_ISREG(mode) or stat.S_ISBLK(mode)):
             raise DeviceError(f"{self.path}: neither a file nor a block device; a dump partition is one of them")
         if self.offset_bytes < 0 or self.offset_bytes % 512:
-            raise UsageError(f"{self}: offset {self.offset_bytes} must be a positive multiple of 512")
+            raise UsageError(f"{self}: offset {self.offset_bytes} must be a multiple of 512")
+        if (self.size_bytes or 0) % 512:
+            raise UsageError(f"{self}: size {self.size_bytes} must be a multiple of 512")
         end = os.lseek(fd, 0, os.SEEK_END)
         size = end - self.offset_bytes if self.size_bytes is None else self.size_bytes
         if size < 0 or self.offset_bytes + size > end:
@@ -104,6 +106,10 @@ class TargetFile:
     def __str__(self) -> str:
         return str(self.target)
 
+    def lock(self) -> None:
+        """Keep other formats, dumps and savecores off the device until this is closed; DeviceError: one is at work."""
+        lock_fd(self.fd, str(self))
+
     def blocks(self, page_size: int) -> int:
         """Whole blocks of *page_size* bytes in the window."""
         return self.size // page_size
@@ -136,6 +142,11 @@ class TargetFile:
         elif self._map is None and self.size and not self.target.offset_bytes % mmap.ALLOCATIONGRANULARITY:
             with suppress(OSError, ValueError):
                 self._map = mmap.mmap(self.fd, self.size, prot=mmap.PROT_READ, offset=self.target.offset_bytes)
+
+    @property
+    def lends(self) -> bool:
+        """Does `borrow` lend the page cache itself?"""
+        return self._map is not None
 
     def borrow(self, offset: int, length: int, buffer: memoryview) -> memoryview:
         """The *length* bytes at *offset*: in *buffer*, or in the page cache itself when that saves a copy.
@@ -215,6 +226,16 @@ class TargetFile:
 
     def _failed(self, write: bool, offset: int, error: OSError) -> DeviceError:
         return DeviceError(f"{self}: {'write' if write else 'read'} error at byte {offset}: {_reason(error)}")
+
+
+def lock_fd(fd: int, name: str) -> None:
+    """Take the lock that everything which writes to a dump device takes (flock(2)); DeviceError when it is taken."""
+    try:
+        fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        raise DeviceError(f"{name}: another format, dump or savecore is at work on it; wait for that one") from None
+    except OSError:
+        return                          # a file system without locks
 
 
 def aligned_buffer(size_bytes: int) -> memoryview:

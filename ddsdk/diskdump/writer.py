@@ -11,16 +11,17 @@ from enum import Enum
 
 from attrs import define, field, frozen
 
+from ..abi import ABIS
 from ..errors import errno_name
 from .device import DumpDevice, DumpMemory, Scratch
-from .header import HEADER_BLOCK, Status
+from .header import HEADER_BLOCK, SIGNATURE, Status
 from .notes import with_record
 from .plan import LEADING_BLOCKS, DumpPlan
 from .record import FormatRecord
-from .signature import USER_BLOCK, SignatureKind, sampling, verify_blocks
+from .signature import USER_BLOCK, SignatureKind, kind_of_block, sampling, verify_blocks
 
 #: Pages are handed back to the page cache in steps of this many bytes.
-RELEASE_BYTES = 64 << 20
+RELEASE_BYTES = 16 << 20
 
 
 class Stage(Enum):
@@ -121,12 +122,25 @@ class Attempt:
         self._read(first, count)
         kind, bad = verify_blocks(self.scratch.view[:count * self._page], first, self.plan.abi, self._record)
         if bad is not None:
-            raise AttemptFailed(Stage.SIGNATURES, f"bad signature in block {bad}: this is not (any more) a formatted"
-                                                  f" dump partition; `ddsdk check` tells more")
+            at = (bad - first) * self._page
+            raise AttemptFailed(Stage.SIGNATURES, self._bad_signature(bad, self.scratch.view[at:at + self._page]))
         if kind is not None and found is not None and kind is not found:
             raise AttemptFailed(Stage.SIGNATURES, f"block {first} has {kind.value} signatures, the blocks before it"
                                                   f" {found.value}: a device carries one kind")
         return kind or found
+
+    def _bad_signature(self, number: int, block: memoryview) -> str:
+        """What block *number* is if not a signature of ours, and what to do about it."""
+        if number == HEADER_BLOCK and block[:len(SIGNATURE)] == SIGNATURE:
+            return "it holds a dump that has not been saved; run `ddsdk savecore` first"
+        mine = self.plan.abi
+        others = [abi.name for abi in ABIS if number == 0 and abi.page_size <= len(block)
+                  and kind_of_block(block[:abi.page_size], 0, abi)]
+        if others:
+            return (f"bad signature in block 0: formatted for {' or '.join(others)}, the memory is {mine.name}'s;"
+                    f" `ddsdk format --abi {mine.name}` makes it fit")
+        return (f"bad signature in block {number}: this is not (any more) a formatted dump partition;"
+                f" `ddsdk check --abi {mine.name}` tells more")
 
     def _read(self, block: int, count: int) -> None:
         error = self.device.rw_block(False, block, ((self.scratch.paddr, count * self._page),))
@@ -169,7 +183,8 @@ class Attempt:
         """Every page, as scatter lists straight from memory."""
         plan, name = self.plan, self.device.name
         chunk_blocks = max(1, min(1 << self.block_order, self.device.max_blocks))
-        total, done, step = plan.total_pages, 0, max(chunk_blocks, plan.total_pages // 200)
+        total, done = plan.total_pages, 0
+        step = max(chunk_blocks, min(total // 200, RELEASE_BYTES // 4 // self._page))
         report_at, released = step, Release(self.memory, plan)
         for block, blocks, error in self.device.stream(True, plan.chunks(chunk_blocks)):
             if error:

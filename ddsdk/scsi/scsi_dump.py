@@ -164,8 +164,11 @@ class ScsiDumpDevice:
         answer = self._ask(self.hooks.quiesce, "quiesce")
         if answer:
             return -abs(answer)
+        log = self._kernel.log
+        before = len(log)
         if not self._queue.reset():
-            return self._refuse(errno.EIO, "the host reset handler failed")
+            said = f"; the driver's last word: {log[-1]}" if len(log) > before else ""
+            return self._refuse(errno.EIO, f"the host reset handler failed{said}")
         self._queue.settle()
         error = self._request_sense()
         if error:
@@ -222,7 +225,9 @@ class ScsiDumpDevice:
         -EFBIG beyond the partition, -EINVAL for a scatter list that is not whole pages.  What one command
         cannot carry goes in several.
         """
-        nbytes = sum([length for _, length in sg])
+        return self._rw(write, block, sum([length for _, length in sg]), sg)
+
+    def _rw(self, write: bool, block: int, nbytes: int, sg: ScatterList) -> int:
         nblocks = nbytes // self._page
         if not self._fits(block, nblocks, nbytes, sg):
             return self._rw_split(write, block, nbytes, sg)
@@ -292,7 +297,8 @@ class ScsiDumpDevice:
         """
         if self.queue_depth == 1:
             for block, sg in chunks:
-                yield block, self._nblocks(sg), self.rw_block(write, block, sg)
+                nbytes = sum([length for _, length in sg])
+                yield block, nbytes // self._page, self._rw(write, block, nbytes, sg)
             return
         try:
             yield from self._stream_deep(write, chunks)
@@ -319,9 +325,6 @@ class ScsiDumpDevice:
             if io.error:
                 self.why = io.why
             yield io.block, io.nblocks, io.error
-
-    def _nblocks(self, sg: ScatterList) -> int:
-        return sum([length for _, length in sg]) // self._page
 
     # --- after the dump ------------------------------------------------------------------------------------
 

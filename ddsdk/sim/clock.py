@@ -115,7 +115,10 @@ class Clock:
             when_ns, _, event = heappop(heap)
             fn, args = event.fn, event.args
             event.fn = None
-            self._settle()
+            if heap and heap[0][2].fn is None:
+                self._settle()
+            else:
+                self.horizon_ns = heap[0][0] if heap else NEVER_NS
             if fn is None:
                 continue
             if when_ns > self.now_ns:

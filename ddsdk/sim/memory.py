@@ -115,7 +115,7 @@ class PhysicalMemory:
                                  f"the one at {above.paddr:#x}-{above.end:#x}; extents must be disjoint")
         self.reserve = Allocator(reserves[0])
         self._starts = [e.paddr for e in self.extents]
-        self._ours, self._ours_end, self._ours_view = reserves[0].paddr, reserves[0].end, reserves[0].view
+        self._ours, self._ours_size, self._ours_view = reserves[0].paddr, reserves[0].size, reserves[0].view
         self._select(self.extents[0])
 
     @classmethod
@@ -146,8 +146,11 @@ class PhysicalMemory:
     def views(self, paddr: int, length: int) -> list[memoryview]:
         """The same across adjacent extents, in address order."""
         at = paddr - self._base
-        if at >= 0 and length >= 0 and at + length <= self._size:
+        if 0 <= at <= at + length <= self._size:
             return [self._view[at:at + length]]
+        at = paddr - self._ours
+        if 0 <= at <= at + length <= self._ours_size:
+            return [self._ours_view[at:at + length]]
         pieces: list[memoryview] = []
         while True:
             extent = self.extent_at(paddr)
@@ -184,9 +187,9 @@ class PhysicalMemory:
                 extent.drop(start, min(end, extent.end) - start)
 
     def _select(self, extent: Extent) -> None:
-        """Remember the extent of the last access outside the reserve: the next one is nearly always in the same.
+        """Remember the extent of the last access: the next one is nearly always in the same.
 
-        Frames in the reserve and pages in RAM alternate, so each has a place of its own.
+        Frames in the reserve and pages in RAM alternate, so `views` looks for the reserve besides.
         """
         self._base, self._size, self._view = extent.paddr, extent.size, extent.view
 

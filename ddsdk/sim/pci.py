@@ -37,7 +37,7 @@ _LAST_SLOT = 31
 class PciWindow:
     """A BAR as the CPU sees it; nothing gets through unless COMMAND decodes it."""
 
-    __slots__ = ("_bit", "_function", "_read", "_tick", "_write", "size")
+    __slots__ = ("_bit", "_function", "_read", "_stall", "_write", "size")
 
     def __init__(self, function: SimPciFunction, bit: int, size: int, target: Window,
                  stall: StallDetector) -> None:
@@ -45,12 +45,16 @@ class PciWindow:
         self._bit = bit
         self._read = target.read
         self._write = target.write
-        self._tick = stall.tick
+        self._stall = stall
         self.size = size
 
     def read(self, offset: int, size: int) -> int:
         """See `bus.Window.read`.  RegisterAccessFault outside the window, or as the model says."""
-        self._tick()
+        stall = self._stall
+        if stall.count < stall.limit:       # StallDetector.tick without the call
+            stall.count += 1
+        else:
+            stall.tick()
         if offset < 0 or offset + size > self.size or size not in _ALL_ONES:
             raise self._outside("read", offset, size)
         if not self._function.decodes & self._bit:
@@ -59,7 +63,11 @@ class PciWindow:
 
     def write(self, offset: int, size: int, value: int) -> None:
         """See `bus.Window.write`.  RegisterAccessFault outside the window, or as the model says."""
-        self._tick()
+        stall = self._stall
+        if stall.count < stall.limit:
+            stall.count += 1
+        else:
+            stall.tick()
         if offset < 0 or offset + size > self.size or size not in _ALL_ONES:
             raise self._outside("write", offset, size)
         if self._function.decodes & self._bit:
@@ -141,11 +149,11 @@ class SimPciFunction:
 
     def dma_map(self, segments: Sequence[Segment], to_device: bool) -> list[Segment]:
         """See `bus.PciFunction.dma_map`."""
-        return self._domain.map(segments, to_device)
+        return (self.dma or self._domain).map(segments, to_device)
 
     def dma_unmap(self, segments: Sequence[Segment], to_device: bool) -> None:
         """See `bus.PciFunction.dma_unmap`."""
-        self._domain.unmap(segments, to_device)
+        (self.dma or self._domain).unmap(segments, to_device)
 
     def dma_grant(self, paddr: int, size: int) -> int:
         """See `bus.PciFunction.dma_grant`."""

@@ -46,19 +46,20 @@ class StallDetector:
     once `limit` calls have been made without the clock moving it raises SimulationStuckError.
     """
 
-    __slots__ = ("_count", "_seen_ns", "clock", "limit")
+    __slots__ = ("_seen_ns", "clock", "count", "limit")
 
     def __init__(self, clock: Clock, limit: int = 1_000_000) -> None:
         self.clock = clock
         self.limit = limit
-        self._count = 0
+        #: Calls since the clock was last looked at; a register access counts itself, see `PciWindow`.
+        self.count = 0
         self._seen_ns = -1
 
     def tick(self, what: str = "register access") -> None:
         """Count one call; *what* names it in the error.  Looks at the clock only every `limit` calls."""
-        self._count = count = self._count + 1
+        self.count = count = self.count + 1
         if count > self.limit:
-            self._count = 0
+            self.count = 0
             now_ns = self.clock.now_ns
             if now_ns == self._seen_ns:
                 raise SimulationStuckError(

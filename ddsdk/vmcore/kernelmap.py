@@ -40,7 +40,8 @@ def kernel_piece(abi: Abi, vmcoreinfo: bytes | None) -> KernelPiece | None:
     text -= text % abi.page_size
     end = table - table % abi.page_size + abi.page_size
     paddr = text - START_KERNEL_MAP + base
-    if not START_KERNEL_MAP <= text < end <= START_KERNEL_MAP + KERNEL_IMAGE_BYTES or paddr < 0 or paddr % abi.page_size:
+    inside = START_KERNEL_MAP <= text < end <= START_KERNEL_MAP + KERNEL_IMAGE_BYTES
+    if not inside or paddr < 0 or paddr % abi.page_size:
         return None
     return KernelPiece(paddr, text, end - text)
 

@@ -5,15 +5,15 @@ from __future__ import annotations
 from ddsdk.abi import Abi
 from ddsdk.errors import FormatError
 
-from .elfread import ELF_MAGIC, open_elf
 from .image import FileMapping, MemoryExtent, MemorySource, Run
 from .notes import CpuNote
 from .raw import open_raw
-from .synthetic import PREFIX as SYNTHETIC
-from .synthetic import open_synthetic, parse_synthetic
 
 __all__ = ["CpuNote", "MemoryExtent", "MemorySource", "Run", "open_source"]
 
+#: elfread and synthetic say these too; each brings a library with it and is imported when its turn comes.
+ELF_MAGIC = b"\x7fELF"
+SYNTHETIC = "synthetic:"
 RAW = "raw:"
 FLAT = "flat:"
 
@@ -29,6 +29,8 @@ def open_source(spec: str, *, abi: Abi | None = None) -> MemorySource:
     memory.
     """
     if spec.startswith(SYNTHETIC):
+        from .synthetic import open_synthetic, parse_synthetic
+
         return open_synthetic(parse_synthetic(spec, abi))
     for prefix in (RAW, FLAT):
         if spec.startswith(prefix):
@@ -41,6 +43,8 @@ def open_source(spec: str, *, abi: Abi | None = None) -> MemorySource:
 
 def _open_file(path: str, abi: Abi | None) -> MemorySource:
     if _starts_with(path, ELF_MAGIC):
+        from .elfread import open_elf
+
         source = open_elf(path)
         if abi is not None and source.abi.name != abi.name:
             source.close()

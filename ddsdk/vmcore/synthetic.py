@@ -78,7 +78,7 @@ def parse_synthetic(spec: str, abi: Abi | None = None) -> SyntheticSpec:
 
 def _number(spec: str, values: dict[str, str], key: str, default: int) -> int:
     value = values.get(key, str(default))
-    if not value.isdecimal() or len(value) > 18:
+    if not (value.isascii() and value.isdecimal()) or len(value) > 18:
         raise UsageError(f"{spec!r}: {key}={value!r} must be a positive number")
     return int(value)
 

@@ -107,6 +107,8 @@ def test_every_device_refused_names_each(ddsdk: Ddsdk, image: Path, tmp_path: Pa
     ("mptfusion", ("DRIVER:PATH",)),
     ("mptfusion:{image},size=0x", ("0x",)),
     ("mptfusion:{image},offset=100", ("100", "multiple of 512")),
+    ("mptfusion:{image},size=" + "9" * 5000, ("it must be a number of bytes",)),
+    ("mptfusion:{image},offset=512,offset=0", ("offset= is given twice",)),
 ])
 def test_unknown_names_list_what_there_is(ddsdk: Ddsdk, image: Path, to: str, words: tuple[str, ...]) -> None:
     """Driver, chip, backend, option: exit 2 and the choices."""
@@ -191,7 +193,12 @@ def test_info_on_neither(ddsdk: Ddsdk, image: Path) -> None:
 
 
 @pytest.mark.parametrize("args", [("format",), ("nosuch",), ("dump", "synthetic:4M"), ("check", "x", "--sample-rate", "x"),
-                                  ("estimate", "pages:x"), ("dump", "synthetic:4M", "--to", "mptfusion:x",
+                                  ("estimate", "pages:x"), ("estimate", "pages:²"),
+                                  ("estimate", "pages:" + "9" * 5000), ("estimate", "pages:17179869185"),
+                                  ("estimate", "synthetic:٤M"), ("estimate", "synthetic:4M,seed=²"),
+                                  ("check", "x,size=512,size=512"), ("check", "x,size=" + "9" * 5000),
+                                  ("check", "x", "--block-order", "-3"), ("drill", "--load-us", "60000001"),
+                                  ("drill", "--driver", "nosuch"), ("drill", "--chip", "nosuch"), ("dump", "synthetic:4M", "--to", "mptfusion:x",
                                                             "--block-order", "9")])
 def test_usage(ddsdk: Ddsdk, args: tuple[str, ...]) -> None:
     """Missing, unknown, out of range: exit 2."""

@@ -7,9 +7,11 @@ from pathlib import Path
 
 import pytest
 
-from ddsdk.abi import ABIS, X86_64, Abi
+from ddsdk.abi import ABIS, IA64, PPC64, X86_64, Abi
 from ddsdk.diskdump.header import DiskDumpHeader, Status
+from ddsdk.diskdump.notes import with_record
 from ddsdk.diskdump.partition import DumpState, PageRun, PartitionDump, read_partition
+from ddsdk.diskdump.record import FormatRecord
 from ddsdk.diskdump.signature import SignatureKind, signature_blocks
 from ddsdk.diskdump.target import DumpTarget
 from ddsdk.errors import FormatError
@@ -142,10 +144,38 @@ def test_device_without_signatures(tmp_path: Path) -> None:
     target = dumped(tmp_path / "d.img", status=Status.INCOMPLETED, wanted=lambda n: n < 20)
     with target.open(write=True) as file:
         file.write(0, bytes(4096))
+        file.write(2 * 4096 + 256, bytes(4096 - 256))
         file.write(1199 * 4096, bytes(4096))
     dump = read_partition(target)
     assert (dump.state, dump.kind, dump.pages) == (DumpState.INCOMPLETE, None, ())
     assert dump.why.endswith("on a device without signatures: its end cannot be found")
+
+
+@pytest.mark.parametrize("record", [
+    FormatRecord(SignatureKind.DESIGN, X86_64, 1200, 64), FormatRecord(SignatureKind.SHIPPED, X86_64, 1200, 64),
+    FormatRecord(SignatureKind.DESIGN, X86_64, 1201, 64), FormatRecord(SignatureKind.DESIGN, IA64, 1200, 64),
+    FormatRecord(SignatureKind.DESIGN, PPC64, 1200, 64), FormatRecord(SignatureKind.DESIGN, X86_64, 2**64 - 1, 64),
+], ids=["fits", "kind", "size", "page size", "byte order", "huge"])
+def test_record_of_another_device(record: FormatRecord, tmp_path: Path) -> None:
+    """A record in the sub header that contradicts what is seen is not believed."""
+    target = dumped(tmp_path / "d.img", status=Status.INCOMPLETED, wanted=lambda n: n < 20)
+    with target.open(write=True) as file:
+        file.write(2 * 4096, with_record(file.read(2 * 4096, 4096), X86_64, record.pack()))
+    dump = read_partition(target)
+    if record.abi is X86_64 and record.device_blocks == 1200 and record.kind is SignatureKind.DESIGN:
+        assert (dump.record, dump.written_pages, dump.uncertain_pages) == (record, 317, 63)
+    else:
+        assert (dump.record, dump.written_pages, dump.uncertain_pages) == (None, 320, 0)
+
+
+def test_kind_from_the_record(tmp_path: Path) -> None:
+    """With block 0 and the last block gone, the record still tells the kind of signature."""
+    target = dumped(tmp_path / "d.img", status=Status.INCOMPLETED, wanted=lambda n: n < 20)
+    with target.open(write=True) as file:
+        file.write(0, bytes(4096))
+        file.write(1199 * 4096, bytes(4096))
+    dump = read_partition(target)
+    assert (dump.kind, dump.written_pages) == (SignatureKind.DESIGN, 320)
 
 
 def test_short_complete_dump(tmp_path: Path) -> None:

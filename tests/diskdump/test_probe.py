@@ -68,6 +68,8 @@ MD = struct.pack("<I", 0xA92B4EFC)
     ("a GPT partition table", [(512, b"EFI PART")]),
     ("a GPT partition table (its backup)", [(-512, b"EFI PART")]),
     ("an MBR partition table", [(446, PARTITION), (510, b"\x55\xaa")]),
+    ("a Sun partition table", [(508, b"\xda\xbe")]),
+    ("an Amiga partition table", [(1024, b"RDSK")]),
     ("an ELF file", [(0, b"\x7fELF\2\1\1")]),
     ("a kdump file", [(0, b"KDUMP   ")]),
     ("a diskdump file", [(0, b"DISKDUMP")]),
@@ -99,6 +101,17 @@ def test_several_contents_are_all_named(tmp_path: Path) -> None:
 def test_what_is_free(pieces: list[tuple[int, bytes]], tmp_path: Path) -> None:
     """Magic by coincidence, or at the wrong place, does not make a device unusable."""
     assert held(tmp_path / "d.img", *pieces) == []
+
+
+def test_what_lies_under_a_window(tmp_path: Path) -> None:
+    """A window of a device that is one file system would destroy it; a partition table is what windows are for."""
+    path = tmp_path / "d.img"
+    assert held(path, EXT) == ["an ext2/3/4 file system"]
+    with DumpTarget(str(path), MIB).open() as file:
+        assert refusals(file) == [f"(the whole of {path}) an ext2/3/4 file system"]
+    assert held(path, (446, PARTITION), (510, b"\x55\xaa")) == ["an MBR partition table"]
+    with DumpTarget(str(path), MIB).open() as file:
+        assert refusals(file) == []
 
 
 @pytest.mark.parametrize("size", [0, 511, 512, 4096, 65536, 100_000])

@@ -201,6 +201,7 @@ def test_rhel_swap_dump(tmp_path: Path) -> None:
     target = dumped(tmp_path / "d.img")
     with target.open(write=True) as file:
         file.write(0, bytes(4096))
+        file.write(2 * 4096 + 256, bytes(4096 - 256))
         file.write(1199 * 4096, bytes(4096))
     before = Path(target.path).read_bytes()
     report = save(target, str(tmp_path / "out"))
@@ -392,6 +393,14 @@ def test_script_that_is_not_executable(tmp_path: Path) -> None:
         run_script(scripts(tmp_path, "exit 1", mode=0o600))
 
 
+def test_script_whose_interpreter_is_missing(tmp_path: Path) -> None:
+    """That is not the same as no script: one line."""
+    directory = scripts(tmp_path, "exit 1")
+    (directory / "scripts/diskdump-nospace").write_text("#!/no/such/interpreter\n")
+    with pytest.raises(DeviceError, match="diskdump-nospace: cannot be run: No such file or directory"):
+        run_script(directory)
+
+
 # --- failures on the way --------------------------------------------------------------------------------------
 
 
@@ -453,7 +462,7 @@ def test_two_at_once(tmp_path: Path) -> None:
     target = dumped(tmp_path / "d.img")
     with open(target.path, "rb") as other:
         fcntl.flock(other, fcntl.LOCK_EX)
-        with pytest.raises(DeviceError, match="another savecore is at work on it"):
+        with pytest.raises(DeviceError, match="another format, dump or savecore is at work on it"):
             save(target, str(tmp_path / "out"))
 
 

@@ -150,6 +150,16 @@ def test_failed_reset_is_fatal(world: World) -> None:
     assert (device.quiesce(), device.why) == (-errno.EIO, "the host reset handler failed")
 
 
+def test_failed_reset_quotes_the_driver(world: World) -> None:
+    """What the driver printed last while it failed is the reason that a user can act on."""
+    world.hardware.reset_fails = True
+    world.driver.before_reset = lambda: world.kernel.printk("fake: no answer within 60 s")
+    device = world.device()
+    world.crash()
+    assert device.quiesce() == -errno.EIO
+    assert device.why == "the host reset handler failed; the driver's last word: fake: no answer within 60 s"
+
+
 def test_failed_request_sense_is_fatal(world: World) -> None:
     """REQUEST SENSE after the reset is the first proof that commands work."""
     world.disk.inject(faults.check_condition(0x4, 0x44, on=Access.SENSE, times=None))

@@ -103,8 +103,6 @@ class MptAdapter:
         self.diagLock = kernel.spin_lock_init("diagLock")
         self.FreeQ: list[MptRequest] = []
         self.outstanding: dict[int, MptRequest] = {}
-        #: mappings of commands given up while the IOC could still reach their memory; undone after a reset
-        self.abandoned: list[MptRequest] = []
         self.active = False
         self.dead = False
         self.diagPending = False
@@ -219,7 +217,7 @@ class MptAdapter:
         return context
 
     def abandon_outstanding(self) -> list[ScsiCmnd]:
-        """Forget every request the IOC holds, but not which memory it may still reach.
+        """Forget every request the IOC holds, but not which memory it may still reach (`request.mapped`).
 
         Returns the commands, which are still to be ended.
         """
@@ -228,17 +226,18 @@ class MptAdapter:
             scmd, request.scmd = request.scmd, None
             if scmd is not None:
                 scmds.append(scmd)
-            if request.mapped:
-                self.abandoned.append(request)
         self.outstanding.clear()
         return scmds
 
     def unmap_abandoned(self) -> None:
-        """The IOC was reset: it reaches none of that memory any more."""
-        while self.abandoned:
-            request = self.abandoned.pop()
-            mapped, request.mapped = request.mapped, ()
-            self.dma_unmap_sg(self.pdev, mapped, request.direction)
+        """The IOC was reset: it reaches no command's memory any more.
+
+        Every request is looked at: a crash may have come before one was outstanding, or after it ceased to be.
+        """
+        for request in self.requests:
+            if request.mapped:
+                mapped, request.mapped = request.mapped, ()
+                self.dma_unmap_sg(self.pdev, mapped, request.direction)
 
     def release_locks(self) -> None:
         """Re-initialise the driver's locks: whoever held one is frozen and will never release it."""

@@ -126,8 +126,8 @@ def _not_active(ioc: MptAdapter, scmd: ScsiCmnd) -> int:
 def _unfit(ioc: MptAdapter, request: MptRequest, scmd: ScsiCmnd) -> int:
     """More segments than sg_tablesize: the mid-layer broke its promise, and trying again will not help."""
     ioc.printk(f"{len(request.mapped)} segments do not fit; sg_tablesize is {ioc.sg_tablesize}")
-    ioc.dma_unmap_sg(ioc.pdev, request.mapped, request.direction)
-    request.mapped = ()
+    mapped, request.mapped = request.mapped, ()
+    ioc.dma_unmap_sg(ioc.pdev, mapped, request.direction)
     request.scmd = None
     ioc.spin_lock(ioc.FreeQlock)
     ioc.FreeQ.append(request)

@@ -253,7 +253,7 @@ def mpt_do_ioc_recovery(ioc: MptAdapter, force: bool) -> int:
         try:
             _bring_up(ioc, force, again=attempt > 0)
         except MptError as error:
-            ioc.printk(str(error))
+            ioc.printk(str(error).removeprefix(f"{ioc.name}: "))      # which printk() puts there itself
         else:
             ioc.dead = False
             ioc.reset_count += 1

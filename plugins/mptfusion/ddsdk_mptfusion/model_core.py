@@ -203,10 +203,16 @@ class IocCore(HwModel):
     # -- presence --------------------------------------------------------------------------------------
 
     def silent(self) -> bool:
-        """True while a read gives all ones and a write is lost: in the reset's blackout, or when gone."""
+        """True while a read gives all ones and a write is lost: in the reset's blackout, or when gone.
+
+        What a poll reads looks at the three reasons itself before it asks.
+        """
         if self.resets.quiet_until_ns > self.clock.now_ns:
             return True
         if self.faults.armed and self.faults.hit("all-ones") is not None:
             self._gone = True
             self.enter_fault(_PRODUCT_FAULT)
+            if self._line:              # who does not answer does not pull the line either
+                self._line = False
+                self.irq.set(False)
         return self._gone

@@ -123,7 +123,7 @@ class MptIoc(IocCore):
 
     def r_HOST_INTERRUPT_STATUS(self) -> int:
         """Events, whether masked or not."""
-        if self.silent():
+        if (self.faults.armed or self._gone or self.resets.quiet_until_ns > self.clock.now_ns) and self.silent():
             return _ALL_ONES
         reply = HIS_REPLY if self.posted or self._lingering else 0
         return (HIS_BUSY if self._doorbell_busy else 0) | reply | self._doorbell_irq
@@ -176,12 +176,13 @@ class MptIoc(IocCore):
             return
         self.credits_used += 1
         mfa = value & REQ_MF_DESCRIPTOR_ADDRESS_MASK
-        self.clock.after_ns(self.timing.fetch_ns, self._fetch, mfa, self.epoch)
+        clock = self.clock
+        clock.at_ns(clock.now_ns + self.timing.fetch_ns, self._fetch, mfa, self.epoch)
 
     def r_REPLY_FIFO(self) -> int:
         """Pop a reply descriptor."""
         posted = self.posted
-        if self.silent():
+        if (self.faults.armed or self._gone or self.resets.quiet_until_ns > self.clock.now_ns) and self.silent():
             return _ALL_ONES
         if not posted:
             self._lingering = False

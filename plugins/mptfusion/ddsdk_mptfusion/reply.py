@@ -184,9 +184,10 @@ def mptscsih_io_done(ioc: MptAdapter, request: MptRequest, reply: bytes | None) 
     if scmd is None:
         ioc.stale_replies += 1
         return
-    if request.mapped:
-        ioc.dma_unmap_sg(ioc.pdev, request.mapped, request.direction)
-        request.mapped = ()
+    mapped = request.mapped
+    if mapped:
+        request.mapped = ()             # first: after a crash in between, it must not be unmapped twice
+        ioc.dma_unmap_sg(ioc.pdev, mapped, request.direction)
     if reply is None:
         scmd.result = scmd.resid = 0
     else:

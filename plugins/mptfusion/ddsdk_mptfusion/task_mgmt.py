@@ -69,7 +69,6 @@ def mptscsih_TMHandler(hd: MptScsiHost, task_type: TaskType, sdev: ScsiDevice, t
     _send(hd, task_type, sdev, task_context, timeout_ms)
     _wait(hd, timeout_ms)
     ioc.kernel.del_timer_sync(hd.TMtimer)
-    ioc.outstanding.pop(ioc.tm_request.context, None)       # an answer from now on is stale
     response, status, hd.tmPending = hd.tm_response, hd.tm_iocstatus, False
     if response >= 0:
         if response in _DONE and status in _DONE_STATUS:

@@ -158,6 +158,14 @@ def test_refuses_for_good_reason(make: Make, fault: str, reason: str) -> None:
     assert reason in refusal(rig)
 
 
+def test_a_reply_to_another_message_is_not_believed(make: Make) -> None:
+    """A handshake reply whose Function is not the request's: refused by that, whatever else it says."""
+    rig = make()
+    rig.power_up()
+    rig.model.faults.inject("handshake-garbled", times=0, xor=0x0200)     # of word 1 that is Function 03 -> 01
+    assert "handshake of function 0x03: the reply is of function 0x01" in refusal(rig)
+
+
 def test_peers_ioc_is_left_alone(make: Make) -> None:
     """An IOC that a PCI peer owns is neither reset nor spoken to."""
     rig = make(trace=True)
@@ -225,3 +233,19 @@ def test_events_are_on_and_acknowledged(make: Make) -> None:
     assert sum("event LOG_DATA" in line for line in rig.kernel.log) == 3
     assert list(rig.ioc.outstanding.values()) == [rig.ioc.event_request]
     assert len(rig.model.free) == 128
+
+
+def test_events_in_a_burst_are_acknowledged_one_by_one(make: Make) -> None:
+    """There is one frame for acknowledgements: the next event waits until the last one's is answered; none is lost."""
+    rig = make(trace=True).probe()
+    rig.kernel.mdelay(1)
+    ack = rig.ioc.ack_request.bus_addr
+    for event in range(1, 6):
+        rig.model.messages.send_event(event, ack=True)
+    assert len(rig.model.messages._unacknowledged) == 5
+    rig.kernel.mdelay(5)
+    assert rig.model.messages._unacknowledged == set()
+    posts = [r for r in rig.machine.trace if r.kind == "write" and r.fields == ("REQUEST_FIFO", ack)]
+    assert len(posts) == 5
+    assert len({r.now_ns for r in posts}) == 5
+    assert list(rig.ioc.outstanding.values()) == [rig.ioc.event_request]

@@ -11,7 +11,8 @@ from ddsdk.bus import PCI_COMMAND
 from ddsdk.scsi import cdb
 from ddsdk.scsi.cmnd import FAILED, SCSI_MLQUEUE_HOST_BUSY, SUCCESS
 from ddsdk.sim.machine import Trigger
-from ddsdk_mptfusion.model import ChipProfile
+from ddsdk_mptfusion.model import LSI53C1030, ChipProfile
+from ddsdk_mptfusion.model_handshake import Phase
 from ddsdk_mptfusion.regs import FaultCode, IocState, MptRegs
 from plugins.mptfusion.tests.driver_rig import BOTH, DATA, Make, Rig, rigs
 
@@ -254,6 +255,52 @@ def test_host_reset_that_cannot_work_says_so(make: Make) -> None:
     scmd = rig.command(cdb.test_unit_ready())
     assert rig.queue(scmd) == 0
     assert (scmd.done, scmd.result) == (True, 0x010000)
+
+
+def test_hard_reset_as_the_chip_wants_it(up: Rig) -> None:
+    """Nothing touches the chip in the millisecond after the reset bit; afterwards history is 0, writes are off."""
+    up.crash()
+    up.hooks.quiesce(up.sdev)
+    start = up.machine.trace.count
+    assert up.host_reset() == SUCCESS
+    accesses = [record for record in list(up.machine.trace)[start - up.machine.trace.count:]
+                if record.kind in ("read", "write")]
+    reset = next(n for n, record in enumerate(accesses)
+                 if record.kind == "write" and record.fields[0] == "DIAGNOSTIC" and int(record.fields[1] or 0) & 4)
+    assert accesses[reset + 1].now_ns - accesses[reset].now_ns >= 1_000_000
+    assert up.read("DIAGNOSTIC") == 0
+
+
+def test_crash_between_reply_frames_and_ioc_init(up: Rig) -> None:
+    """READY with the free list full, as an interrupted bring-up leaves it: one attempt, frames counted anew."""
+    up.crash()
+    up.hooks.quiesce(up.sdev)
+    up.write("DOORBELL_WRITE", 0x40000000)
+    up.advance(100)
+    for index in range(128):
+        up.write("REPLY_FREE_FIFO", up.ioc.reply_bus_addr + 64 * index)
+    lines = len(up.kernel.log)
+    assert up.host_reset() == SUCCESS
+    assert up.kernel.log[lines:] == []
+    assert len(up.model.free) == 128
+
+
+def test_crash_while_port_enable_runs(make: Make) -> None:
+    """Our own handshake, all sent: its reply is waited for and read, no filler is written into the doorbell."""
+    rig = make(LSI53C1030, trace=True).probe()
+    assert rig.sdev
+    rig.machine.spawn(0, rig.host_reset, "scsi_eh")
+    rig.machine.run(for_ns=3_000_000_000)
+    assert (rig.ioc.handshake_left, rig.model.handshake.phase) == (0, Phase.WORKING)
+    rig.crash()
+    assert rig.hooks.dump_sanity_check(rig.sdev) == 1
+    rig.hooks.quiesce(rig.sdev)
+    start = rig.machine.trace.count
+    assert rig.host_reset() == SUCCESS
+    # the one there is begins the IOCFacts of the new bring-up, which looks like a filler
+    assert [record.fields for record in list(rig.machine.trace)[start - rig.machine.trace.count:]
+            if record.kind == "write"].count(("DOORBELL_WRITE", 0x03000000)) == 1
+    assert rig.run(rig.command(cdb.test_unit_ready())).result == 0x02
 
 
 # -- shutdown --------------------------------------------------------------------------------------------------

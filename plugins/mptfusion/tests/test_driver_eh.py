@@ -55,6 +55,7 @@ def test_abort_ends_one_command(make: Make, chip: ChipProfile, crashed: bool) ->
     assert rig.handle(rig.shost.hostt.eh_abort_handler, first) == SUCCESS
     assert (first.done, first.result, second.done) == (True, RESET, False)
     assert second in [request.scmd for request in rig.ioc.outstanding.values()]
+    assert not rig.kernel.timer_pending(rig.hd.TMtimer)
 
 
 @MODES
@@ -111,6 +112,22 @@ def test_abort_of_a_command_the_ioc_lost_is_failed(make: Make, crashed: bool) ->
     assert not scmd.done
     assert rig.host_reset() == SUCCESS
     assert scmd.result == RESET
+
+
+@MODES
+def test_host_reset_that_fails_ends_commands_too(make: Make, crashed: bool) -> None:
+    """Nobody will answer them any more: DID_NO_CONNECT, and their memory stays the dead chip's."""
+    rig = start(make, crashed=crashed)
+    scmds = hung(rig, 2)
+    rig.model.faults.inject("hard-reset-hangs", times=0)
+    assert rig.host_reset() == FAILED
+    assert [scmd.result for scmd in scmds] == [0x010000] * 2
+    assert rig.function.dma is not None
+    assert len(rig.function.dma.grants) == 3
+    rig.model.faults.clear()
+    rig.model.resets.go_down()              # somebody cycles its power
+    assert rig.host_reset() == SUCCESS
+    assert len(rig.function.dma.grants) == 1
 
 
 @MODES
@@ -181,6 +198,21 @@ def test_two_host_resets_at_once_are_one(make: Make) -> None:
     assert rig.ioc.reset_count == resets + 1
 
 
+def test_host_reset_while_task_management_waits(make: Make) -> None:
+    """The abort's request went down with the IOC; when its timer runs out nothing needs to be reset again."""
+    rig = start(make)
+    [scmd] = hung(rig)
+    rig.model.faults.inject("task-mgmt-hung")
+    results: list[int] = []
+    resets = rig.ioc.reset_count
+    rig.machine.spawn(0, lambda: results.append(rig.handle(rig.shost.hostt.eh_abort_handler, scmd)), "aborter")
+    rig.machine.run(for_ns=500_000_000)
+    rig.machine.spawn(0, rig.host_reset, "resetter")
+    rig.machine.run()
+    assert (results, scmd.result) == ([SUCCESS], RESET)
+    assert rig.ioc.reset_count == resets + 1
+
+
 def test_timer_set_before_the_crash_never_fires(make: Make) -> None:
     """Crash while task management waits: its timer is set aside, and the dump takes the adapter over."""
     rig = start(make)
@@ -193,6 +225,7 @@ def test_timer_set_before_the_crash_never_fires(make: Make) -> None:
     assert rig.hooks.dump_sanity_check(rig.sdev) == 1
     rig.hooks.quiesce(rig.sdev)
     assert not rig.hd.tmPending
+    assert not rig.kernel.timer_pending(rig.hd.TMtimer)
     rig.host_reset()
     resets = rig.ioc.reset_count
     for _ in range(60_000):

@@ -7,10 +7,12 @@ from collections.abc import Iterator
 
 import pytest
 
+from ddsdk.helperlib.kernel import IRQ_NONE
 from ddsdk.scsi import cdb
-from ddsdk.scsi.cmnd import FAILED
+from ddsdk.scsi.cmnd import FAILED, SUCCESS
 from ddsdk_mptfusion.model import ChipProfile
 from ddsdk_mptfusion.regs import FaultCode
+from ddsdk_mptfusion.reply import mpt_interrupt
 from plugins.mptfusion.tests.driver_rig import BOTH, DATA, Make, rigs
 
 
@@ -39,6 +41,21 @@ def test_fault_in_the_middle_of_an_io_is_survived(make: Make, chip: ChipProfile,
     rig.run(rig.command(cdb.test_unit_ready()))
     assert rig.run(scmds[0]).result == 0
     assert rig.on_disk(0, 4096) == data
+
+
+def test_host_reset_makes_the_scheduled_one_needless(make: Make) -> None:
+    """The mid-layer may reset before the work item runs: then that finds nothing to do."""
+    rig = make().probe().take_over()
+    rig.model.faults.inject("spontaneous-fault")
+    scmd = rig.rw(True, 0, [(DATA, 4096)])
+    rig.queue(scmd)
+    rig.advance(1)
+    while not scmd.done:
+        rig.hooks.dump_poll(rig.sdev)
+    resets = rig.ioc.reset_count
+    assert rig.host_reset() == SUCCESS
+    rig.kernel.diskdump_update()
+    assert rig.ioc.reset_count == resets + 1
 
 
 def test_fault_with_nothing_outstanding_does_not_concern_the_poll(make: Make) -> None:
@@ -71,6 +88,16 @@ def test_adapter_that_vanishes_ends_its_commands(make: Make, how: str) -> None:
     assert again.result == 0x010000
     rig.hooks.dump_poll(rig.sdev)
     assert rig.hooks.shutdown(rig.sdev) == -errno.ENODEV
+
+
+def test_nothing_touches_the_chip_while_a_reset_is_due(make: Make) -> None:
+    """Polls, and interrupts of whoever shares the line, keep off an IOC that is being reset."""
+    rig = make(trace=True).probe().crash()
+    rig.hooks.quiesce(rig.sdev)
+    accesses = rig.machine.trace.count
+    rig.hooks.dump_poll(rig.sdev)
+    assert mpt_interrupt(rig.pdev.irq, rig.ioc) == IRQ_NONE
+    assert rig.machine.trace.count == accesses
 
 
 def test_poll_without_adapter_is_harmless(make: Make) -> None:

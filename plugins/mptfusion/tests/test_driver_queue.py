@@ -12,9 +12,8 @@ from ddsdk.scsi import cdb
 from ddsdk.scsi.cmnd import SCSI_MLQUEUE_HOST_BUSY
 from ddsdk.scsi.host import ScsiDevice
 from ddsdk.sim.pci import SimPciFunction
-from ddsdk_mptfusion.adapter import CONTEXT_MASK, CONTEXT_USE
 from ddsdk_mptfusion.model import LSI53C1030, SAS1068, ChipProfile
-from ddsdk_mptfusion.regs import MptRegs
+from ddsdk_mptfusion.regs import IocState, MptRegs
 from ddsdk_mptfusion.reply import MAX_POPS
 from plugins.mptfusion.tests.driver_rig import BOTH, DATA, Make, Rig, rigs
 
@@ -77,12 +76,16 @@ def test_untagged_only_where_it_exists(make: Make, chip: ChipProfile, tagged: bo
 def test_context_keeps_its_reserved_bits_clear(rig: Rig) -> None:
     """Bits 31:29 of a MsgContext stay 0 over any number of uses, and the index survives the wrap."""
     for request in rig.ioc.requests:
-        index = request.context % CONTEXT_USE
-        request.context = CONTEXT_MASK - CONTEXT_USE + 1 + index
-    scmd = rig.run(rig.command(cdb.test_unit_ready()))
-    assert scmd.result == 0
-    request = next(r for r in rig.ioc.requests if r.context < CONTEXT_USE)
-    assert request is rig.ioc.requests[request.context]
+        request.context = 0x1FFFF800 | request.context & 0x3FF      # the last use but one of 19 bits
+    contexts = []
+    for _ in range(3):
+        scmd = rig.command(cdb.test_unit_ready())
+        rig.queue(scmd)
+        contexts += list(rig.ioc.outstanding)
+        rig.poll_until_done(scmd)
+        assert scmd.result == 0
+    index = contexts[0] & 0x3FF
+    assert contexts == [0x1FFFFC00 | index, index, 0x400 | index]
 
 
 def test_every_use_has_its_own_context(rig: Rig) -> None:
@@ -157,6 +160,7 @@ def test_reply_frame_goes_back_whatever_it_says(rig: Rig) -> None:
     rig.hooks.dump_poll(rig.sdev)
     assert sorted(model.free) == [ioc.reply_bus_addr + 64 * n for n in range(128)]
     assert ioc.stale_replies == 5
+    assert rig.read("DOORBELL") >> 28 == IocState.OPERATIONAL       # one frame too many would have been a FAULT
     assert not rig.done
 
 
@@ -204,3 +208,16 @@ def test_endless_reply_fifo_is_bounded(make: Make, descriptor: int) -> None:
     rig.kernel.diskdump_update()
     assert rig.run(rig.command(cdb.test_unit_ready())).result == 0x02      # the unit attention of the reset
     assert rig.run(scmd).result == 0
+
+
+def test_endless_reply_fifo_by_interrupt_is_masked(make: Make) -> None:
+    """In normal mode the interrupt handler masks the chip, or the line would call it for ever."""
+    rig = make()
+    endless = Endless(rig.function)
+    rig.pdev = PciDev(rig.kernel, endless)
+    rig.probe()
+    scmd = rig.rw(False, 0, [(DATA, 4096)])
+    endless.descriptor = 0x7
+    rig.queue(scmd)
+    rig.kernel.udelay(500)
+    assert (scmd.result, rig.read("HOST_INTERRUPT_MASK"), endless.pops) == (0x080000, 0x9, MAX_POPS + 1)

@@ -134,6 +134,14 @@ def test_one_more_than_sg_tablesize_does_not_fit(rig: Rig) -> None:
     assert put_sgl(rig.ioc, rig.ioc.requests[0], scattered(257), to_device=False) is None
 
 
+def test_more_elements_than_chains_hold_do_not_fit(make: Make) -> None:
+    """Few segments, but so long that each is several elements: refused where the chain buffers end."""
+    rig = make(attrs.evolve(SAS1068, MaxChainDepth=0)).probe()
+    long = [(HIGH + (index << 26), 40 << 20) for index in range(3)]
+    assert put_sgl(rig.ioc, rig.ioc.requests[0], long[:2], to_device=False) == 0
+    assert put_sgl(rig.ioc, rig.ioc.requests[0], long, to_device=False) is None
+
+
 def test_command_with_too_many_segments_fails_at_once(make: Make) -> None:
     """queuecommand ends it with DID_ERROR, posts nothing, unmaps, and keeps its frame; trying again would not help."""
     rig = make(attrs.evolve(SAS1068, MaxChainDepth=1)).probe().take_over()

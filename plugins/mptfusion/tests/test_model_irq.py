@@ -43,6 +43,19 @@ def test_the_line_falls_at_a_reset(ready):
     assert not ready.function.irq_line.level
 
 
+def test_the_line_falls_when_the_adapter_is_gone(ready):
+    """Surprise removal with a reply pending: registers read all ones, and nobody pulls the line any more."""
+    ready.write("HOST_INTERRUPT_MASK", 0x1)
+    ready.post(READ_1)
+    ready.advance(200_000)
+    assert ready.function.irq_line.level
+    ready.ioc.faults.inject("all-ones")
+    assert ready.read("REPLY_FIFO") == 0xFFFFFFFF
+    assert not ready.function.irq_line.level
+    ready.advance(1_000_000_000)
+    assert not ready.function.irq_line.level
+
+
 def test_the_same_program_gives_the_same_history(make_host):
     """Bring-up, I/O, a reset in the middle of eight requests: equal traces, equal times."""
     digests = []

@@ -1,0 +1,142 @@
+"""Some seeds of the crash campaign (campaign.py), the same run twice, and drivers broken on purpose."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import attrs
+import pytest
+
+from ddsdk.registry import Registry, discover
+from ddsdk.scsi.cmnd import DMA_TO_DEVICE
+from ddsdk.sim import disk_faults
+from ddsdk.sim.machine import Trigger
+from ddsdk_mptfusion import driver, handshake, recovery
+from ddsdk_mptfusion.adapter import MptAdapter
+from ddsdk_mptfusion.regs import MptRegs
+from plugins.mptfusion.tests.campaign import formatted_disk, run_case
+from plugins.mptfusion.tests.campaign_cases import Case, Injection
+
+#: Every kind of moment, both chips, every queue depth; without those that take seconds.
+SEEDS = (0, 2, 3, *range(5, 22))
+#: A machine that crashes under load, nothing else wrong.
+PLAIN = Case(1, "53c1030", 2, 4, 3, Trigger.PANIC, 3, 0, "time", 1_000_000, True, ())
+
+
+@pytest.fixture(scope="module")
+def registry() -> Registry:
+    """Driver and models as installed."""
+    return discover("mptfusion")
+
+
+@pytest.fixture(scope="module")
+def template(tmp_path_factory: pytest.TempPathFactory) -> bytes:
+    """The disk of every run."""
+    return formatted_disk(tmp_path_factory.mktemp("template"))
+
+
+@pytest.mark.parametrize("seed", SEEDS)
+def test_seed(seed: int, registry: Registry, template: bytes, tmp_path: Path) -> None:
+    """Complete with every page right, or refused for a reason; nothing else on the disk moved; nothing leaked."""
+    out = run_case(Case.draw(seed), registry, template, tmp_path)
+    assert out.wrong == [], (out.case, out.verdict)
+
+
+def test_the_seeds_are_not_all_alike() -> None:
+    """Both chips, every kind of moment, queue depth and trigger; runs with and without faults."""
+    cases = [Case.draw(seed) for seed in SEEDS]
+    assert {case.chip for case in cases} == {"53c1030", "sas1068"}
+    assert {case.how for case in cases} == {"time", "event", "line", "recovery"}
+    assert {case.queue_depth for case in cases} == {1, 4, 16}
+    assert {case.trigger for case in cases} == set(Trigger)
+    assert {bool(case.injections) for case in cases} == {False, True}
+
+
+@pytest.mark.parametrize("case", [PLAIN, attrs.evolve(Case.draw(3), volatile=False)], ids=["plain", "seed 3"])
+def test_the_same_seed_gives_the_same_trace(case: Case, registry: Registry, template: bytes, tmp_path: Path) -> None:
+    """Every register access, DMA, interrupt and lock of load, dump and recovery."""
+    digests = set()
+    for name in ("first", "second"):
+        (tmp_path / name).mkdir()
+        # the paths differ, the traces must not
+        digests.add(run_case(case, registry, template, tmp_path / name, traced=True).digest)
+    assert len(digests) == 1
+
+
+def test_a_disk_that_lies_is_found_out(registry: Registry, template: bytes, tmp_path: Path) -> None:
+    """The campaign compares pages: with a lost write that it does not know to be silent, it would object."""
+    case = attrs.evolve(PLAIN, injections=(Injection("crash", disk_faults.lost_write(after=20)),))
+    out = run_case(case, registry, template, tmp_path)
+    assert (out.verdict, out.silent, out.wrong) == ("complete", True, [])
+
+
+# -- broken on purpose -----------------------------------------------------------------------------------------
+
+
+def one_page_further(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Every write goes one page too far."""
+    fill = driver._fill_frame
+
+    def shifted(ioc: Any, hd: Any, request: Any, scmd: Any) -> bool:
+        if scmd.sc_data_direction == DMA_TO_DEVICE and scmd.cmnd[0] == 0x2A:
+            scmd.cmnd[2:6] = (int.from_bytes(scmd.cmnd[2:6]) + 8).to_bytes(4)
+        return fill(ioc, hd, request, scmd)
+    monkeypatch.setattr(driver, "_fill_frame", shifted)
+
+
+def unmasks(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The reset lets interrupts through again, also in crash mode."""
+    monkeypatch.setattr(recovery, "enable_interrupts",
+                        lambda ioc: ioc.kernel.writel(1, ioc.chip, MptRegs.HOST_INTERRUPT_MASK))
+
+
+def loses_a_request(monkeypatch: pytest.MonkeyPatch) -> None:
+    """One request frame fewer after every reset."""
+    def refill(ioc: MptAdapter) -> None:
+        ioc.FreeQ[:] = ioc.requests[:0:-1]
+    monkeypatch.setattr(MptAdapter, "refill_FreeQ", refill)
+
+
+def plain_mdelay(monkeypatch: pytest.MonkeyPatch) -> None:
+    """mdelay() where diskdump_mdelay() belongs."""
+    import ddsdk_mptfusion.ioc as ioc_module
+    monkeypatch.setattr(ioc_module, "MPT_MDELAY", lambda ioc, ms: ioc.kernel.mdelay(ms))
+
+
+def starves_the_watchdog(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Waits for the doorbell without touching the NMI watchdog: 5 s are too long for that."""
+    def wait(ioc: MptAdapter, mask: int, wanted: int, howlong_ms: int) -> bool:
+        for _ in range(howlong_ms + 1):
+            if ioc.kernel.readl(ioc.chip, MptRegs.HOST_INTERRUPT_STATUS) & mask == wanted:
+                return True
+            ioc.kernel.udelay(1000)
+        return False
+    monkeypatch.setattr(handshake, "_wait", wait)
+
+
+def keeps_the_grants(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Memory of commands that the reset took along stays mapped."""
+    monkeypatch.setattr(MptAdapter, "unmap_abandoned", lambda ioc: None)
+
+
+SABOTAGE = {
+    one_page_further: "sectors outside the partition changed",
+    unmasks: "IntMask is 0x1",
+    loses_a_request: "leak: FreeQ 63, not 64",
+    plain_mdelay: "driver fault: MdelayFault",
+    starves_the_watchdog: "driver fault: WatchdogFault",
+    keeps_the_grants: "leak: ",
+}
+
+
+@pytest.mark.parametrize("sabotage", SABOTAGE, ids=lambda function: function.__name__)
+def test_a_broken_driver_is_found_out(sabotage: Any, registry: Registry, template: bytes, tmp_path: Path,
+                                      monkeypatch: pytest.MonkeyPatch) -> None:
+    """What the campaign says of a driver with one fault of its own."""
+    case = PLAIN
+    if sabotage is starves_the_watchdog:
+        case = attrs.evolve(case, injections=(Injection("crash", "handshake-silent"),))
+    sabotage(monkeypatch)
+    out = run_case(case, registry, template, tmp_path)
+    assert any(SABOTAGE[sabotage] in wrong for wrong in out.wrong), out.wrong
