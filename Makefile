@@ -17,7 +17,7 @@ drill: $(STAMP)         ## a crash, a dump through a driver, a vmcore verified p
 	$(BIN)/ddsdk drill
 
 test: $(STAMP) lint     ## lint, types and the fast suite
-	$(BIN)/python -m pytest
+	$(BIN)/python -m pytest -n auto
 
 lint: $(STAMP)
 	$(BIN)/ruff check .

@@ -13,6 +13,7 @@ import re
 import sys
 import tomllib
 from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import redirect_stdout
 from importlib.metadata import EntryPoint, entry_points
 from pathlib import Path
 from types import MappingProxyType, ModuleType
@@ -137,7 +138,8 @@ def _collect(plugins: Sequence[_Found], broken: list[Broken]) -> Registry:
     models: list[HardwareModelInfo] = []
     for plugin in plugins:
         try:
-            new_drivers, new_models = _register(pm, plugin)
+            with redirect_stdout(sys.stderr):       # stdout is the program's result, not a plugin's greeting
+                new_drivers, new_models = _register(pm, plugin)
             for driver in new_drivers:
                 if driver.name in drivers:
                     raise PluginError(f"driver {driver.name} is registered by another plugin already")

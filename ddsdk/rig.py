@@ -9,6 +9,7 @@ from __future__ import annotations
 import importlib
 import os
 import sys
+import traceback
 from collections.abc import Callable, Sequence
 from contextlib import ExitStack
 from types import TracebackType
@@ -21,7 +22,8 @@ from .bus import PciFunction
 from .diskdump.device import Scratch
 from .diskdump.engine import DiskDump, DumpConfig, DumpReport, Rejection, silent
 from .diskdump.plan import CrashFacts
-from .diskdump.target import lock_fd
+from .diskdump.probe import Host
+from .diskdump.target import DumpTarget, lock_fd
 from .diskdump.writer import Progress, Stage
 from .errors import DdsdkError, DeviceError, UsageError
 from .helperlib.kernel import Kernel, PciDev
@@ -133,6 +135,11 @@ class Rig:
         except (DdsdkError, OSError) as error:
             self.refused.append(Rejection(str(target), Stage.REGISTER, str(error)))
             return
+        except Exception as error:      # a driver's or a model's own mistake; the others can still be used
+            if os.environ.get("DDSDK_DEBUG"):
+                raise
+            self.refused.append(Rejection(str(target), Stage.REGISTER, mistake(error)))
+            return
         self.adapters.append(adapter)
         self.disk_dump.register(adapter.device)
 
@@ -155,7 +162,7 @@ class Rig:
     def _plug(self, target: Target, model: HardwareModelInfo) -> tuple[PciFunction, Disk | None]:
         """The adapter on the bus, with the target's disk at bus 0, id 0."""
         target.require_disk()
-        self._lock_disk(target.path)
+        self._claim_disk(target.path)
         qemu = model.qemu
         if target.backend == "qemu" and qemu is not None and self.ram is not None:
             from .qemu.machine import AdapterSpec, DiskImage, EmulatedAdapter
@@ -170,8 +177,11 @@ class Rig:
         function = model.build(self.machine, {(0, 0): ScsiTarget(disk)})
         return self.machine.pci.plug(function), disk
 
-    def _lock_disk(self, path: str) -> None:
-        """Keep savecore, format and other dumps off the disk while this machine lives; once a disk."""
+    def _claim_disk(self, path: str) -> None:
+        """Refuse a disk that this host uses; keep savecore, format and other dumps off it while the machine lives."""
+        use = Host().use_of(DumpTarget(path))
+        if use:
+            raise DeviceError(f"{path}: {use}; release it first")
         fd = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
         self._stack.callback(os.close, fd)
         if (disk := identity(os.fstat(fd))) not in self._locked:
@@ -186,6 +196,14 @@ class Rig:
     def crash_and_dump(self, trigger: Trigger = Trigger.PANIC, seconds: int = 0) -> DumpReport:
         """Crash from the boot context and save memory."""
         return self.dump(self.machine.crash(trigger), seconds)
+
+
+def mistake(error: Exception) -> str:
+    """An exception that a plugin should not have let out, in one line: what, and where it came from."""
+    *_, (frame, line) = traceback.walk_tb(error.__traceback__)
+    where = f"{os.path.basename(frame.f_code.co_filename)}:{line} in {frame.f_code.co_name}"
+    text = " ".join(str(error).split())
+    return f"{type(error).__name__}: {text} at {where}; a driver must not raise while it is set up"
 
 
 def core_image(regions: Sequence[Region] = ()) -> CodeImage:

@@ -71,5 +71,11 @@ class PhaseBars:
             self._phase = label
         self._update(done, total)
 
+    def note(self, text: str) -> None:
+        """One line of talk; a bar on the terminal makes room for it."""
+        self._stack.close()
+        self._phase = None
+        note(text)
+
     def __exit__(self, *_exc: object) -> None:
         self._stack.close()

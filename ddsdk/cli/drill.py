@@ -8,12 +8,12 @@ from pathlib import Path
 
 import click
 
-from ..drill import Drill, run_drill
-from ..errors import PluginError, VerdictError
+from ..drill import Drill, DrillReport, run_drill
+from ..errors import DeviceError, PluginError, VerdictError
 from ..registry import Registry, discover
 from ..sim.machine import Trigger
 from .arguments import block_order_option, json_option
-from .console import PhaseBars, note, result, result_json, say
+from .console import PhaseBars, result, result_json, say
 from .dump import as_dict
 
 #: A minute of I/O load by the machine's clock takes many minutes by ours.
@@ -44,9 +44,7 @@ def command(driver: str | None, chip: str | None, backend: str, memory: str, see
     drill = Drill(driver or first_driver(registry), memory, chip, backend, seed, load_us, block_order, queue_depth,
                   Trigger(trigger))
     drill.refuse_nonsense(registry)
-    with tempfile.TemporaryDirectory(prefix="ddsdk-drill-") as work, PhaseBars("") as bars:
-        report = run_drill(drill, registry, Path(work), now=int(time.time()), tell=note,
-                           progress=lambda p: bars.update(p.phase, p.done, p.total, p.device))
+    report = in_temporary_directory(drill, registry)
     if as_json:
         result_json({"driver": drill.driver, "trigger": trigger, "in_flight": report.in_flight,
                      "dump": as_dict(report.dump), "pages": report.pages, "differ": report.differ})
@@ -55,6 +53,18 @@ def command(driver: str | None, chip: str | None, backend: str, memory: str, see
     if report.differ:
         say(f"error: {report.differ} of {report.pages} pages differ from the memory that crashed")
     return VerdictError.exit_code if report.differ else 0
+
+
+def in_temporary_directory(drill: Drill, registry: Registry) -> DrillReport:
+    """Run *drill* with progress.  DeviceError when the temporary directory has no room for disk and vmcore."""
+    work = "the temporary directory"
+    try:
+        with tempfile.TemporaryDirectory(prefix="ddsdk-drill-") as work, PhaseBars("disk.img") as bars:
+            return run_drill(drill, registry, Path(work), now=int(time.time()), tell=bars.note,
+                             progress=lambda p: bars.update(p.phase, p.done, p.total))
+    except OSError as error:
+        raise DeviceError(f"{work}: {error.strerror or error}; TMPDIR chooses a directory with room for the disk and"
+                          " the vmcore") from None
 
 
 def first_driver(registry: Registry) -> str:

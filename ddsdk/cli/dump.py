@@ -10,7 +10,6 @@ import click
 
 from ..abi import ABIS, abi_named
 from ..diskdump.engine import DumpConfig, DumpReport
-from ..diskdump.writer import Progress
 from ..errors import DeviceError
 from ..registry import discover
 from ..rig import Rig
@@ -58,7 +57,7 @@ def command(memory: str, targets: tuple[str, ...], block_order: int, sample_rate
                                             progress=lambda p: bars.update(p.phase, p.done, p.total, p.device)))
         record = rig.machine.crash(Trigger(trigger), reason="ddsdk dump")
         report = rig.dump(record, source.crashtime or int(time.time()))
-        return show(report, parsed, as_json)
+    return show(report, parsed, as_json)
 
 
 def show(report: DumpReport, targets: list[Target], as_json: bool) -> int:

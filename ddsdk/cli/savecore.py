@@ -48,7 +48,8 @@ def describe(report: SaveReport, keep: bool) -> list[str]:
     if report.state is not DumpState.COMPLETE:
         lines.append(report.why)
         if report.uncertain_pages:
-            lines.append(f"up to {report.uncertain_pages} more pages may be on the device; its sparse format cannot tell")
+            lines.append(f"up to {report.uncertain_pages} more pages may be on the device; its sparse format cannot"
+                         " tell")
     if report.resigned_blocks is not None:
         lines.append(f"{report.resigned_blocks} blocks signed again; the device is ready for the next dump")
     elif keep:

@@ -54,6 +54,9 @@ class DumpDevice(Protocol):
     def stream(self, write: bool, chunks: Iterable[Chunk]) -> Iterator[tuple[int, int, int]]:
         """Many transfers, as many in flight as the device allows; yields (block, blocks, error) as each ends."""
 
+    def flush(self) -> int:
+        """What was written survives a power cut when this returns 0."""
+
     def shutdown(self) -> int:
         """Flush the device's cache; the last call."""
 

@@ -11,7 +11,7 @@ from collections.abc import Callable
 
 from attrs import define, field, frozen
 
-from ..errors import DriverFault, UsageError
+from ..errors import DeviceError, DriverFault, UsageError
 from ..integrity import CodeImage
 from .device import DumpDevice, DumpMemory, Scratch
 from .plan import CrashFacts, DumpPlan
@@ -136,7 +136,7 @@ class DiskDump:
     def _sanity(device: DumpDevice, rejections: list[Rejection]) -> int | None:
         try:
             return device.sanity_check()
-        except DriverFault as fault:
+        except (DriverFault, DeviceError) as fault:
             rejections.append(Rejection(device.name, Stage.FAULT, f"{type(fault).__name__}: {fault}"))
             return None
 
@@ -148,7 +148,7 @@ class DiskDump:
             return self._dump_to(device, plan, rejections)
         except AttemptFailed as failure:
             rejections.append(Rejection(device.name, failure.stage, failure.reason))
-        except DriverFault as fault:    # a real machine might hang here; a simulated one can say so and go on
+        except (DriverFault, DeviceError) as fault:     # a real machine might hang; a simulated one can go on
             rejections.append(Rejection(device.name, Stage.FAULT, f"{type(fault).__name__}: {fault}"))
         return None
 

@@ -1,7 +1,8 @@
 """One attempt on one device: check its signatures, write the dump, through the driver only.
 
 Order of writes and meaning of `status` and `written_blocks`: formats.md 1.5 and 1.8 (RHEL 4
-`drivers/block/diskdump.c`, 2.6.9-89.29.1.EL).
+`drivers/block/diskdump.c`, 2.6.9-89.29.1.EL).  Deliberate difference: the cache is flushed before the final header as
+well as after it.
 """
 
 from __future__ import annotations
@@ -161,11 +162,15 @@ class Attempt:
             block += len(piece) // self._page
         self._header(Status.INCOMPLETED, plan.data_start)
         self._memory()
+        error = self.device.flush()         # the header may not say "complete" before the pages are on the medium
+        if error:
+            raise AttemptFailed(Stage.MEMORY, because(self.device, error))
         self._header(Status.COMPLETED, plan.total_blocks)
         return plan.total_blocks
 
     def _header(self, status: Status, written_blocks: int) -> None:
-        self._write_bytes(HEADER_BLOCK, self.plan.header_block(status, written_blocks, self.device.blocks), Stage.HEADER)
+        block = self.plan.header_block(status, written_blocks, self.device.blocks)
+        self._write_bytes(HEADER_BLOCK, block, Stage.HEADER)
 
     def _write_bytes(self, block: int, data: bytes, stage: Stage) -> None:
         """*data*, whole blocks, through the scratch area."""

@@ -216,7 +216,11 @@ class QemuPciFunction:
 
     def _look_at_pin(self) -> None:
         was_up = self.pin_up
-        self.sample_pin()
+        try:
+            self.sample_pin()
+        except DeviceError:             # QEMU is gone: its driver finds out, the machine's other adapters go on
+            self._sampling = None
+            return
         if self.pin_up == was_up:
             time.sleep(self.pin_period_ns / NS_PER_S)
             self.pin_period_ns = min(2 * self.pin_period_ns, PIN_PERIOD_MAX_NS)

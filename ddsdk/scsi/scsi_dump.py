@@ -339,11 +339,15 @@ class ScsiDumpDevice:
         error = 0
         if self._queue.dead:
             error = self._refuse(errno.EIO, f"given up: {self._queue.dead}")
-        elif self.sdev.scsi_level >= SCSI_2:
-            error = self._synchronize()
+        else:
+            error = self.flush()
         answer = self._ask(self.hooks.shutdown, "shutdown")
         self._kernel.poll = None
         return error or -abs(answer)
+
+    def flush(self) -> int:
+        """SYNCHRONIZE CACHE (SCSI-2 and later): what was written survives a power cut when this returns 0."""
+        return self._synchronize() if self.sdev.scsi_level >= SCSI_2 else 0
 
     def _synchronize(self) -> int:
         """A target without SYNCHRONIZE CACHE (05/20/00) has no cache to lose."""

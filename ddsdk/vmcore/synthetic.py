@@ -67,6 +67,8 @@ def parse_synthetic(spec: str, abi: Abi | None = None) -> SyntheticSpec:
             raise UsageError(f"{spec!r}: option {option!r} is none of seed=, abi=, cpus=")
         values[key] = value
     machine = abi_named(values["abi"]) if "abi" in values else abi or X86_64
+    if abi is not None and machine.name != abi.name:
+        raise UsageError(f"{spec!r}: the memory of {machine.name}, not of {abi.name} as asked for")
     size = parse_size(size_text, f"{spec!r}: size")
     if not machine.page_size <= size <= MAX_BYTES or size % machine.page_size:
         raise UsageError(f"{spec!r}: {size} bytes; it must be whole pages of {machine.page_size} bytes, at most 1T")

@@ -192,14 +192,16 @@ def test_info_on_neither(ddsdk: Ddsdk, image: Path) -> None:
     one_line(ddsdk("info", image), 4, str(image))
 
 
-@pytest.mark.parametrize("args", [("format",), ("nosuch",), ("dump", "synthetic:4M"), ("check", "x", "--sample-rate", "x"),
+@pytest.mark.parametrize("args", [("format",), ("nosuch",), ("dump", "synthetic:4M"),
+                                  ("check", "x", "--sample-rate", "x"),
                                   ("estimate", "pages:x"), ("estimate", "pages:²"),
                                   ("estimate", "pages:" + "9" * 5000), ("estimate", "pages:17179869185"),
                                   ("estimate", "synthetic:٤M"), ("estimate", "synthetic:4M,seed=²"),
                                   ("check", "x,size=512,size=512"), ("check", "x,size=" + "9" * 5000),
                                   ("check", "x", "--block-order", "-3"), ("drill", "--load-us", "60000001"),
-                                  ("drill", "--driver", "nosuch"), ("drill", "--chip", "nosuch"), ("dump", "synthetic:4M", "--to", "mptfusion:x",
-                                                            "--block-order", "9")])
+                                  ("drill", "--driver", "nosuch"), ("drill", "--chip", "nosuch"),
+                                  ("dump", "synthetic:4M", "--to", "mptfusion:x", "--block-order", "9"),
+                                  ("estimate", "synthetic:4M,abi=ia64", "--abi", "i386")])
 def test_usage(ddsdk: Ddsdk, args: tuple[str, ...]) -> None:
     """Missing, unknown, out of range: exit 2."""
     one_line(ddsdk(*args), 2)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import fcntl
 import json
 import os
@@ -138,6 +139,68 @@ def test_why_a_partition_is_not_taken(ddsdk: Ddsdk, image: Path) -> None:
     assert ddsdk("dump", "synthetic:4M", "--to", f"mptfusion:{image}").code == 0
     ended = ddsdk("dump", "synthetic:4M", "--to", f"mptfusion:{image}")
     assert "it holds a dump that has not been saved; run `ddsdk savecore` first" in ended.err
+
+
+PLUGIN = """
+import attrs
+import ddsdk_mptfusion as other
+from ddsdk.hookspecs import hookimpl
+
+print("a greeting nobody asked for")
+
+def probe(pdev, chip):
+    raise ZeroDivisionError("of two\\nlines")
+
+@hookimpl
+def ddsdk_register_drivers():
+    return [attrs.evolve(other.ddsdk_register_drivers()[0], name="careless", probe=probe)]
+
+@hookimpl
+def ddsdk_register_hardware_models():
+    return [attrs.evolve(model, driver="careless") for model in other.ddsdk_register_hardware_models()]
+"""
+
+
+def test_a_careless_plugin(image: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A plugin that prints spoils no JSON; a driver that raises in probe() is passed over, in one line."""
+    site = tmp_path / "site"
+    info = site / "careless-1.0.dist-info"
+    info.mkdir(parents=True)
+    (info / "METADATA").write_text("Metadata-Version: 2.1\nName: careless\nVersion: 1.0\n")
+    (info / "entry_points.txt").write_text("[ddsdk]\ncareless = ddsdk_careless\n")
+    (site / "ddsdk_careless.py").write_text(PLUGIN)
+    monkeypatch.setenv("PYTHONPATH", str(site))
+    monkeypatch.setenv("DDSDK_LOAD_PLUGINS", "careless,mptfusion")
+    assert ddsdk_process("format", image).returncode == 0
+    ended = ddsdk_process("dump", "synthetic:2M", "--to", f"careless:{image},size=8M", "--to",
+                          f"mptfusion:{image},offset=8M", "--json")
+    assert ended.returncode == 5
+    assert ended.stderr == "a greeting nobody asked for\n"
+    first = json.loads(ended.stdout)["rejections"][0]
+    assert first["device"] == f"careless:{image},size=8388608"
+    assert first["reason"].startswith("ZeroDivisionError: of two lines at ddsdk_careless.py:9 in probe; ")
+
+
+def test_a_mounted_disk_is_no_dump_device(ddsdk: Ddsdk, image: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Not even without a signature check."""
+    monkeypatch.setattr("ddsdk.diskdump.probe.Host.use_of", lambda *_: "it is mounted on /srv")
+    before = image.read_bytes()
+    ended = ddsdk("dump", "synthetic:2M", "--to", f"mptfusion:{image}", "--sample-rate", "-1")
+    assert (ended.code, ended.err.splitlines()[0]) == (
+        5, f"ddsdk: not used: mptfusion:{image}: registration: {image}: it is mounted on /srv; release it first")
+    assert image.read_bytes() == before
+
+
+def test_drill_without_room(ddsdk: Ddsdk, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A full temporary directory is named, and what would help: exit 5."""
+    def full(*_: object, **__: object) -> None:
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    monkeypatch.setattr("ddsdk.cli.drill.run_drill", full)
+    ended = ddsdk("drill", "--driver", "mptfusion")
+    assert ended.code == 5
+    assert ended.err.endswith(": No space left on device; TMPDIR chooses a directory with room for the disk and the"
+                              " vmcore\n")
 
 
 def test_savecore_without_a_directory_name(ddsdk: Ddsdk, image: Path) -> None:

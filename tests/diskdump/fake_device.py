@@ -69,6 +69,7 @@ class FakeDevice:
     sane: int = 0
     quiesce_error: int = 0
     shutdown_error: int = 0
+    flush_error: int = 0
     kind: SignatureKind = SignatureKind.DESIGN
     fail: Callable[[bool, int], int] = lambda write, block: 0
     calls: list[str] = field(factory=list)
@@ -84,6 +85,10 @@ class FakeDevice:
     def quiesce(self) -> int:
         self.calls.append("quiesce")
         return self.quiesce_error
+
+    def flush(self) -> int:
+        self.calls.append("flush")
+        return self.flush_error
 
     def shutdown(self) -> int:
         self.calls.append("shutdown")

@@ -13,7 +13,7 @@ from ddsdk.diskdump.header import DiskDumpHeader
 from ddsdk.diskdump.plan import CrashFacts, DumpPlan, blocks_line
 from ddsdk.diskdump.signature import SignatureKind
 from ddsdk.diskdump.writer import Stage
-from ddsdk.errors import DeadlockFault, UsageError
+from ddsdk.errors import DeadlockFault, DeviceError, UsageError
 from ddsdk.integrity import CodeImage
 from ddsdk.vmcore.notes import CpuNote
 from tests.diskdump.fake_device import FakeDevice, FakeMemory, Run
@@ -58,12 +58,13 @@ def test_every_page_lands_in_order_behind_header_and_bitmap(abi: Abi) -> None:
 
 
 def test_order_of_writes() -> None:
-    """Header, sub header, bitmap, header, memory in chunks of 2**block_order, header; then shutdown."""
+    """Header, sub header, bitmap, header, memory in chunks of 2**block_order, flush, header; then shutdown."""
     memory = FakeMemory(RUNS)
     device = FakeDevice(memory, 40)
     dump(memory, device)
     assert device.calls == ["sanity_check", "quiesce", "write 1+1", "write 2+1", "write 3+1", "write 1+1",
-                            "write 4+4", "write 8+4", "write 12+4", "write 16+2", "write 1+1", "shutdown"]
+                            "write 4+4", "write 8+4", "write 12+4", "write 16+2", "flush", "write 1+1",
+                            "shutdown"]
 
 
 def test_a_chunk_never_exceeds_what_the_device_can_carry() -> None:
@@ -170,12 +171,35 @@ def test_a_driver_fault_rejects_its_device_only() -> None:
     assert str(report.rejections[0]) == "fake0: driver fault: DeadlockFault: FreeQlock is held by CPU 1"
 
 
+def test_an_adapter_that_is_gone_rejects_its_device_only() -> None:
+    """An emulated adapter whose process died: the next device is used."""
+    memory = FakeMemory(RUNS)
+
+    def gone(_write: bool, _block: int) -> int:
+        raise DeviceError("qtest: QEMU is gone")
+
+    report = dump(memory, FakeDevice(memory, 40, "gone0", fail=gone), FakeDevice(memory, 40, "good0"))
+    assert report.device == "good0"
+    assert [(r.device, r.stage, r.reason) for r in report.rejections] == [
+        ("gone0", Stage.FAULT, "DeviceError: qtest: QEMU is gone")]
+
+
 def test_a_failed_cache_flush_is_no_success() -> None:
     """SYNCHRONIZE CACHE failing at the end: the dump may not survive, so the next device is tried."""
     memory = FakeMemory(RUNS)
     report = dump(memory, FakeDevice(memory, 40, shutdown_error=-errno.EIO))
     assert report.device is None
     assert report.rejections[0].stage is Stage.SHUTDOWN
+
+
+def test_the_header_is_complete_only_after_the_pages_are_on_the_medium() -> None:
+    """A flush that fails after the last page: the header still says incomplete, the next device is tried."""
+    memory = FakeMemory(RUNS)
+    bad, good = FakeDevice(memory, 40, flush_error=-errno.EIO), FakeDevice(memory, 40, name="fake1")
+    report = dump(memory, bad, good)
+    assert report.device == "fake1"
+    assert str(report.rejections[0]) == "fake0: memory write: error -EIO"
+    assert DiskDumpHeader.on(X86_64).unpack(bad.medium, 4096).status == 1
 
 
 def test_damaged_core_code_refuses_every_device() -> None:

@@ -131,10 +131,12 @@ def test_bad_synthetic_specs(spec: str, line: str) -> None:
 
 
 def test_abi_of_a_synthetic_machine() -> None:
-    """The option in the spec wins, then the caller's, then x86_64."""
+    """The spec's own option, else the caller's, else x86_64; two that differ are refused, as with an ELF core."""
     assert parse_synthetic("synthetic:1M").abi is X86_64
     assert parse_synthetic("synthetic:1M", IA64).abi is IA64
-    assert parse_synthetic("synthetic:1M,abi=ppc64", IA64).abi.name == "ppc64"
+    assert parse_synthetic("synthetic:1M,abi=ppc64").abi.name == "ppc64"
+    with pytest.raises(UsageError, match="the memory of ppc64, not of ia64 as asked for"):
+        parse_synthetic("synthetic:1M,abi=ppc64", IA64)
 
 
 def test_views_are_read_only_and_end_with_the_source() -> None:

@@ -12,7 +12,7 @@ from ddsdk.registry import Registry, discover
 from ddsdk.scsi.cmnd import DMA_TO_DEVICE
 from ddsdk.sim import disk_faults
 from ddsdk.sim.machine import Trigger
-from ddsdk_mptfusion import driver, handshake, recovery
+from ddsdk_mptfusion import driver, handshake, recovery, reply
 from ddsdk_mptfusion.adapter import MptAdapter
 from ddsdk_mptfusion.regs import MptRegs
 from plugins.mptfusion.tests.campaign import formatted_disk, run_case
@@ -98,6 +98,19 @@ def loses_a_request(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(MptAdapter, "refill_FreeQ", refill)
 
 
+def keeps_reply_frames(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A reply frame is read and not given back."""
+    take = reply.mpt_reply
+
+    def taken(ioc: Any, bus_addr: int) -> None:
+        writel, ioc.writel = ioc.writel, lambda *write: None
+        try:
+            take(ioc, bus_addr)
+        finally:
+            ioc.writel = writel
+    monkeypatch.setattr(reply, "mpt_reply", taken)
+
+
 def plain_mdelay(monkeypatch: pytest.MonkeyPatch) -> None:
     """mdelay() where diskdump_mdelay() belongs."""
     import ddsdk_mptfusion.ioc as ioc_module
@@ -124,6 +137,7 @@ SABOTAGE = {
     one_page_further: "sectors outside the partition changed",
     unmasks: "IntMask is 0x1",
     loses_a_request: "leak: FreeQ 63, not 64",
+    keeps_reply_frames: "leak: reply frames 1",
     plain_mdelay: "driver fault: MdelayFault",
     starves_the_watchdog: "driver fault: WatchdogFault",
     keeps_the_grants: "leak: ",

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
+from itertools import pairwise
 
 import attrs
 import pytest
 
 from ddsdk.errors import DeviceError
 from ddsdk.scsi import cdb
-from ddsdk.scsi.cmnd import DMA_FROM_DEVICE
+from ddsdk.scsi.cmnd import DMA_FROM_DEVICE, FAILED
 from ddsdk_mptfusion.driver import mptscsih_probe
 from ddsdk_mptfusion.model import LSI53C1030, SAS1068, ChipProfile
 from ddsdk_mptfusion.regs import FaultCode, HostInterruptMask, IocState, WhoInit
@@ -164,6 +165,26 @@ def test_a_reply_to_another_message_is_not_believed(make: Make) -> None:
     rig.power_up()
     rig.model.faults.inject("handshake-garbled", times=0, xor=0x0200)     # of word 1 that is Function 03 -> 01
     assert "handshake of function 0x03: the reply is of function 0x01" in refusal(rig)
+
+
+@BOTH
+def test_reply_frames_lie_as_far_apart_as_iocinit_says(make: Make, chip: ChipProfile) -> None:
+    """64 bytes each, 128 of them: an IOC that was told more would write a long reply over the next frame."""
+    rig = make(chip).probe()
+    free = sorted(rig.model.free)
+    assert rig.model.messages.init.ReplyFrameSize == 64
+    assert {after - before for before, after in pairwise(free)} == {64}
+    assert len(free) == 128
+
+
+def test_fault_after_the_hard_reset_is_not_waited_out(make: Make) -> None:
+    """An IOC that comes out of its reset in FAULT never becomes READY: both attempts give up at once, not in 60 s."""
+    rig = make().probe().crash()
+    assert rig.hooks.quiesce(rig.sdev) == 0
+    rig.model.faults.inject("hard-reset-faults", times=0)
+    before_ns = rig.machine.clock.now_ns
+    assert rig.host_reset() == FAILED
+    assert rig.machine.clock.now_ns - before_ns < 5_000_000_000
 
 
 def test_peers_ioc_is_left_alone(make: Make) -> None:

@@ -267,6 +267,9 @@ def test_hard_reset_as_the_chip_wants_it(up: Rig) -> None:
                 if record.kind in ("read", "write")]
     reset = next(n for n, record in enumerate(accesses)
                  if record.kind == "write" and record.fields[0] == "DIAGNOSTIC" and int(record.fields[1] or 0) & 4)
+    stop = accesses[reset - 1]          # the ARM is stopped first, 1 ms before (erratum, 2.6.9 mptbase.c)
+    assert (stop.kind, stop.fields[0], int(stop.fields[1] or 0) & 6) == ("write", "DIAGNOSTIC", 2)
+    assert accesses[reset].now_ns - stop.now_ns >= 1_000_000
     assert accesses[reset + 1].now_ns - accesses[reset].now_ns >= 1_000_000
     assert up.read("DIAGNOSTIC") == 0
 

@@ -92,3 +92,20 @@ def test_a_mapping_is_not_undone_twice(make: Make) -> None:
     assert rig.host_reset() == SUCCESS
     assert rig.run(rig.command(cdb.test_unit_ready())).result == 0x02       # no data, and no DmaFault
     assert grants(rig) == 1
+
+
+def test_a_request_is_in_the_table_before_the_ioc_hears_of_it(make: Make) -> None:
+    """Its completion may come on another CPU while queuecommand() is still at it; then it must not look stale."""
+    rig = make().probe()
+    assert rig.sdev
+    writel, seen = rig.ioc.writel, []
+
+    def watched(value: int, chip: Any, register: Any) -> None:
+        seen.extend(request.bus_addr == value and request.mapped == [(DATA, 4096)]
+                    for request in rig.ioc.outstanding.values() if request.scmd is scmd)
+        writel(value, chip, register)
+
+    rig.ioc.writel = watched
+    scmd = rig.rw(True, 100, [(DATA, 4096)])
+    rig.queue(scmd)
+    assert seen == [True]

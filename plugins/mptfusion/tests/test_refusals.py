@@ -42,7 +42,7 @@ def test_both_are_sane_when_nothing_is_wrong(rig: Rig) -> None:
     assert report.rejections == ()
 
 
-def test_a_held_FreeQlock_refuses_the_device(rig: Rig) -> None:  # noqa: N802 - the lock's name
+def test_a_held_FreeQlock_refuses_the_device(rig: Rig) -> None:
     """A CPU frozen with FreeQlock held: -EBUSY from the sanity check, the second adapter takes the dump."""
     first = rig.adapters[0]
     ioc = first.host.hostdata.ioc
