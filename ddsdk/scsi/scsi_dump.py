@@ -336,11 +336,8 @@ class ScsiDumpDevice:
         if not self._quiesced:
             return 0
         self._quiesced = False
-        error = 0
-        if self._queue.dead:
-            error = self._refuse(errno.EIO, f"given up: {self._queue.dead}")
-        else:
-            error = self.flush()
+        dead = self._queue.dead
+        error = self._refuse(errno.EIO, f"given up: {dead}") if dead else self.flush()
         answer = self._ask(self.hooks.shutdown, "shutdown")
         self._kernel.poll = None
         return error or -abs(answer)
