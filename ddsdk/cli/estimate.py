@@ -5,7 +5,7 @@ from __future__ import annotations
 import click
 
 from ..abi import ABIS, abi_named
-from ..diskdump.header import bitmap_blocks
+from ..diskdump.header import LEADING_BLOCKS, bitmap_blocks
 from ..diskdump.plan import CrashFacts, DumpPlan, blocks_line
 from ..sizes import show_size
 from ..vmcore.source import open_source
@@ -34,9 +34,9 @@ def command(memory: str, abi: str | None, as_json: bool) -> None:
         with open_source(memory, abi=machine) as source:
             plan = DumpPlan.of(source, CrashFacts(0, 0, 0, source.cpus))
         pages, page, sub, bitmap = plan.total_pages, plan.page_size, plan.sub_hdr_blocks, plan.bitmap_blocks
-    total = 2 + sub + bitmap + pages
+    total = LEADING_BLOCKS + sub + bitmap + pages
     if as_json:
-        result_json({"total_blocks": total, "header_blocks": 2 + sub, "bitmap_blocks": bitmap,
+        result_json({"total_blocks": total, "header_blocks": LEADING_BLOCKS + sub, "bitmap_blocks": bitmap,
                      "memory_blocks": pages, "block_bytes": page, "total_bytes": total * page})
         return
     result(blocks_line(sub, bitmap, pages))

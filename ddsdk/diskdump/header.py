@@ -19,6 +19,8 @@ from ddsdk.layout import CStruct, c_int, c_long, c_struct, c_uint, char, nested
 SIGNATURE = b"DISKDUMP"
 #: The header's block; block 0 belongs to the formatter.
 HEADER_BLOCK = 1
+#: The formatter's block and the header: the sub header comes after them.
+LEADING_BLOCKS = 2
 
 
 class Status(IntFlag):
@@ -121,7 +123,14 @@ def bitmap_runs(bitmap: bytes | memoryview, max_pfn: int) -> npt.NDArray[np.int6
 
 def bitmap_of(runs: Iterable[tuple[int, int]], max_pfn: int, page_size: int) -> bytes:
     """The bitmap with the page frames of *runs* (first, number) set, in whole zero-padded blocks."""
-    bits = np.zeros(bitmap_blocks(max_pfn, page_size) * page_size * 8, np.uint8)
+    return bitmap_piece(runs, 0, bitmap_blocks(max_pfn, page_size) * page_size * 8)
+
+
+def bitmap_piece(runs: Iterable[tuple[int, int]], first_pfn: int, npfns: int) -> bytes:
+    """The part of the bitmap of *runs* for [first_pfn, first_pfn + npfns), both multiples of 8."""
+    bits = np.zeros(npfns, np.uint8)
     for start, count in runs:
-        bits[start:start + count] = 1
+        low, high = max(start, first_pfn), min(start + count, first_pfn + npfns)
+        if low < high:
+            bits[low - first_pfn:high - first_pfn] = 1
     return np.packbits(bits, bitorder="little").tobytes()

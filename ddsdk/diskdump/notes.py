@@ -16,7 +16,6 @@ from __future__ import annotations
 import struct
 import zlib
 from collections.abc import Sequence
-from typing import Protocol
 
 from attrs import frozen
 
@@ -24,6 +23,7 @@ from ddsdk.abi import Abi
 from ddsdk.errors import FormatError
 from ddsdk.vmcore.notes import CpuNote, Note, core_notes, cpus_and_vmcoreinfo, pack_notes, parse_notes
 
+from .device import CpuRegisters
 from .record import RECORD_BYTES, FormatRecord
 
 AREA_MAGIC = b"DDNOTES1"
@@ -33,18 +33,6 @@ RECORD_NOTE = b"DDSDK"
 NT_FORMAT_RECORD = 1
 #: Room for the notes of 16384 ia64 CPUs; more is not believed.
 MAX_SUB_HEADER_BYTES = 32 << 20
-
-
-class CpuRegisters(Protocol):
-    """What is known of one CPU at the crash."""
-
-    @property
-    def cpu(self) -> int:
-        """CPU number."""
-
-    @property
-    def regs(self) -> bytes:
-        """elf_gregset_t in the machine's own order."""
 
 
 @frozen

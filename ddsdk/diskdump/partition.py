@@ -18,6 +18,7 @@ from ddsdk.errors import FormatError
 
 from .header import (
     HEADER_BLOCK,
+    LEADING_BLOCKS,
     SIGNATURE,
     DiskDumpHeader,
     Status,
@@ -66,7 +67,7 @@ class HeaderFacts:
     @property
     def data_start(self) -> int:
         """Block of the first page."""
-        return 2 + self.header.sub_hdr_size + self.header.bitmap_blocks
+        return LEADING_BLOCKS + self.header.sub_hdr_size + self.header.bitmap_blocks
 
     @property
     def total_pages(self) -> int:
@@ -202,7 +203,7 @@ def _implausible(header: DiskDumpHeader, blocks: int) -> str | None:
     """Why *header* cannot be that of a partition of *blocks* blocks; None when it can."""
     page = header.block_size
     single = bitmap_blocks(header.max_mapnr, page)
-    start = 2 + header.sub_hdr_size + header.bitmap_blocks
+    start = LEADING_BLOCKS + header.sub_hdr_size + header.bitmap_blocks
     if header.status & ~int(Status.COMPRESSED | Status.SHORT_AREA | Status.IN_PROGRESS | Status.INCOMPLETED):
         return f"its status is {header.status:#x}, no combination of 1, 2, 4 and 8"
     if header.header_version not in (0, 1):
@@ -285,7 +286,7 @@ def _fitting(record: FormatRecord | None, facts: HeaderFacts, kind: SignatureKin
 def _ram_runs(file: TargetFile, facts: HeaderFacts) -> npt.NDArray[np.int64]:
     """The RAM bitmap as rows (first page frame, number); FormatError when it contradicts the header."""
     header, page = facts.header, facts.abi.page_size
-    bitmap = file.read((2 + header.sub_hdr_size) * page, bitmap_blocks(header.max_mapnr, page) * page)
+    bitmap = file.read((LEADING_BLOCKS + header.sub_hdr_size) * page, bitmap_blocks(header.max_mapnr, page) * page)
     runs = bitmap_runs(bitmap, header.max_mapnr)
     pages = int(runs[:, 1].sum())
     if pages != header.total_ram_blocks:

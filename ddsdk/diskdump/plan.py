@@ -5,18 +5,15 @@ Layout: formats.md 1.2 (RHEL 4 `drivers/block/diskdump.c`).  Computed before the
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 
-import numpy as np
 from attrs import frozen
 
 from ..abi import Abi
 from .device import Chunk, CpuRegisters, DumpMemory, MemoryRun, Segment
-from .header import DiskDumpHeader, NewUtsname, Status, Timespec, bitmap_blocks
+from .header import LEADING_BLOCKS, DiskDumpHeader, NewUtsname, Status, Timespec, bitmap_blocks, bitmap_piece
 from .notes import build_sub_header
 
-#: Block 0 (partition header) and block 1 (common header).
-LEADING_BLOCKS = 2
 U32 = 0xFFFF_FFFF
 
 
@@ -113,9 +110,10 @@ class DumpPlan:
     def bitmap_pieces(self, max_blocks: int) -> Iterator[bytes]:
         """The RAM bitmap, at most *max_blocks* blocks a piece: bit `pfn & 7` of byte `pfn >> 3` is set for RAM."""
         bits_per_block = 8 * self.page_size
+        runs = [(run.start_pfn, run.npages) for run in self.runs]
         for first in range(0, self.bitmap_blocks, max_blocks):
             count = min(max_blocks, self.bitmap_blocks - first)
-            yield _bitmap(self.runs, first * bits_per_block, count * bits_per_block)
+            yield bitmap_piece(runs, first * bits_per_block, count * bits_per_block)
 
     def chunks(self, chunk_blocks: int) -> Iterator[Chunk]:
         """Every page once, ascending, *chunk_blocks* pages an I/O, as scatter lists of physical memory.
@@ -137,14 +135,3 @@ class DumpPlan:
                     block, segments, room = block + chunk_blocks, [], chunk_blocks
         if segments:
             yield block, segments
-
-
-def _bitmap(runs: Sequence[MemoryRun], first_pfn: int, npfns: int) -> bytes:
-    """Bits of [first_pfn, first_pfn + npfns); both multiples of 8."""
-    bits = np.zeros(npfns, dtype=np.uint8)
-    for run in runs:
-        low = max(run.start_pfn, first_pfn)
-        high = min(run.start_pfn + run.npages, first_pfn + npfns)
-        if low < high:
-            bits[low - first_pfn:high - first_pfn] = 1
-    return np.packbits(bits, bitorder="little").tobytes()

@@ -15,9 +15,9 @@ from attrs import define, field, frozen
 from ..abi import ABIS
 from ..errors import errno_name
 from .device import DumpDevice, DumpMemory, Scratch
-from .header import HEADER_BLOCK, SIGNATURE, Status
+from .header import HEADER_BLOCK, LEADING_BLOCKS, SIGNATURE, Status
 from .notes import with_record
-from .plan import LEADING_BLOCKS, DumpPlan
+from .plan import DumpPlan
 from .record import FormatRecord
 from .signature import USER_BLOCK, SignatureKind, kind_of_block, sampling, verify_blocks
 
