@@ -26,6 +26,7 @@ from .errors import PluginError, UsageError
 from .hookspecs.device import implementations, misfit
 from .hookspecs.discovery import DiscoveryHookSpecs, DriverInfo, HardwareModelInfo
 from .hookspecs.markers import PROJECT
+from .hookspecs.profile import ConformanceProfile
 
 GROUP = "ddsdk"
 LOAD_VARIABLE = "DDSDK_LOAD_PLUGINS"
@@ -42,11 +43,12 @@ class Broken:
 
 @frozen
 class Registry:
-    """What was found.  `drivers` by name, `models` in the order they were registered."""
+    """What was found.  `drivers` by name, `models` in the order they were registered, `profiles` by driver."""
 
     drivers: Mapping[str, DriverInfo] = field(factory=lambda: MappingProxyType({}))
     models: tuple[HardwareModelInfo, ...] = ()
     broken: tuple[Broken, ...] = ()
+    profiles: Mapping[str, ConformanceProfile] = field(factory=lambda: MappingProxyType({}))
 
     def driver(self, name: str) -> DriverInfo:
         """The driver called *name*; UsageError lists what there is, PluginError: its plugin is broken."""
@@ -58,6 +60,10 @@ class Registry:
                 raise PluginError(f"driver {name}: its plugin cannot be used: {plugin.reason}")
         there = ", ".join(sorted(self.drivers)) or f"none; install a plugin ({LOAD_VARIABLE} can hide it)"
         raise UsageError(f"unknown driver {name!r}: there are {there}")
+
+    def profile_of(self, name: str) -> ConformanceProfile:
+        """What the conformance kit is told of driver *name*; an empty profile when its plugin brings none."""
+        return self.profiles.get(name) or ConformanceProfile(name)
 
     def models_of(self, name: str) -> tuple[HardwareModelInfo, ...]:
         """The hardware models that driver *name* can run on."""
@@ -136,22 +142,33 @@ def _collect(plugins: Sequence[_Found], broken: list[Broken]) -> Registry:
     pm.add_hookspecs(DiscoveryHookSpecs)
     drivers: dict[str, DriverInfo] = {}
     models: list[HardwareModelInfo] = []
+    profiles: dict[str, ConformanceProfile] = {}
     for plugin in plugins:
         try:
             with redirect_stdout(sys.stderr):       # stdout is the program's result, not a plugin's greeting
-                new_drivers, new_models = _register(pm, plugin)
-            for driver in new_drivers:
+                brought = _register(pm, plugin)
+            for driver in brought.drivers:
                 if driver.name in drivers:
                     raise PluginError(f"driver {driver.name} is registered by another plugin already")
         except (Exception, SystemExit) as error:    # whatever a plugin does wrong, the others work
             broken.append(Broken(plugin.entry_point, plugin.distribution, _one_line(error)))
             continue
-        drivers.update((driver.name, driver) for driver in new_drivers)
-        models += new_models
-    return Registry(MappingProxyType(drivers), tuple(models), tuple(broken))
+        drivers.update((driver.name, driver) for driver in brought.drivers)
+        models += brought.models
+        profiles.update((profile.driver, profile) for profile in brought.profiles)
+    return Registry(MappingProxyType(drivers), tuple(models), tuple(broken), MappingProxyType(profiles))
 
 
-def _register(pm: pluggy.PluginManager, plugin: _Found) -> tuple[list[DriverInfo], list[HardwareModelInfo]]:
+@frozen
+class _Brought:
+    """What one plugin registers."""
+
+    drivers: list[DriverInfo]
+    models: list[HardwareModelInfo]
+    profiles: list[ConformanceProfile]
+
+
+def _register(pm: pluggy.PluginManager, plugin: _Found) -> _Brought:
     """Import one plugin and ask it, and only it, what it brings."""
     module = plugin.load()
     impls = implementations(module)
@@ -167,12 +184,16 @@ def _register(pm: pluggy.PluginManager, plugin: _Found) -> tuple[list[DriverInfo
     try:
         drivers = list(_answers(pm, others, "ddsdk_register_drivers", DriverInfo))
         models = list(_answers(pm, others, "ddsdk_register_hardware_models", HardwareModelInfo))
+        profiles = list(_answers(pm, others, "ddsdk_register_conformance_profiles", ConformanceProfile))
         if not drivers and not models:
             raise PluginError("it registers neither a driver nor a hardware model")
+        strangers = {profile.driver for profile in profiles} - {driver.name for driver in drivers}
+        if strangers:
+            raise PluginError(f"its conformance profile is of driver {min(strangers)}, which it does not register")
     except Exception:
         pm.unregister(module)
         raise
-    return drivers, models
+    return _Brought(drivers, models, profiles)
 
 
 def _answers(pm: pluggy.PluginManager, others: set[Any], hook: str, kind: type) -> Iterator[Any]:

@@ -9,6 +9,7 @@ from .ata import AtaHookSpecs
 from .device import BoundHooks, HookTracer, bind
 from .discovery import Chip, DiscoveryHookSpecs, DriverInfo, HardwareModelInfo, QemuAdapter
 from .markers import PROJECT, hookimpl, hookspec
+from .profile import ConformanceProfile, ModelFault, Role
 from .scsi import ScsiHookSpecs
 
 __all__ = [
@@ -16,11 +17,14 @@ __all__ = [
     "AtaHookSpecs",
     "BoundHooks",
     "Chip",
+    "ConformanceProfile",
     "DiscoveryHookSpecs",
     "DriverInfo",
     "HardwareModelInfo",
     "HookTracer",
+    "ModelFault",
     "QemuAdapter",
+    "Role",
     "ScsiHookSpecs",
     "bind",
     "hookimpl",

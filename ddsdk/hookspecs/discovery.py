@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any, Literal
 from attrs import Factory, frozen
 
 from .markers import hookspec
+from .profile import ConformanceProfile
 
 if TYPE_CHECKING:
     from ddsdk.helperlib.kernel import PciDev
@@ -102,6 +103,11 @@ class DiscoveryHookSpecs:
     @hookspec
     def ddsdk_register_hardware_models(self) -> Sequence[HardwareModelInfo]:
         """The hardware models this plugin brings.  Touches no hardware, opens no file."""
+        raise NotImplementedError
+
+    @hookspec
+    def ddsdk_register_conformance_profiles(self) -> Sequence[ConformanceProfile]:
+        """What the conformance kit has to know of this plugin's drivers.  Optional: it finds out what it can."""
         raise NotImplementedError
 
 

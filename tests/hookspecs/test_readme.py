@@ -24,9 +24,9 @@ def quoted(spec: type, name: str) -> str:
     return f"| `{name}({arguments}) -> {signature.return_annotation}`".replace("int | None", "int \\| None")
 
 
-def test_there_are_ten_hooks() -> None:
-    """Four for a SCSI device, four for an IDE device, two for discovery."""
-    assert len(HOOKS) == 10
+def test_there_are_eleven_hooks() -> None:
+    """Four for a SCSI device, four for an IDE device, three for discovery."""
+    assert len(HOOKS) == 11
 
 
 @pytest.mark.parametrize(("spec", "name"), HOOKS, ids=[f"{s.__name__}.{n}" for s, n in HOOKS])

@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Final
 
-from ddsdk.hookspecs import DriverInfo, HardwareModelInfo, hookimpl
+from ddsdk.hookspecs import ConformanceProfile, DriverInfo, HardwareModelInfo, hookimpl
 
 #: Every module whose code runs after a crash: what the code CRC covers.
 DRIVER_MODULES: Final = tuple(f"ddsdk_mptfusion.{name}" for name in (
@@ -40,3 +40,11 @@ def ddsdk_register_hardware_models() -> Sequence[HardwareModelInfo]:
     from .model import hardware_models
 
     return hardware_models()
+
+
+@hookimpl
+def ddsdk_register_conformance_profiles() -> Sequence[ConformanceProfile]:
+    """What the conformance kit has to know of the driver."""
+    from .conformance import PROFILE
+
+    return (PROFILE,)

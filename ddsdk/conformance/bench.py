@@ -1,0 +1,261 @@
+"""A fresh machine with one adapter, one disk and the driver probed: what every check is given.
+
+The bench plays everybody the driver meets: the mid-layer that queues commands, the dump loop that polls, the crash.
+`Bench` is what SCSI and ATA have in common; scsi_bench.py and ata_bench.py speak to the driver.
+"""
+
+from __future__ import annotations
+
+from abc import abstractmethod
+from collections.abc import Callable, Sequence
+from typing import Any, Final
+
+from attrs import define
+
+from ddsdk.bus import Segment
+from ddsdk.errors import DdsdkError, PluginError
+from ddsdk.hookspecs.device import BoundHooks
+from ddsdk.integrity import CodeImage
+from ddsdk.sim.locks import SpinLock
+
+from .check import CheckFailed, Need, Setup
+from .plan import Plan
+from .world import DATA, HIGH, World, pattern
+
+__all__ = ["COMMAND_LIMIT_NS", "DATA", "HIGH", "NS_PER_MS", "NS_PER_S", "NS_PER_US", "PAGE", "POLL_US", "Bench",
+           "BringUpFailed", "Command", "pattern"]
+
+NS_PER_US: Final = 1_000
+NS_PER_MS: Final = 1_000_000
+NS_PER_S: Final = 1_000_000_000
+
+PAGE: Final = 4096
+#: The dump loop polls this often, and gives a command up after so long (scsi_dump.c: 30 s).
+POLL_US: Final = 100
+COMMAND_LIMIT_NS: Final = 30 * NS_PER_S
+
+
+class BringUpFailed(DdsdkError):
+    """The driver was not probed, or found no disk: nothing else can be judged.  `step`: "probe" or "scan"."""
+
+    def __init__(self, step: str, why: str) -> None:
+        super().__init__(why)
+        self.step = step
+
+
+@define(eq=False)
+class Command:
+    """One command of the bench's.  `ended`: how often the driver said so (a right driver: once)."""
+
+    raw: Any
+    write: bool
+    sector: int
+    nbytes: int
+    ended: int = 0
+    on_end: Callable[[], object] | None = None
+
+    @property
+    def done(self) -> bool:
+        """The driver has said so."""
+        return self.ended > 0
+
+
+class Bench(World):
+    """A World with the driver in it.
+
+    `dev` is the disk as the mid-layer found it, `device` the whole disk as a dump device, `hooks` the driver's dump
+    hooks.
+    """
+
+    host: Any
+    dev: Any
+    hooks: BoundHooks
+    device: Any
+
+    # -- putting it together ---------------------------------------------------------------------------
+
+    @classmethod
+    def build(cls, plan: Plan, setup: Setup | None = None, *, trace: bool = False) -> Bench:
+        """A bench of the driver's bus, brought up as *setup* says.  BringUpFailed, or what the driver raised."""
+        from .scsi_bench import ScsiBench
+
+        if plan.driver.bus != "scsi":
+            raise PluginError(f"driver {plan.driver.name}: the kit does not judge bus {plan.driver.bus} yet")
+        setup = setup or Setup()
+        bench = ScsiBench(plan, setup, trace=trace)
+        try:
+            if setup.probe:
+                bench.bring_up()
+        except BaseException:
+            bench.close()
+            raise
+        return bench
+
+    def another(self, setup: Setup | None = None) -> Bench:
+        """A second machine like this one, for a check that needs a measurement first."""
+        return Bench.build(self.plan, setup or self.setup)
+
+    def bring_up(self) -> None:
+        """Probe the driver, find the disk, make it a dump device."""
+        self.probe()
+        self.scan()
+        self.make_device()
+
+    def code_image(self) -> CodeImage:
+        """No module at all: checks replace parts of drivers on purpose."""
+        return CodeImage.take([])
+
+    # -- what SCSI and ATA each do their way -----------------------------------------------------------
+
+    @abstractmethod
+    def probe(self) -> None:
+        """Call the driver's probe and bind its hooks."""
+
+    @abstractmethod
+    def scan(self) -> None:
+        """Find the disk as the mid-layer does, by interrupts."""
+
+    @abstractmethod
+    def make_device(self) -> None:
+        """The whole disk becomes `device`."""
+
+    @property
+    @abstractmethod
+    def lock(self) -> SpinLock:
+        """The lock the mid-layer holds around the driver: host_lock."""
+
+    @property
+    @abstractmethod
+    def depth(self) -> int:
+        """Commands the driver takes at a time."""
+
+    @property
+    @abstractmethod
+    def max_bytes(self) -> int:
+        """Bytes one command may move."""
+
+    @property
+    @abstractmethod
+    def max_segments(self) -> int:
+        """Segments one command may have."""
+
+    @abstractmethod
+    def command(self, write: bool, sector: int, sg: Sequence[Segment]) -> Command:
+        """A read or write of everything in *sg*, not queued yet."""
+
+    @abstractmethod
+    def probe_command(self) -> Command:
+        """A command that moves nothing and changes nothing: TEST UNIT READY, CHECK POWER MODE."""
+
+    @abstractmethod
+    def start(self, command: Command) -> bool:
+        """Hand *command* to the driver, under the lock; False when it says busy."""
+
+    @abstractmethod
+    def error_of(self, command: Command) -> str:
+        """Why an ended command is not good, in one line; "" when it is and everything moved."""
+
+    @abstractmethod
+    def call_reset(self) -> bool:
+        """Call the reset handler as the error handler does; true when it says SUCCESS."""
+
+    @abstractmethod
+    def lacks(self, need: Need) -> str:
+        """Why *need* is not met, "" when it is.  Asked once the driver is probed."""
+
+    # -- verdicts --------------------------------------------------------------------------------------
+
+    def expect(self, condition: object, why: str) -> None:
+        """The rule holds only if *condition* does; *why* says what was seen and what should have been."""
+        if not condition:
+            raise CheckFailed(why)
+
+    # -- time and polling ------------------------------------------------------------------------------
+
+    def turn(self) -> None:
+        """One turn of the dump loop: poll, update, 100 us."""
+        self.hooks.dump_poll(self.dev)
+        self.kernel.diskdump_update()
+        self.kernel.udelay(POLL_US)
+
+    def wait(self, *commands: Command, limit_ns: int = COMMAND_LIMIT_NS) -> bool:
+        """Let *commands* end: by polling after the crash, by interrupts before; false when one did not in time."""
+        def over() -> bool:
+            return all(command.done for command in commands)
+
+        end_ns = self.now_ns + limit_ns
+        if not self.crashed:
+            while not over() and self.now_ns < end_ns:
+                self.machine.run(until=lambda: over() or self.crashed, for_ns=min(NS_PER_S, end_ns - self.now_ns))
+                if self.crashed:
+                    break
+            return over()
+        while not over() and self.now_ns < end_ns:
+            self.turn()
+        return over()
+
+    def start_all(self, commands: Sequence[Command]) -> list[Command]:
+        """Hand them over until the driver says busy; those it took."""
+        taken = []
+        for command in commands:
+            if not self.start(command):
+                break
+            taken.append(command)
+        return taken
+
+    def finish(self, command: Command) -> str:
+        """Start *command* and wait for it: why it is not good, "" when it is.  A unit attention is tried again once."""
+        for _ in range(3):
+            if not self.start(command):
+                return "the driver says busy though nothing is outstanding"
+            if not self.wait(command):
+                return f"it did not end within {COMMAND_LIMIT_NS // NS_PER_S} s"
+            error = self.error_of(command)
+            if "UNIT ATTENTION" not in error and "reset ended the command" not in error:
+                return error
+            command = self.command_again(command)
+        return error
+
+    @abstractmethod
+    def command_again(self, command: Command) -> Command:
+        """The same command, new."""
+
+    # -- the crash -------------------------------------------------------------------------------------
+
+    def take_over(self) -> None:
+        """After the crash: sanity check, quiesce and host reset as the dump layer does them; the device must work."""
+        if not self.crashed:
+            self.crash()
+        verdict = self.device.sanity_check()
+        self.expect(verdict >= 0, f"the device was refused: {self.device.why}")
+        error = self.device.quiesce()
+        self.expect(error == 0, f"the device could not be taken over: {self.device.why}")
+
+    def ask_sanity(self) -> int:
+        """The driver's own dump_sanity_check; None counts as 0."""
+        return self.hooks.dump_sanity_check(self.dev) or 0
+
+    def call_quiesce(self) -> int:
+        """The driver's own quiesce; None counts as 0."""
+        return self.hooks.quiesce(self.dev) or 0
+
+    # -- works? ----------------------------------------------------------------------------------------
+
+    def write_and_compare(self, sector: int, nbytes: int = PAGE, paddr: int = DATA, seed: int = 1) -> None:
+        """A write through `device` puts exactly these bytes on the disk, a read brings them back."""
+        data = self.fill(paddr, nbytes, seed)
+        block = sector * self.setup.sector_size // PAGE
+        error = self.device.rw_block(True, block, [(paddr, nbytes)])
+        self.expect(error == 0, f"the write of {nbytes} bytes at sector {sector} failed: {self.device.why}")
+        self.expect(self.on_disk(sector, nbytes) == data,
+                    f"the write of {nbytes} bytes at sector {sector} ended well, but the disk holds something else")
+        self.memory.write(paddr, bytes(nbytes))
+        error = self.device.rw_block(False, block, [(paddr, nbytes)])
+        self.expect(error == 0, f"the read of {nbytes} bytes at sector {sector} failed: {self.device.why}")
+        self.expect(self.memory.read(paddr, nbytes) == data,
+                    f"the read of {nbytes} bytes at sector {sector} ended well, but memory holds something else")
+
+    def works(self) -> None:
+        """The taken-over device writes and reads here and there."""
+        for n, block in enumerate((0, 9, 200)):
+            self.write_and_compare(block * PAGE // self.setup.sector_size, PAGE, seed=n + 1)

@@ -1,0 +1,3 @@
+"""The E2E family."""
+
+from __future__ import annotations

@@ -1,0 +1,3 @@
+"""The ERR family."""
+
+from __future__ import annotations

@@ -1,0 +1,3 @@
+"""The IO family."""
+
+from __future__ import annotations

@@ -1,0 +1,3 @@
+"""The IRQ family."""
+
+from __future__ import annotations

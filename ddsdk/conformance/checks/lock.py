@@ -1,0 +1,3 @@
+"""The LOCK family."""
+
+from __future__ import annotations

@@ -1,0 +1,3 @@
+"""The MEM family."""
+
+from __future__ import annotations

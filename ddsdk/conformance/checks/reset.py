@@ -1,0 +1,3 @@
+"""The RESET family."""
+
+from __future__ import annotations

@@ -1,0 +1,3 @@
+"""The SANE family."""
+
+from __future__ import annotations

@@ -1,0 +1,3 @@
+"""The TIME family."""
+
+from __future__ import annotations

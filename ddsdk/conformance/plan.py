@@ -1,0 +1,104 @@
+"""What is judged: one driver, one chip, one backend, one seed."""
+
+from __future__ import annotations
+
+import importlib
+import random
+from collections.abc import Sequence
+from pathlib import Path
+from types import MappingProxyType, TracebackType
+from typing import TYPE_CHECKING
+
+from attrs import define, field
+
+from ddsdk.errors import PluginError, UsageError
+from ddsdk.hookspecs.discovery import DriverInfo, HardwareModelInfo
+from ddsdk.hookspecs.profile import ConformanceProfile, ModelFault, Role
+from ddsdk.registry import Registry
+from ddsdk.target import BACKENDS, Target
+
+if TYPE_CHECKING:
+    from .check import Setup
+
+
+@define
+class Plan:
+    """One driver on one adapter.  Holds what checks measure once and share, such as how long a reset takes."""
+
+    driver: DriverInfo
+    model: HardwareModelInfo
+    profile: ConformanceProfile
+    backend: str = "model"
+    seed: int = 1
+    #: By Setup: nanoseconds a host reset takes in normal mode on an idle adapter.
+    reset_ns: dict[Setup, int] = field(factory=dict, repr=False)
+    _files: dict[str, str] | None = field(default=None, repr=False)
+
+    @property
+    def registry(self) -> Registry:
+        """This driver on this model, and nothing else."""
+        return Registry(MappingProxyType({self.driver.name: self.driver}), (self.model,), (),
+                        MappingProxyType({self.driver.name: self.profile}))
+
+    def target(self, path: str, offset_bytes: int = 0, size_bytes: int | None = None) -> Target:
+        """A dump target on this adapter, as `--to` would name it."""
+        return Target(self.driver.name, path, self.model.chip.name, self.backend, offset_bytes, size_bytes)
+
+    def random(self, *what: object) -> random.Random:
+        """A generator of its own for *what* under this plan's seed."""
+        return random.Random(f"{self.seed}/" + "/".join(map(str, what)))
+
+    def role(self, role: Role) -> ModelFault | None:
+        """The model's fault that plays *role*, if the profile names one."""
+        return self.profile.roles.get(role)
+
+    @property
+    def files(self) -> dict[str, str]:
+        """Source file -> how it is shown, of every module of the driver that runs after a crash."""
+        if self._files is None:
+            self._files = {}
+            for name in self.driver.modules:
+                try:
+                    file = importlib.import_module(name).__file__
+                except ImportError as error:
+                    raise PluginError(f"driver {self.driver.name}: its module {name} cannot be imported: {error}; name"
+                                      " in `modules` what is there") from error
+                if file:
+                    self._files[file] = Path(file).name
+        return self._files
+
+    def site(self, trace: TracebackType | None) -> str:
+        """The driver's line a traceback leads through last: "driver.py:120 in queuecommand"; "" when through none."""
+        found = ""
+        while trace is not None:
+            code = trace.tb_frame.f_code
+            shown = self.files.get(code.co_filename)
+            if shown:
+                found = f"{shown}:{trace.tb_lineno} in {code.co_name}"
+            trace = trace.tb_next
+        return found
+
+
+def plans_of(registry: Registry, names: Sequence[str], *, chip: str | None = None, backend: str = "model",
+             seed: int = 1) -> list[Plan]:
+    """A Plan for every chip of drivers *names* that *backend* can play; only *chip* when it is given.
+
+    UsageError: an unknown chip or backend, or nothing to run on.  PluginError: the driver comes without a model.
+    """
+    if backend not in BACKENDS:
+        raise UsageError(f"unknown backend {backend!r}: there are {', '.join(BACKENDS)}")
+    plans = []
+    for name in names:
+        driver, profile = registry.driver(name), registry.profile_of(name)
+        models = registry.models_of(name)
+        if not models:
+            raise PluginError(f"driver {name} comes without a hardware model; register one with"
+                              " ddsdk_register_hardware_models(), the kit has nothing else to run it on")
+        able = [model for model in models if backend == "model" or model.qemu]
+        if chip is not None:
+            Target(name, "disk", chip, backend).resolve(registry)
+            able = [model for model in able if model.chip.name == chip]
+        if not able:
+            raise UsageError(f"driver {name} has no chip for backend {backend}: use --backend model")
+        plans += [Plan(driver, model, profile, backend, seed) for model in able]
+    return plans

@@ -1,0 +1,281 @@
+"""Running checks: one fresh machine each, a bound in real time, and a verdict that names whose rule was broken.
+
+A driver with one fault breaks many things.  A DriverFault is the verdict of the check whose rule it is (mdelay() is
+TIME-1's); every other check that stumbles over it is BLOCKED by that one, so that the report names causes.
+"""
+
+from __future__ import annotations
+
+import signal
+import time
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import contextmanager
+from enum import Enum
+from types import FrameType
+from typing import Any, Final
+
+import attrs
+from attrs import field, frozen
+
+from ddsdk.errors import DdsdkError, DriverFault, PluginError
+from ddsdk.hookspecs.profile import Role
+from ddsdk.scsi.dump_queue import blame
+
+from .bench import Bench, BringUpFailed
+from .check import Check, CheckFailed, Level, Need, NotApplicable
+from .plan import Plan
+
+#: A check that is not over by then, in real seconds, never will be.
+HANG_LIMIT_S: Final = 60.0
+TRACE_LINES: Final = 30
+
+
+class Verdict(Enum):
+    """What became of one item."""
+
+    PASS = "pass"
+    FAIL = "fail"
+    BLOCKED = "blocked"             # could not be judged: another check's rule was broken first
+    NOT_OFFERED = "not-offered"     # what it needs is not there, and need not be
+    EXPECTED = "expected-failure"   # fails, and the profile says why
+    UNEXPECTED = "unexpected-pass"  # the profile expects a failure; strict
+    ADVICE = "advice"               # an advisory check that fails
+
+    @property
+    def bad(self) -> bool:
+        """Counts against the driver."""
+        return self in (Verdict.FAIL, Verdict.BLOCKED, Verdict.UNEXPECTED)
+
+
+@frozen
+class Item:
+    """One thing to run: a check, and the case when it has cases."""
+
+    check: Check
+    case: str = ""
+
+    @property
+    def id(self) -> str:
+        """POLL-1, or ERR-4[reply-lost]."""
+        return f"{self.check.id}[{self.case}]" if self.case else self.check.id
+
+
+@frozen
+class Result:
+    """How one item ended.  `why` is one sentence; `line` the driver's line; `trace` the last things that happened.
+
+    `cause` is the class of the fault that ended it, "" for the check's own finding.
+    """
+
+    item: Item
+    verdict: Verdict
+    why: str = ""
+    line: str = ""
+    cause: str = ""
+    blocked_by: str = ""
+    trace: tuple[str, ...] = ()
+    seed: int = 1
+    seconds: float = field(default=0.0, eq=False)
+
+    @property
+    def id(self) -> str:
+        """The item's."""
+        return self.item.id
+
+
+class _HungError(Exception):
+    """The real-time bound of a check passed."""
+
+
+def items_of(plan: Plan, checks: Iterable[Check]) -> list[Item]:
+    """Every check with each of its cases, of the driver's bus, in the order of a port."""
+    bus = {"scsi": Need.ATA, "ata": Need.SCSI}[plan.driver.bus]
+    items = []
+    for one in checks:
+        if bus in one.needs:
+            continue
+        items += [Item(one, case) for case in one.cases(plan)] if one.cases else [Item(one)]
+    return items
+
+
+def run(plan: Plan, items: Sequence[Item], *, tell: Callable[[Result], None] = lambda result: None,
+        trace: bool = True) -> list[Result]:
+    """Run *items*, each on its own machine; the order does not matter.  *trace* False: no second, traced run of a
+    failure.
+
+    PluginError: the driver cannot be run at all.  An exception that is our own goes through.
+    """
+    results = []
+    for item in items:
+        result = judge(plan, item, trace=trace)
+        tell(result)
+        results.append(result)
+    return attribute(plan, results)
+
+
+def judge(plan: Plan, item: Item, *, trace: bool = True) -> Result:
+    """Run one item.  A failure on the model is run again with the trace on: the same, and what led to it."""
+    began = time.perf_counter()
+    result = _once(plan, item, traced=plan.backend != "model")
+    if result.verdict is Verdict.FAIL and trace and plan.backend == "model" and not result.trace:
+        result = attrs.evolve(result, trace=_once(plan, item, traced=True).trace)
+    return attrs.evolve(result, seed=plan.seed, seconds=time.perf_counter() - began)
+
+
+def _once(plan: Plan, item: Item, *, traced: bool) -> Result:
+    lacking = _lacks_before(plan, item.check)
+    if lacking is not None:
+        return attrs.evolve(lacking, item=item)
+    bench: Bench | None = None
+    try:
+        with _bounded():
+            bench = Bench.build(plan, item.check.setup, trace=traced)
+            if item.check.setup.probe:
+                for need in item.check.needs:
+                    lack = _not_offered(plan, need) or (bench.lacks(need) if isinstance(need, Need) else "")
+                    if lack:
+                        return Result(item, Verdict.NOT_OFFERED, lack)
+            item.check.function(*((bench, item.case) if item.case else (bench,)))
+    except NotApplicable as why:
+        return Result(item, Verdict.NOT_OFFERED, str(why))
+    except Exception as error:
+        return _failed(plan, item, error, tuple(bench.machine.trace.tail(TRACE_LINES)) if bench and traced else ())
+    finally:
+        if bench is not None:
+            with _bounded():
+                bench.close()
+    return Result(item, Verdict.PASS)
+
+
+def _lacks_before(plan: Plan, check: Check) -> Result | None:
+    """What can be said of a check's needs without a machine."""
+    for need in check.needs:
+        excuse = _not_offered(plan, need)
+        if excuse:
+            return Result(Item(check), Verdict.NOT_OFFERED, excuse)
+        if plan.backend != "model" and (need is Need.MODEL or isinstance(need, Role)):
+            what = need.value if isinstance(need, Role) else "a model"
+            return Result(Item(check), Verdict.NOT_OFFERED, f"needs {what}; a foreign adapter takes no faults")
+        if isinstance(need, Role) and plan.role(need) is None:
+            why = (f"the profile names no fault of the model for {need.value}: add it to ConformanceProfile.roles, or"
+                   " say in not_offered why the model has none")
+            level = Verdict.FAIL if check.level is Level.REQUIRED else Verdict.NOT_OFFERED
+            return Result(Item(check), level, why)
+    return None
+
+
+def _not_offered(plan: Plan, need: Need | Role) -> str:
+    return plan.profile.not_offered.get(need.value, "")
+
+
+def _failed(plan: Plan, item: Item, error: Exception, trace: tuple[str, ...]) -> Result:
+    """The verdict an exception means.  One that no plugin had a hand in is ours and goes through."""
+    line = plan.site(error.__traceback__)
+    if isinstance(error, CheckFailed):
+        return Result(item, Verdict.FAIL, str(error), line, trace=trace)
+    if isinstance(error, _HungError):
+        why = f"not over after {HANG_LIMIT_S:.0f} s of real time: some loop of the plugin lets no time pass"
+        return Result(item, Verdict.FAIL, why, line, "hung", trace=trace)
+    if isinstance(error, BringUpFailed):
+        return Result(item, Verdict.FAIL, str(error), line, f"bring-up {error.step}", trace=trace)
+    if isinstance(error, DriverFault | PluginError):
+        return Result(item, Verdict.FAIL, f"{type(error).__name__}: {error}", line, type(error).__name__, trace=trace)
+    if not line and not _of_plugin(plan, error):
+        raise error
+    if isinstance(error, DdsdkError):       # the driver used ddsdk wrongly, and was told so
+        return Result(item, Verdict.FAIL, str(error), line, type(error).__name__, trace=trace)
+    fault = blame(plan.driver.name, error)
+    why = str(error) if isinstance(error, NotImplementedError) and str(error) else str(fault)
+    return Result(item, Verdict.FAIL, why, line, type(error).__name__, trace=trace)
+
+
+def _of_plugin(plan: Plan, error: Exception) -> bool:
+    """Whether any frame of the traceback lies in the plugin's packages (its model, its probe)."""
+    tops = {name.partition(".")[0] for name in plan.driver.modules}
+    tops.add(getattr(plan.model.build, "__module__", "").partition(".")[0])
+    trace = error.__traceback__
+    while trace is not None:
+        if str(trace.tb_frame.f_globals.get("__name__", "")).partition(".")[0] in tops - {"ddsdk"}:
+            return True
+        trace = trace.tb_next
+    return False
+
+
+@contextmanager
+def _bounded() -> Iterator[None]:
+    """End what takes longer than HANG_LIMIT_S of real time; only the main thread can."""
+    def ring(_number: int, _frame: FrameType | None) -> None:
+        raise _HungError
+
+    try:
+        before: Any = signal.signal(signal.SIGALRM, ring)
+    except ValueError:                      # not the main thread
+        yield
+        return
+    signal.setitimer(signal.ITIMER_REAL, HANG_LIMIT_S)
+    try:
+        yield
+    finally:
+        signal.setitimer(signal.ITIMER_REAL, 0)
+        signal.signal(signal.SIGALRM, before)
+
+
+# -- whose fault is it? ---------------------------------------------------------------------------------
+
+
+def attribute(plan: Plan, results: Sequence[Result]) -> list[Result]:
+    """Name causes: whoever stumbled over another check's rule is BLOCKED by it; then what the profile expects."""
+    in_order = sorted(range(len(results)), key=lambda n: _place(results[n].item))
+    owners = _owners(results, in_order)
+    judged = list(results)
+    for n in in_order:
+        result = judged[n]
+        if result.verdict is Verdict.FAIL and result.cause:
+            owner = owners.get(_key(result)) or owners.get((result.cause, ""))
+            if owner is not None and owner != result.id and not _is_own(result):
+                judged[n] = attrs.evolve(result, verdict=Verdict.BLOCKED, blocked_by=owner, trace=())
+    return [_expectation(plan, result) for result in judged]
+
+
+def _key(result: Result) -> tuple[str, str]:
+    return result.cause, result.line or result.why
+
+
+def _is_own(result: Result) -> bool:
+    """The fault is this very check's rule."""
+    return any(fault.__name__ == result.cause for fault in result.item.check.faults)
+
+
+def _owners(results: Sequence[Result], in_order: Sequence[int]) -> dict[tuple[str, str], str]:
+    """Cause -> the id of the check to name for it: the one whose rule it is, else the first that met it."""
+    owners: dict[tuple[str, str], str] = {}
+    for n in in_order:
+        result = results[n]
+        if result.verdict is Verdict.FAIL and result.cause:
+            if _is_own(result):
+                owners.setdefault((result.cause, ""), result.id)
+            owners.setdefault(_key(result), result.id)
+    return owners
+
+
+def _place(item: Item) -> tuple[int, int, str]:
+    from .check import FAMILIES
+
+    return list(FAMILIES).index(item.check.family), int(item.check.id.partition("-")[2]), item.case
+
+
+def _expectation(plan: Plan, result: Result) -> Result:
+    """Strict expected failures, and advice."""
+    for key in (result.id, result.item.check.id):
+        for where in (f"{key}@{plan.model.chip.name}", f"{key}@{plan.backend}", key):
+            reason = plan.profile.expected_failures.get(where)
+            if reason is None:
+                continue
+            if result.verdict in (Verdict.FAIL, Verdict.BLOCKED):
+                return attrs.evolve(result, verdict=Verdict.EXPECTED, why=f"{reason} ({result.why})", trace=())
+            if result.verdict is Verdict.PASS and key == result.id:
+                return attrs.evolve(result, verdict=Verdict.UNEXPECTED,
+                                    why=f"passes, though expected to fail ({reason}); take it off expected_failures")
+    if result.item.check.level is Level.ADVISORY and result.verdict is Verdict.FAIL:
+        return attrs.evolve(result, verdict=Verdict.ADVICE)
+    return result

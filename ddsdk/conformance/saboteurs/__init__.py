@@ -1,0 +1,1 @@
+"""Drivers and models broken on purpose, at least one for each check."""
