@@ -22,7 +22,7 @@ from ddsdk.hookspecs.profile import Role
 from ddsdk.scsi.dump_queue import blame
 
 from .bench import Bench, BringUpFailed
-from .check import Check, CheckFailed, Level, Need, NotApplicable
+from .check import FAMILIES, Check, CheckFailed, Level, Need, NotApplicable
 from .plan import Plan
 
 #: A check that is not over by then, in real seconds, never will be.
@@ -49,10 +49,11 @@ class Verdict(Enum):
 
 @frozen
 class Item:
-    """One thing to run: a check, and the case when it has cases."""
+    """One thing to run: a check, and the case when it has cases; `number` is the case's place among them."""
 
     check: Check
     case: str = ""
+    number: int = 0
 
     @property
     def id(self) -> str:
@@ -94,7 +95,7 @@ def items_of(plan: Plan, checks: Iterable[Check]) -> list[Item]:
     for one in checks:
         if bus in one.needs:
             continue
-        items += [Item(one, case) for case in one.cases(plan)] if one.cases else [Item(one)]
+        items += [Item(one, case, n) for n, case in enumerate(one.cases(plan))] if one.cases else [Item(one)]
     return items
 
 
@@ -258,10 +259,8 @@ def _owners(results: Sequence[Result], in_order: Sequence[int]) -> dict[tuple[st
     return owners
 
 
-def _place(item: Item) -> tuple[int, int, str]:
-    from .check import FAMILIES
-
-    return list(FAMILIES).index(item.check.family), int(item.check.id.partition("-")[2]), item.case
+def _place(item: Item) -> tuple[int, int, int]:
+    return list(FAMILIES).index(item.check.family), int(item.check.id.partition("-")[2]), item.number
 
 
 def _expectation(plan: Plan, result: Result) -> Result:
