@@ -52,7 +52,7 @@ SCRATCH_BYTES = 1 << 20
 #: Emulated adapters are named from this PCI slot up; each is alone in its QEMU.
 EMULATED_SLOT = 4
 #: The packages that a dump runs through, besides its driver's.
-CORE_PACKAGES = ("diskdump", "helperlib", "scsi")
+CORE_PACKAGES = ("block", "diskdump", "helperlib", "scsi")
 
 
 @frozen(eq=False)
@@ -207,7 +207,7 @@ def mistake(error: Exception) -> str:
 
 
 def core_image(regions: Sequence[Region] = ()) -> CodeImage:
-    """What a dump relies on besides the driver, as it is now: engine, SCSI layer, helper library, *regions*.
+    """What a dump relies on besides the driver, as it is now: engine, mid-layer, helper library, *regions*.
 
     Every module of theirs that is loaded; nothing on the way of a dump loads another one (a test sees to it).
     """

@@ -9,11 +9,10 @@ from collections.abc import Iterable, Sequence
 
 from attrs import frozen
 
+from .block.dump_device import PARTITION_SECTOR, Unit
 from .errors import DeviceError, UsageError
 from .hookspecs.discovery import DriverInfo, HardwareModelInfo
 from .registry import Registry
-from .scsi.host import ScsiDevice
-from .scsi.scsi_dump import PARTITION_SECTOR
 from .sizes import parse_size
 
 BACKENDS = ("model", "qemu")
@@ -87,12 +86,12 @@ class Target:
             raise DeviceError(f"{self.path}: a file of {status.st_size} bytes is no disk; make it as large as `ddsdk"
                               " estimate` says")
 
-    def sectors(self, sdev: ScsiDevice) -> tuple[int, int]:
-        """(first, number) of the partition's 512-byte sectors on *sdev*; DeviceError when it does not fit."""
+    def sectors(self, unit: Unit) -> tuple[int, int]:
+        """(first, number) of the partition's 512-byte sectors on *unit*; DeviceError when it does not fit."""
         for what, value in (("offset", self.offset_bytes), ("size", self.size_bytes or 0)):
             if value % PARTITION_SECTOR:
                 raise UsageError(f"{self}: {what} {value} must be a multiple of {PARTITION_SECTOR}")
-        disk_bytes = sdev.nr_sectors * sdev.sector_size
+        disk_bytes = unit.nr_sectors * unit.sector_size
         size = disk_bytes - self.offset_bytes if self.size_bytes is None else self.size_bytes
         if size <= 0 or self.offset_bytes + size > disk_bytes:
             raise DeviceError(f"the partition starts at byte {self.offset_bytes} and ends at"

@@ -7,7 +7,7 @@ Imports.  A module imports from lower floors and from its own package only (FLOO
     checkers count, except upward ones inside hookspecs: specs name the types of everything above them.
 Driver-agnostic.  diskdump/ imports no simulator, no QEMU backend, no mid-layer and no helper library; ddsdk
     names no driver, not even in prose.
-World.  sim, helperlib, scsi, ata and plugins use no wall clock, no threads, no randomness but Random(seed).
+World.  sim, helperlib, block, scsi, ata and plugins use no wall clock, no threads, no randomness but Random(seed).
 Hooks.  `.hook` of a plugin manager appears in one file.
 State.  A mutable container bound at module level is declared Final, or with a read-only type (Mapping,
     Sequence, Set, ...), and its module never changes it in place; what is state by nature (count, deque,
@@ -41,6 +41,7 @@ FLOORS = (
     ("2", ("hookspecs", "sim", "vmcore")),
     ("2b", ("qemu",)),
     ("3", ("helperlib",)),
+    ("3b", ("block",)),
     ("4", ("scsi", "ata")),
     ("5", ("diskdump", "netdump", "registry")),
     ("6", ("target",)),
@@ -53,11 +54,11 @@ FLOORS = (
 )
 LEVELS = {unit: (level, label) for level, (label, units) in enumerate(FLOORS) for unit in units}
 #: What a package may not know although it lies below.
-NEVER = {"diskdump": ("sim", "qemu", "scsi", "ata", "helperlib")}
+NEVER = {"diskdump": ("sim", "qemu", "scsi", "ata", "block", "helperlib")}
 #: What plugins have no business with: everything above the mid-layers.
 PLUGIN_CEILING = LEVELS["scsi"][0]
 #: Packages without a clock on the wall.
-WORLDLESS = ("sim", "helperlib", "scsi", "ata")
+WORLDLESS = ("sim", "helperlib", "block", "scsi", "ata")
 #: Drivers of the field and of plugins/, as a word or the start of one.
 DRIVERS = ("mptfusion", "mptbase", "mptscsih", "mptspi", "mptsas", "sym53c8xx", "aic7xxx", "aic79xx", "ipr",
            "ide-dma", "megaraid", "megasas")

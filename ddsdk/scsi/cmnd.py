@@ -6,12 +6,14 @@ Source: `include/scsi/scsi.h`, `include/scsi/scsi_cmnd.h`, `include/linux/dma-ma
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from typing import TYPE_CHECKING, Any, Final
 
 from ddsdk.helperlib.dma import DMA_BIDIRECTIONAL as DMA_BIDIRECTIONAL
 from ddsdk.helperlib.dma import DMA_FROM_DEVICE as DMA_FROM_DEVICE
 from ddsdk.helperlib.dma import DMA_TO_DEVICE as DMA_TO_DEVICE
+
+from ..block.pieces import ScatterList as ScatterList
 
 if TYPE_CHECKING:
     from .host import ScsiDevice
@@ -73,9 +75,6 @@ DMA_NONE: Final = 3     # the other three are the helper library's
 
 MAX_COMMAND_SIZE: Final = 16
 SCSI_SENSE_BUFFERSIZE: Final = 96
-
-#: A scatter list: (physical address, length in bytes) of each segment.
-ScatterList = Sequence[tuple[int, int]]
 
 _ZERO_SENSE: Final = bytes(SCSI_SENSE_BUFFERSIZE)
 

@@ -9,11 +9,10 @@ with bytes missing is retried.
 from __future__ import annotations
 
 import errno
-from enum import Enum
 from typing import Final
 
-from attrs import frozen
-
+from ..block.outcome import Disposition as Disposition
+from ..block.outcome import Outcome as Outcome
 from .cdb import command_name
 from .cmnd import (
     DID_BUS_BUSY,
@@ -52,27 +51,6 @@ from .sense import (
     UNIT_ATTENTION,
     SenseData,
 )
-
-
-class Disposition(Enum):
-    """What to do with the command."""
-
-    SUCCESS = "done"
-    NEEDS_RETRY = "again, counted"
-    ADD_TO_MLQUEUE = "again when there is room, not counted"
-    BECOMING_READY = "again after a while, not counted"
-    NO_SENSE = "CHECK CONDITION without sense data: ask for it"
-    FAILED = "failed"
-
-
-@frozen
-class Outcome:
-    """A disposition, why, and the errno (positive) if it is a failure."""
-
-    disposition: Disposition
-    why: str = ""
-    errno: int = errno.EIO
-
 
 _SUCCESS = Outcome(Disposition.SUCCESS)
 _RETRY_HOSTS = frozenset((DID_BUS_BUSY, DID_PARITY, DID_ERROR, DID_SOFT_ERROR, DID_TIME_OUT))

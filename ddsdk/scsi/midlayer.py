@@ -8,9 +8,12 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Final
 
+from .cdb import read_write
 from .cmnd import (
     DID_TIME_OUT,
+    DMA_FROM_DEVICE,
     DMA_NONE,
+    DMA_TO_DEVICE,
     SUCCESS,
     ScatterList,
     ScsiCmnd,
@@ -62,6 +65,26 @@ class ScsiRequest:
                 return outcome
             if verdict is not Disposition.NEEDS_RETRY:
                 self.kernel.msleep(READY_MS if verdict is Disposition.BECOMING_READY else BUSY_MS)
+
+    def rw(self, write: bool, sector: int, sectors: int, sg: ScatterList) -> bool:
+        """READ or WRITE of the disk's *sectors* from *sector* on; whether everything moved."""
+        sdev = self.sdev
+        wide = sdev.use_16_for_rw or sector + sectors > 1 << 32
+        nbytes = sectors * sdev.sector_size
+        outcome = self.execute(read_write(write, sector, sectors, wide), DMA_TO_DEVICE if write else DMA_FROM_DEVICE,
+                               sg, nbytes, nbytes)
+        return outcome.disposition is Disposition.SUCCESS
+
+    @property
+    def can_reset(self) -> bool:
+        """Whether there is an eh_host_reset_handler."""
+        return self.sdev.host.hostt.eh_host_reset_handler is not None
+
+    def reset(self) -> None:
+        """Call the host reset handler, if there is one."""
+        handler = self.sdev.host.hostt.eh_host_reset_handler
+        if handler is not None:
+            self.call_handler(handler)
 
     def _once(self, cdb: bytes, direction: int, sg: ScatterList, nbytes: int, underflow: int) -> None:
         """One try: result and sense are in `scmd` afterwards, DID_TIME_OUT if it never ended."""

@@ -41,10 +41,10 @@ def test_a_dump_runs_no_core_code_that_was_not_fingerprinted(ddsdk: Ddsdk, image
     memory.write_bytes(bytes(1 << 20))
     assert ddsdk("format", "--force", image).code == 0
     found = _watch("dump", memory, "--abi", "x86_64", "--to", f"mptfusion:{image}", "--sample-rate", "0")
-    core = ("ddsdk.diskdump.", "ddsdk.helperlib.", "ddsdk.scsi.")
+    core = ("ddsdk.block.", "ddsdk.diskdump.", "ddsdk.helperlib.", "ddsdk.scsi.")
     assert [name for name in found["loaded"] if name.startswith(core)] == found["image"]
     assert {"ddsdk.diskdump.writer", "ddsdk.diskdump.signature", "ddsdk.helperlib.delay",
-            "ddsdk.scsi.dump_queue"} <= set(found["image"])
+            "ddsdk.block.dump_queue", "ddsdk.scsi.dump_queue"} <= set(found["image"])
 
 
 def test_a_dump_onto_a_model_imports_no_more_than_it_needs(ddsdk: Ddsdk, image: Path, tmp_path: Path) -> None:

@@ -7,8 +7,8 @@ from collections.abc import Callable
 
 import pytest
 
+from ddsdk.block import dump_queue
 from ddsdk.errors import DeadlockFault
-from ddsdk.scsi import dump_queue
 from ddsdk.sim import disk_faults as faults
 from ddsdk.sim.disk_faults import Access, DiskFault
 from tests.scsi.fake_hba import MS, S, World, build

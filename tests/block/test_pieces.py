@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from ddsdk.scsi.pieces import split
+from ddsdk.block.pieces import split
 
 P = 4096
 

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 
-from .cmnd import ScatterList
+from ddsdk.bus import Segment
+
+#: Memory of one command: (physical address, bytes) of each piece.
+ScatterList = Sequence[Segment]
 
 
 def split(sg: ScatterList, page: int, max_pages: int, max_segments: int) -> Iterator[tuple[int, ScatterList]]:
