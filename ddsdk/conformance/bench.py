@@ -7,7 +7,8 @@ The bench plays everybody the driver meets: the mid-layer that queues commands, 
 from __future__ import annotations
 
 from abc import abstractmethod
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from typing import Any, Final
 
 from attrs import define
@@ -15,10 +16,11 @@ from attrs import define
 from ddsdk.bus import Segment
 from ddsdk.errors import DdsdkError, PluginError
 from ddsdk.hookspecs.device import BoundHooks
+from ddsdk.hookspecs.profile import Role
 from ddsdk.integrity import CodeImage
 from ddsdk.sim.locks import SpinLock
 
-from .check import CheckFailed, Need, Setup
+from .check import CheckFailed, Need, Setup, not_applicable
 from .plan import Plan
 from .world import DATA, HIGH, World, pattern
 
@@ -30,9 +32,11 @@ NS_PER_MS: Final = 1_000_000
 NS_PER_S: Final = 1_000_000_000
 
 PAGE: Final = 4096
-#: The dump loop polls this often, and gives a command up after so long (scsi_dump.c: 30 s).
+#: The dump loop polls this often, and gives a command up after so long (scsi_dump.c: 30 s); after a host reset it
+#: leaves disks alone for 5 s.
 POLL_US: Final = 100
 COMMAND_LIMIT_NS: Final = 30 * NS_PER_S
+SETTLE_MS: Final = 5000
 
 
 class BringUpFailed(DdsdkError):
@@ -160,6 +164,10 @@ class Bench(World):
         """Call the reset handler as the error handler does; true when it says SUCCESS."""
 
     @abstractmethod
+    def error_handlers(self) -> Mapping[str, Callable[[Command], object]]:
+        """The driver's error handlers by name, mildest first, each called with the command that does not end."""
+
+    @abstractmethod
     def lacks(self, need: Need) -> str:
         """Why *need* is not met, "" when it is.  Asked once the driver is probed."""
 
@@ -170,11 +178,56 @@ class Bench(World):
         if not condition:
             raise CheckFailed(why)
 
+    def expect_struck(self, fault: str) -> None:
+        """What `inject()` returned has done its work; a fault that never strikes proves nothing."""
+        self.expect(fault in self.faults.struck,
+                    f"the model's fault {fault!r} was armed and never struck, so nothing is proved; ask for it with"
+                    " faults.hit() where commands pass, or name another one in ConformanceProfile.roles")
+
+    @contextmanager
+    def within(self, limit_ns: int, what: str) -> Iterator[None]:
+        """*what* must be over in *limit_ns* of the machine's time: when that is up the check fails, wherever it is."""
+        def ring() -> None:
+            raise CheckFailed(f"{what} is not over after {limit_ns / NS_PER_S:g} s; every wait of a driver needs a"
+                              " bound, whatever the adapter does")
+
+        event = self.machine.clock.after_ns(limit_ns, ring)
+        try:
+            yield
+        finally:
+            event.cancel()
+
+    def plays(self, role: Role) -> bool:
+        """Whether a fault of the model plays *role* here."""
+        return self.plan.backend == "model" and self.plan.role(role) is not None
+
+    def play(self, role: Role) -> None:
+        """Arm the fault that plays *role*.  Without one the check does not apply, or fails when nobody says why."""
+        if self.plan.backend != "model":
+            not_applicable(f"needs {role.value}; a foreign adapter takes no faults")
+        excuse = self.plan.profile.not_offered.get(role.value, "")
+        if excuse:
+            not_applicable(excuse)
+        self.expect(self.plays(role), f"the profile names no fault of the model for {role.value}: add it to"
+                                      " ConformanceProfile.roles, or say in not_offered why the model has none")
+        self.inject(role)
+
     # -- time and polling ------------------------------------------------------------------------------
+
+    def in_task(self, call: Callable[[], object], name: str = "error handler") -> Any:
+        """Before the crash: run *call* where it may sleep, and return what it returned."""
+        task = self.machine.spawn(0, call, name)
+        self.machine.run(until=task, for_ns=TASK_LIMIT_NS)
+        self.expect(task.done or self.crashed, f"the {name} is not over after {TASK_LIMIT_NS // NS_PER_S} s")
+        return task.result
+
+    def poll(self) -> None:
+        """The driver's dump_poll, once."""
+        self.hooks.dump_poll(self.dev)
 
     def turn(self) -> None:
         """One turn of the dump loop: poll, update, 100 us."""
-        self.hooks.dump_poll(self.dev)
+        self.poll()
         self.kernel.diskdump_update()
         self.kernel.udelay(POLL_US)
 
@@ -194,6 +247,19 @@ class Bench(World):
             self.turn()
         return over()
 
+    def let_pass(self, ms: int) -> None:
+        """After the crash: *ms* milliseconds in which nobody polls, while the adapter goes on working."""
+        for _ in range(ms):
+            self.kernel.diskdump_update()
+            self.kernel.udelay(1000)
+            self.pin_is_up()                # an emulated adapter needs real time, which a look at it gives
+
+    def settle(self) -> None:
+        """The dump layer's pause after a host reset: 5 s, without a poll."""
+        for _ in range(SETTLE_MS):
+            self.kernel.diskdump_update()
+            self.kernel.udelay(1000)
+
     def start_all(self, commands: Sequence[Command]) -> list[Command]:
         """Hand them over until the driver says busy; those it took."""
         taken = []
@@ -203,13 +269,16 @@ class Bench(World):
             taken.append(command)
         return taken
 
-    def finish(self, command: Command) -> str:
-        """Start *command* and wait for it: why it is not good, "" when it is.  A unit attention is tried again once."""
+    def finish(self, command: Command, limit_ns: int = COMMAND_LIMIT_NS) -> str:
+        """Start *command* and wait for it: why it is not good, "" when it is.  A unit attention is tried again once.
+
+        Nobody resets anything when it does not end.
+        """
         for _ in range(3):
             if not self.start(command):
                 return "the driver says busy though nothing is outstanding"
-            if not self.wait(command):
-                return f"it did not end within {COMMAND_LIMIT_NS // NS_PER_S} s"
+            if not self.wait(command, limit_ns=limit_ns):
+                return f"it did not end within {limit_ns // NS_PER_S} s"
             error = self.error_of(command)
             if "UNIT ATTENTION" not in error and "reset ended the command" not in error:
                 return error

@@ -9,21 +9,22 @@ from __future__ import annotations
 import mmap
 import tempfile
 from abc import ABC, abstractmethod
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Final, Self
 
-from ddsdk.bus import PCI_COMMAND, PCI_STATUS, PCI_STATUS_INTERRUPT, PciFunction
+from ddsdk.bus import PCI_COMMAND, PCI_COMMAND_INTX_DISABLE, PCI_STATUS, PCI_STATUS_INTERRUPT, PciFunction
 from ddsdk.helperlib.kernel import Kernel, PciDev
 from ddsdk.hookspecs.profile import ModelFault, Role
 from ddsdk.sim.disk import Disk
+from ddsdk.sim.dma import BIDIRECTIONAL
 from ddsdk.sim.faults import FaultPlan
 from ddsdk.sim.machine import CrashRecord, Machine, Trigger
 from ddsdk.sim.memory import Extent, PhysicalMemory
 from ddsdk.sim.pci import SimPciFunction
-from ddsdk.sim.trace import Trace
+from ddsdk.sim.trace import Trace, TraceField
 
 from .calls import CallLog
 from .check import Setup
@@ -168,9 +169,23 @@ class World(ABC):
         self.faults.inject(fault.fault, after, times, **fault.params)
         return fault.fault
 
+    @property
+    def lent(self) -> list[str]:
+        """Memory mapped for the adapter in one direction and not taken back yet; of our models only."""
+        dma = self.function.dma if isinstance(self.function, SimPciFunction) else None
+        return [] if dma is None else [f"{end - start} bytes at {start:#x}" for start, end, direction in dma.grants
+                                       if direction != BIDIRECTIONAL]
+
     def pin_is_up(self) -> bool:
-        """The adapter asks for an interrupt now (PCI STATUS bit 3), whoever listens."""
-        return bool(self.function.config_read(PCI_STATUS, 2) & PCI_STATUS_INTERRUPT)
+        """The adapter pulls its interrupt line now, whoever listens: STATUS bit 3, not held back by COMMAND bit 10."""
+        status = self.function.config_read(PCI_STATUS, 2)
+        held_back = self.function.config_read(PCI_COMMAND, 2) & PCI_COMMAND_INTX_DISABLE
+        return status != 0xFFFF and bool(status & PCI_STATUS_INTERRUPT) and not held_back
+
+    def unplug(self) -> None:
+        """Surprise removal of the model: every read gives all ones from now on, configuration space included."""
+        assert isinstance(self.function, SimPciFunction), "only a model can be pulled out"
+        self.function.remove()
 
     def pci_command(self, clear: int) -> None:
         """Switch bits of the PCI command register off: decoding, bus mastering."""
@@ -190,11 +205,22 @@ class World(ABC):
             seen += [" ".join((record.kind, *map(str, record.fields[:1])))
                      for record in (list(trace)[-new:] if new else ()) if record.kind != "read"]
 
+    @contextmanager
+    def listening(self, listener: Callable[[str, tuple[TraceField, ...]], object]) -> Iterator[None]:
+        """Tell *listener* of every trace record meanwhile, as it is made: kind, fields."""
+        trace = self.machine.trace
+        was_on = trace.on
+        trace.on, trace.listener = True, listener
+        try:
+            yield
+        finally:
+            trace.on, trace.listener = was_on, None
+
     @property
     def held_locks(self) -> list[str]:
         """Locks held now that were not at the crash, with where they were taken."""
-        before = {lock.name for lock in self.machine.record.locks} if self.machine.record else set()
-        return [str(lock) for lock in self.machine.locks.held() if lock.name not in before]
+        before = self.machine.record.locks if self.machine.record else ()
+        return [str(lock) for lock in self.machine.locks.held() if lock not in before]
 
 
 def pattern(nbytes: int, seed: int) -> bytes:

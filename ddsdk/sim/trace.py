@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import hashlib
 from collections import deque
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 
 from attrs import frozen
 
@@ -37,12 +37,14 @@ class Trace:
     only while the trace is on.
     """
 
-    __slots__ = ("_hash", "_kept", "clock", "count", "on")
+    __slots__ = ("_hash", "_kept", "clock", "count", "listener", "on")
 
     def __init__(self, capacity: int = 10_000, enabled: bool = True, clock: Clock | None = None) -> None:
         self.on = enabled
         self.clock = clock if clock is not None else Clock()
         self.count = 0
+        #: Told of each record as it is added: kind, fields.  It looks, and adds nothing.
+        self.listener: Callable[[str, tuple[TraceField, ...]], object] | None = None
         self._kept: deque[tuple[int, str, tuple[TraceField, ...]]] = deque(maxlen=capacity)
         self._hash = hashlib.sha256()
 
@@ -54,6 +56,8 @@ class Trace:
         self.count += 1
         self._kept.append(record)
         self._hash.update(repr(record).encode())
+        if self.listener is not None:
+            self.listener(kind, fields)
 
     mmio = add
 

@@ -6,7 +6,7 @@ import attrs
 import pytest
 
 from ddsdk.sim.clock import Clock
-from ddsdk.sim.trace import Trace, TraceRecord
+from ddsdk.sim.trace import Trace, TraceField, TraceRecord
 
 
 def test_records_carry_time_kind_and_fields() -> None:
@@ -58,3 +58,18 @@ def test_tail_prints_the_last_records_oldest_first() -> None:
     assert trace.tail(2) == ["   2.000000000 irq      2 up", "   3.000000000 irq      0xff up"]
     assert trace.tail(0) == []
     assert len(trace.tail()) == 3
+
+
+def test_a_listener_hears_each_record_as_it_is_added() -> None:
+    """Kind and fields, in order, only while the trace is on and somebody listens; the digest does not change by it."""
+    trace, silent = Trace(), Trace()
+    heard: list[tuple[str, tuple[TraceField, ...]]] = []
+    trace.add("lock", "a", 0)
+    silent.add("lock", "a", 0)
+    trace.listener = lambda kind, fields: heard.append((kind, fields))
+    trace.add("lock", "b", 1)
+    silent.add("lock", "b", 1)
+    trace.on = False
+    trace.add("lock", "c", 0)
+    assert heard == [("lock", ("b", 1))]
+    assert trace.digest() == silent.digest()
