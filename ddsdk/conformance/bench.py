@@ -37,6 +37,8 @@ PAGE: Final = 4096
 POLL_US: Final = 100
 COMMAND_LIMIT_NS: Final = 30 * NS_PER_S
 SETTLE_MS: Final = 5000
+#: What error handling before the crash may take.
+TASK_LIMIT_NS: Final = 3600 * NS_PER_S
 
 
 class BringUpFailed(DdsdkError):

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from functools import partial
 from typing import Any
 
 from ddsdk.bus import Segment
@@ -177,6 +178,16 @@ class ScsiBench(Bench):
                     f"the error handler returned {result!r}; it must return SUCCESS ({SUCCESS:#x}) or FAILED"
                     f" ({FAILED:#x})")
         return result
+
+    def error_handlers(self) -> Mapping[str, Callable[[Command], object]]:
+        """See `Bench.error_handlers`."""
+        hostt = self.host.hostt
+        handlers = {"abort": hostt.eh_abort_handler, "device-reset": hostt.eh_device_reset_handler,
+                    "bus-reset": hostt.eh_bus_reset_handler, "host-reset": hostt.eh_host_reset_handler}
+        return {name: partial(self._handle, handler) for name, handler in handlers.items() if handler is not None}
+
+    def _handle(self, handler: ErrorHandler, command: Command) -> bool:
+        return self.call_handler(handler, command.raw) == SUCCESS
 
     def request(self) -> ScsiRequest:
         """A mid-layer request, for a task in normal mode."""

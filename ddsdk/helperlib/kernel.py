@@ -48,7 +48,8 @@ class Kernel(IoCalls, PciCalls):
     """One running kernel on *machine*.
 
     `poll` is the dumping device's dump_poll, set by the dump layer; sleeping calls run it in crash mode.
-    `log` is what printk() was given.  `set_aside` is filled at the crash.
+    `log` is what printk() was given.  `set_aside` is filled at the crash.  `crash_memory`: the bytes declared for crash
+    mode, in use, and at most in use.
     """
 
     def __init__(self, machine: Machine) -> None:
@@ -63,7 +64,7 @@ class Kernel(IoCalls, PciCalls):
         self._works = works = WorkQueue(guard, timers, jiffies, delays)
         self._waits = waits = Waits(delays)
         self._locks = locks = Locks(guard)
-        self._allocator = allocator = Allocator(guard)
+        self.crash_memory = allocator = Allocator(guard)
         self._dma = dma = DmaCalls(guard, allocator)
         self._irqs = irqs = Irqs(guard)
         Softirqs(machine, jiffies, timers, tasklets, works)
