@@ -7,7 +7,7 @@ import random
 from collections.abc import Sequence
 from pathlib import Path
 from types import MappingProxyType, TracebackType
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from attrs import define, field
 
@@ -32,6 +32,8 @@ class Plan:
     seed: int = 1
     #: By Setup: nanoseconds a host reset takes in normal mode on an idle adapter.
     reset_ns: dict[Setup, int] = field(factory=dict, repr=False)
+    #: By name: what became of a route (see routes.py).
+    trips: dict[str, Any] = field(factory=dict, repr=False)
     _files: dict[str, str] | None = field(default=None, repr=False)
 
     @property
