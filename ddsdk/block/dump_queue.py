@@ -345,7 +345,7 @@ class PolledQueue(ABC, Generic[Io]):
             self._udelay(1000)
 
 
-def blame(plugin: str, error: Exception) -> DriverFault:
+def blame(plugin: str, error: BaseException) -> DriverFault:
     """A Python exception out of a driver, as the fault it is: in C this would be an oops inside the dump."""
     where, text = "an unknown place", " ".join(str(error).split()) or "no text"
     for frame in traceback.extract_tb(error.__traceback__)[-1:]:

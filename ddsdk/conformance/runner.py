@@ -6,13 +6,13 @@ TIME-1's); every other check that stumbles over it is BLOCKED by that one, so th
 
 from __future__ import annotations
 
-import signal
+import re
+import sys
 import time
-from collections.abc import Callable, Iterable, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Iterable, Sequence
+from contextlib import suppress
 from enum import Enum
-from types import FrameType
-from typing import Any, Final
+from typing import Final
 
 import attrs
 from attrs import field, frozen
@@ -22,12 +22,18 @@ from ddsdk.hookspecs.profile import Role
 from ddsdk.scsi.dump_queue import blame
 
 from .bench import Bench, BringUpFailed
+from .bounded import HungError, bounded
 from .check import FAMILIES, Check, CheckFailed, Level, Need, NotApplicable
 from .plan import Plan
 
-#: A check that is not over by then, in real seconds, never will be.
-HANG_LIMIT_S: Final = 60.0
+#: A check that is not over by then, in real seconds, never will be.  Once one hung the next get less, and after so
+#: many the rest is not run: the report must come.
+HANG_LIMIT_S: Final = 30.0
+HANG_AGAIN_S: Final = 10.0
+HANGS_MAX: Final = 4
 TRACE_LINES: Final = 30
+#: `Result.cause` of an item that the bound in real time ended.
+HUNG: Final = "hung"
 
 
 class Verdict(Enum):
@@ -60,6 +66,11 @@ class Item:
         """POLL-1, or ERR-4[reply-lost]."""
         return f"{self.check.id}[{self.case}]" if self.case else self.check.id
 
+    @property
+    def place(self) -> tuple[int, int, int]:
+        """Sorts items in the order of a port: by family, by number, by case."""
+        return list(FAMILIES).index(self.check.family), int(self.check.id.partition("-")[2]), self.number
+
 
 @frozen
 class Result:
@@ -82,10 +93,6 @@ class Result:
     def id(self) -> str:
         """The item's."""
         return self.item.id
-
-
-class _HungError(Exception):
-    """The real-time bound of a check passed."""
 
 
 def items_of(plan: Plan, checks: Iterable[Check]) -> list[Item]:
@@ -117,8 +124,14 @@ def run(plan: Plan, items: Sequence[Item], *, tell: Callable[[Result], None] = l
 def judge(plan: Plan, item: Item, *, trace: bool = True) -> Result:
     """Run one item.  A failure on the model is run again with the trace on: the same, and what led to it."""
     began = time.perf_counter()
+    if len(plan.hung) >= HANGS_MAX:
+        return Result(item, Verdict.BLOCKED, f"not run: {len(plan.hung)} checks hung before it, {plan.hung[0]} first",
+                      blocked_by=plan.hung[0], seed=plan.seed)
     result = _once(plan, item, traced=plan.backend != "model")
-    if result.verdict is Verdict.FAIL and trace and plan.backend == "model" and not result.trace:
+    if result.cause == HUNG:
+        plan.hung.append(item.id)
+    again = result.cause != HUNG or len(plan.hung) == 1
+    if result.verdict is Verdict.FAIL and trace and plan.backend == "model" and not result.trace and again:
         result = attrs.evolve(result, trace=_once(plan, item, traced=True).trace)
     return attrs.evolve(result, seed=plan.seed, seconds=time.perf_counter() - began)
 
@@ -129,7 +142,7 @@ def _once(plan: Plan, item: Item, *, traced: bool) -> Result:
         return attrs.evolve(lacking, item=item)
     bench: Bench | None = None
     try:
-        with _bounded():
+        with bounded(HANG_AGAIN_S if plan.hung else HANG_LIMIT_S):
             bench = Bench.build(plan, item.check.setup, trace=traced)
             if item.check.setup.probe:
                 for need in item.check.needs:
@@ -139,11 +152,14 @@ def _once(plan: Plan, item: Item, *, traced: bool) -> Result:
             item.check.function(*((bench, item.case) if item.case else (bench,)))
     except NotApplicable as why:
         return Result(item, Verdict.NOT_OFFERED, str(why))
-    except Exception as error:
-        return _failed(plan, item, error, tuple(bench.machine.trace.tail(TRACE_LINES)) if bench and traced else ())
+    except KeyboardInterrupt:
+        raise
+    except BaseException as error:          # SystemExit too, and whatever else a plugin raises
+        tail = bench.machine.trace.tail(TRACE_LINES) if bench and traced else ()
+        return _failed(plan, item, error, tuple(tail))
     finally:
         if bench is not None:
-            with _bounded():
+            with suppress(HungError), bounded(HANG_AGAIN_S):        # frozen tasks of the driver's are unwound here
                 bench.close()
     return Result(item, Verdict.PASS)
 
@@ -169,28 +185,33 @@ def _not_offered(plan: Plan, need: Need | Role) -> str:
     return plan.profile.not_offered.get(need.value, "")
 
 
-def _failed(plan: Plan, item: Item, error: Exception, trace: tuple[str, ...]) -> Result:
+def _failed(plan: Plan, item: Item, error: BaseException, trace: tuple[str, ...]) -> Result:
     """The verdict an exception means.  One that no plugin had a hand in is ours and goes through."""
     line = plan.site(error.__traceback__)
     if isinstance(error, CheckFailed):
         return Result(item, Verdict.FAIL, str(error), line, trace=trace)
-    if isinstance(error, _HungError):
-        why = f"not over after {HANG_LIMIT_S:.0f} s of real time: some loop of the plugin lets no time pass"
-        return Result(item, Verdict.FAIL, why, line, "hung", trace=trace)
+    if isinstance(error, HungError):
+        limit_s = HANG_AGAIN_S if plan.hung else HANG_LIMIT_S
+        why = f"not over after {limit_s:.0f} s of real time: a loop that lets no time pass, or a wait without a bound"
+        return Result(item, Verdict.FAIL, why, line, HUNG, trace=trace)
     if isinstance(error, BringUpFailed):
         return Result(item, Verdict.FAIL, str(error), line, f"bring-up {error.step}", trace=trace)
     if isinstance(error, DriverFault | PluginError):
         return Result(item, Verdict.FAIL, f"{type(error).__name__}: {error}", line, type(error).__name__, trace=trace)
-    if not line and not _of_plugin(plan, error):
+    if not line and not _of_plugin(plan, error) and not _called_wrongly(plan, error):
         raise error
     if isinstance(error, DdsdkError):       # the driver used ddsdk wrongly, and was told so
         return Result(item, Verdict.FAIL, str(error), line, type(error).__name__, trace=trace)
-    fault = blame(plan.driver.name, error)
-    why = str(error) if isinstance(error, NotImplementedError) and str(error) else str(fault)
+    if isinstance(error, NotImplementedError) and str(error):
+        why = str(error)
+    elif _called_wrongly(plan, error):
+        why = f"it takes the wrong arguments: {error}"
+    else:
+        why = str(blame(plan.driver.name, error))
     return Result(item, Verdict.FAIL, why, line, type(error).__name__, trace=trace)
 
 
-def _of_plugin(plan: Plan, error: Exception) -> bool:
+def _of_plugin(plan: Plan, error: BaseException) -> bool:
     """Whether any frame of the traceback lies in the plugin's packages (its model, its probe)."""
     tops = {name.partition(".")[0] for name in plan.driver.modules}
     tops.add(getattr(plan.model.build, "__module__", "").partition(".")[0])
@@ -202,23 +223,12 @@ def _of_plugin(plan: Plan, error: Exception) -> bool:
     return False
 
 
-@contextmanager
-def _bounded() -> Iterator[None]:
-    """End what takes longer than HANG_LIMIT_S of real time; only the main thread can."""
-    def ring(_number: int, _frame: FrameType | None) -> None:
-        raise _HungError
-
-    try:
-        before: Any = signal.signal(signal.SIGALRM, ring)
-    except ValueError:                      # not the main thread
-        yield
-        return
-    signal.setitimer(signal.ITIMER_REAL, HANG_LIMIT_S)
-    try:
-        yield
-    finally:
-        signal.setitimer(signal.ITIMER_REAL, 0)
-        signal.signal(signal.SIGALRM, before)
+def _called_wrongly(plan: Plan, error: BaseException) -> bool:
+    """Whether Python refused a call of ours to a function of the driver's: no frame of the driver's shows it."""
+    said = re.match(r"([\w.<>]+)\(\) (?:takes|missing|got an unexpected)", str(error))
+    if not isinstance(error, TypeError) or said is None:
+        return False
+    return any(hasattr(sys.modules.get(name), said[1].partition(".")[0]) for name in plan.driver.modules)
 
 
 # -- whose fault is it? ---------------------------------------------------------------------------------
@@ -226,13 +236,13 @@ def _bounded() -> Iterator[None]:
 
 def attribute(plan: Plan, results: Sequence[Result]) -> list[Result]:
     """Name causes: whoever stumbled over another check's rule is BLOCKED by it; then what the profile expects."""
-    in_order = sorted(range(len(results)), key=lambda n: _place(results[n].item))
+    in_order = sorted(range(len(results)), key=lambda n: results[n].item.place)
     owners = _owners(results, in_order)
     judged = list(results)
     for n in in_order:
         result = judged[n]
         if result.verdict is Verdict.FAIL and result.cause:
-            owner = owners.get(_key(result)) or owners.get((result.cause, ""))
+            owner = owners.get((result.cause, "")) or owners.get(_key(result))
             if owner is not None and owner != result.id and not _is_own(result):
                 judged[n] = attrs.evolve(result, verdict=Verdict.BLOCKED, blocked_by=owner, trace=())
     return [_expectation(plan, result) for result in judged]
@@ -257,10 +267,6 @@ def _owners(results: Sequence[Result], in_order: Sequence[int]) -> dict[tuple[st
                 owners.setdefault((result.cause, ""), result.id)
             owners.setdefault(_key(result), result.id)
     return owners
-
-
-def _place(item: Item) -> tuple[int, int, int]:
-    return list(FAMILIES).index(item.check.family), int(item.check.id.partition("-")[2]), item.number
 
 
 def _expectation(plan: Plan, result: Result) -> Result:
