@@ -51,13 +51,17 @@ class BringUpFailed(DdsdkError):
 
 @define(eq=False)
 class Command:
-    """One command of the bench's.  `ended`: how often the driver said so (a right driver: once)."""
+    """One command of the bench's.
+
+    `ended`: how often the driver said so (a right driver: once).  `refused`: what it returned instead of taking it.
+    """
 
     raw: Any
     write: bool
     sector: int
     nbytes: int
     ended: int = 0
+    refused: int = 0
     on_end: Callable[[], object] | None = None
 
     @property
@@ -77,6 +81,8 @@ class Bench(World):
     dev: Any
     hooks: BoundHooks
     device: Any
+    #: Told of each function that was called under the lock, as it returns and before the lock is released.
+    on_return: Callable[[str], object] | None = None
 
     # -- putting it together ---------------------------------------------------------------------------
 
@@ -214,6 +220,11 @@ class Bench(World):
                                       " ConformanceProfile.roles, or say in not_offered why the model has none")
         self.inject(role)
 
+    def returned(self, function: str) -> None:
+        """The driver's *function*, called under the lock, has returned."""
+        if self.on_return is not None:
+            self.on_return(function)
+
     # -- time and polling ------------------------------------------------------------------------------
 
     def in_task(self, call: Callable[[], object], name: str = "error handler") -> Any:
@@ -325,6 +336,20 @@ class Bench(World):
         self.expect(error == 0, f"the read of {nbytes} bytes at sector {sector} failed: {self.device.why}")
         self.expect(self.memory.read(paddr, nbytes) == data,
                     f"the read of {nbytes} bytes at sector {sector} ended well, but memory holds something else")
+
+    def goes_on(self, after: str, block: int = 100) -> None:
+        """A write and a read end well, and nobody resets anything in between; *after* names what came before."""
+        sector = block * PAGE // self.setup.sector_size
+        data = self.fill(DATA, PAGE, block & 0x7F)
+        why = self.finish(self.command(True, sector, [(DATA, PAGE)]))
+        self.expect(not why, f"the first write {after}: {why}")
+        self.expect(self.on_disk(sector, PAGE) == data,
+                    f"the first write {after} ended well, but the disk holds something else")
+        self.memory.write(DATA, bytes(PAGE))
+        why = self.finish(self.command(False, sector, [(DATA, PAGE)]))
+        self.expect(not why, f"the first read {after}: {why}")
+        self.expect(self.memory.read(DATA, PAGE) == data,
+                    f"the first read {after} ended well, but memory holds something else")
 
     def works(self) -> None:
         """The taken-over device writes and reads here and there."""

@@ -30,6 +30,7 @@ from ddsdk.sim.scsi_target import ScsiTarget
 
 from .bench import Bench, BringUpFailed, Command
 from .check import Need
+from .ownlocks import queue_locks
 
 #: 32 bits of LBA do not reach beyond.
 _WIDE = 1 << 32
@@ -148,9 +149,10 @@ class ScsiBench(Bench):
         scmd.result = scmd.resid = 0
         scmd.clear_sense()
         flags = self.kernel.spin_lock_irqsave(self.host.host_lock)
-        refused = self.host.hostt.queuecommand(scmd, scsi_done)
+        command.refused = self.host.hostt.queuecommand(scmd, scsi_done)
+        self.returned("queuecommand")
         self.kernel.spin_unlock_irqrestore(self.host.host_lock, flags)
-        return not refused
+        return not command.refused
 
     def error_of(self, command: Command) -> str:
         """See `Bench.error_of`."""
@@ -173,6 +175,7 @@ class ScsiBench(Bench):
         """Any error handler, under host_lock with interrupts off; SUCCESS or FAILED, else a CheckFailed."""
         flags = self.kernel.spin_lock_irqsave(self.host.host_lock)
         result = handler(scmd or ScsiCmnd(self.dev))
+        self.returned("the error handler")
         self.kernel.spin_unlock_irqrestore(self.host.host_lock, flags)
         self.expect(result in (SUCCESS, FAILED),
                     f"the error handler returned {result!r}; it must return SUCCESS ({SUCCESS:#x}) or FAILED"
@@ -213,5 +216,6 @@ class ScsiBench(Bench):
             Need.ABORT: hostt.eh_abort_handler is None,
             Need.DEVICE_RESET: hostt.eh_device_reset_handler is None,
             Need.BUS_RESET: hostt.eh_bus_reset_handler is None,
+            Need.OWN_LOCK: need is Need.OWN_LOCK and not queue_locks(self),
         }
         return f"the driver offers no {need.value}" if missing.get(need) else ""
