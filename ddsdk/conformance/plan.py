@@ -103,9 +103,12 @@ def plans_of(registry: Registry, names: Sequence[str], *, chip: str | None = Non
                               " ddsdk_register_hardware_models(), the kit has nothing else to run it on")
         able = [model for model in models if backend == "model" or model.qemu]
         if chip is not None:
-            Target(name, "disk", chip, backend).resolve(registry)
+            if chip not in [model.chip.name for model in models]:
+                there = ", ".join(model.chip.name for model in models)
+                raise UsageError(f"unknown chip {chip!r}: {name} has {there}")
             able = [model for model in able if model.chip.name == chip]
         if not able:
-            raise UsageError(f"driver {name} has no chip for backend {backend}: use --backend model")
+            what = "no chip" if chip is None else f"chip {chip}, but not"
+            raise UsageError(f"driver {name} has {what} for backend {backend}: use --backend model")
         plans += [Plan(driver, model, profile, backend, seed) for model in able]
     return plans
