@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING, Any, Final, NoReturn
 
 from attrs import field, frozen
 
-from ddsdk.errors import DdsdkError, DriverFault
+from ddsdk.errors import DdsdkError, PluginError
 from ddsdk.hookspecs.profile import Role
 
 if TYPE_CHECKING:
@@ -77,6 +77,7 @@ class Setup:
     ncpus: int = 1
     sector_size: int = 512
     disk_bytes: int = 4 << 20
+    ram_bytes: int = 8 << 20            # and as much above 4 GiB with high_memory
     high_memory: bool = False
     volatile_cache: bool = False
     queue_depth: int = 1
@@ -92,7 +93,9 @@ Cases = Callable[["Plan"], Sequence[str]]
 
 @frozen(eq=False)
 class Check:
-    """One check.  `faults`: DriverFault classes whose rule this check is, wherever they are raised."""
+    """One check.  `faults`: the DriverFault classes - or PluginError, which bind() raises - whose rule this check is,
+    wherever they are raised.
+    """
 
     id: str
     function: Function
@@ -102,7 +105,7 @@ class Check:
     since: str
     needs: tuple[Need | Role, ...]
     setup: Setup
-    faults: tuple[type[DriverFault], ...]
+    faults: tuple[type[PluginError], ...]
     cases: Cases | None
     fix: str = field(repr=False)
 
@@ -137,7 +140,7 @@ def not_applicable(why: str) -> NoReturn:
 
 def check(id: str, *, hook: str, source: str, fix: str, since: str = "0.1", level: Level = Level.REQUIRED,
           needs: Sequence[Need | Role] = (), setup: Setup | None = None,
-          faults: Sequence[type[DriverFault]] = (), cases: Cases | None = None) -> Callable[[Function], Function]:
+          faults: Sequence[type[PluginError]] = (), cases: Cases | None = None) -> Callable[[Function], Function]:
     """Make the decorated function the check *id*.  It takes the bench, and the case when there are *cases*.
 
     *hook*: what it judges, as users call it.  *source*: the sentence of the design document or the row of the field

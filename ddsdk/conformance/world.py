@@ -30,7 +30,6 @@ from .calls import CallLog
 from .check import Setup
 from .plan import Plan
 
-RAM_BYTES: Final = 8 << 20
 #: Where checks keep their data: a megabyte up, and above 4 GiB.
 DATA: Final = 0x10_0000
 HIGH: Final = 5 << 30
@@ -49,9 +48,9 @@ class World(ABC):
         self.disk: Disk | None = None
         self._stack = ExitStack()
         self._ram: Any = None
-        extents = [Extent(0, memoryview(mmap.mmap(-1, RAM_BYTES)))]
+        extents = [Extent(0, memoryview(mmap.mmap(-1, setup.ram_bytes)))]
         if setup.high_memory:
-            extents.append(Extent(HIGH, memoryview(mmap.mmap(-1, RAM_BYTES))))
+            extents.append(Extent(HIGH, memoryview(mmap.mmap(-1, setup.ram_bytes))))
         if plan.backend == "qemu":
             from ddsdk.qemu.ram import SharedRam
 
