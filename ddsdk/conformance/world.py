@@ -123,6 +123,14 @@ class World(ABC):
         """Stop the world, from the boot context."""
         return self.machine.crash(trigger, reason="conformance")
 
+    def another_kernel(self) -> None:
+        """Another kernel boots - kexec, or a warm reboot that resets no bus - and finds the adapter as it was left."""
+        self.kernel.halt()
+        self.kernel = Kernel(self.machine)
+        if self.setup.record:
+            self.calls.attach(self.kernel)
+        self.pdev = PciDev(self.kernel, self.function)
+
     # -- memory and disk -------------------------------------------------------------------------------
 
     def fill(self, paddr: int, nbytes: int, seed: int = 1) -> bytes:

@@ -91,6 +91,14 @@ class Irqs:
         if line is not None:
             line.mask()
 
+    def remove_all(self) -> None:
+        """The kernel is gone: none of its handlers runs any more."""
+        for line in self._machine.irqs.lines:
+            for call in self._installed.values():
+                if call in line.handlers:
+                    line.remove_handler(call)
+        self._installed.clear()
+
     def _synchronize(self, line: IrqLine) -> None:
         """Wait for a handler on another CPU; in crash mode that CPU is frozen and the handler is over."""
         while line.in_progress and not self._machine.crashdump_mode:

@@ -208,6 +208,14 @@ class Kernel(IoCalls, PciCalls):
         if self.machine.trace.on:
             self.machine.trace.add("printk", text)
 
+    def halt(self) -> None:
+        """This kernel runs no more, the machine and its adapters do: another one boots (kexec, warm reboot).
+
+        Timers, tasklets and work are set aside, handlers removed.  For a machine that has not crashed.
+        """
+        self.set_aside = self._empty()
+        self._irqs.remove_all()
+
     def _at_crash(self, _record: object) -> None:
         self._ticks.at_crash()
         self.set_aside = self._empty()

@@ -17,7 +17,7 @@ from tests.helperlib.scenarios import CRASH, FAULTS, NORMAL, WORKS
 
 README = Path(__file__).parents[2] / "ddsdk" / "helperlib" / "README.md"
 #: What a Kernel has that is no call of a driver's.
-NOT_CALLS = {"crash_memory", "log", "machine", "poll", "set_aside"}
+NOT_CALLS = {"crash_memory", "halt", "log", "machine", "poll", "set_aside"}
 #: Importing them fills WORKS and FAULTS.
 SCENARIOS = (uses_deferred, uses_devices, uses_locks, uses_memory, uses_time, uses_waiting)
 #: Read, not called.

@@ -9,7 +9,8 @@ from typing import Any
 
 import pytest
 
-from ddsdk.helperlib.kernel import TaskletStruct, TimerList, WorkStruct
+from ddsdk.helperlib.kernel import IRQ_HANDLED, Kernel, TaskletStruct, TimerList, WorkStruct
+from ddsdk.sim.irq import IrqLine
 from ddsdk.sim.machine import Trigger
 from tests.helperlib.board import World, build
 
@@ -275,3 +276,20 @@ def test_crash_at_any_line_leaves_everything_usable() -> None:
             assert sorted(map(str, world.ran[ran_before:])) == ["tasklet", "timer", "work"], number
         world.machine.close()
     assert crashes > 250
+
+
+def test_of_a_kernel_that_was_halted(world: World) -> None:
+    """Another kernel boots, no crash: what the first left pending never fires, its handler is never called."""
+    kernel, line = world.kernel, world.pdev.function.irq_line
+    timer, work = kernel.setup_timer(world.note, "timer"), kernel.INIT_WORK(world.note, "work")
+    kernel.request_irq(world.pdev, lambda irq, dev: IRQ_HANDLED, world.board)
+    kernel.mod_timer(timer, kernel.jiffies + 3)
+    kernel.schedule_delayed_work(work, 2)
+    kernel.halt()
+    assert (kernel.set_aside.timers, kernel.set_aside.works) == ((timer,), (work,))
+    assert isinstance(line, IrqLine)
+    assert line.handlers == []
+    second = Kernel(world.machine)
+    second.mod_timer(second.setup_timer(world.note, "second"), second.jiffies + 5)
+    world.machine.run(for_ns=100_000_000)
+    assert world.ran == ["second"]
