@@ -1,12 +1,29 @@
-"""The checks, a module a family, in the order a port is written."""
+"""The checks, a module or a few a family, in the order a port is written."""
 
 from __future__ import annotations
 
+from importlib import import_module
+from typing import Final
+
 from ..check import Check, checks_of
+
+#: One a line: families in their order, each with its modules.
+MODULES: Final = (
+    "reg", "reg_template",
+    "sane",
+    "quiesce",
+    "reset", "reset_hard",
+    "poll",
+    "irq",
+    "lock",
+    "time",
+    "mem",
+    "io",
+    "err", "err_commands", "err_handlers",
+    "e2e",
+)
 
 
 def all_checks() -> tuple[Check, ...]:
     """Every check there is, by family and number."""
-    from . import e2e, err, io, irq, lock, mem, poll, quiesce, reg, reset, reset_hard, sane, time
-
-    return checks_of((reg, sane, quiesce, reset, reset_hard, poll, irq, lock, time, mem, io, err, e2e))
+    return checks_of([import_module(f"{__name__}.{name}") for name in MODULES])
