@@ -65,6 +65,10 @@ class IocCore(HwModel):
         """The bus is there: the hot path keeps what it needs of it."""
         self.scsi.dma_view = self.dma.view
 
+    def unplugged(self) -> None:
+        """Nothing moves any more: what was under way reaches neither memory nor disk."""
+        self.stop()
+
     def forget(self, *, soft: bool = False) -> None:
         """What no reset leaves behind: requests, replies, handshake, everything IOCInit set up.
 

@@ -90,6 +90,25 @@ def test_adapter_that_vanishes_ends_its_commands(make: Make, how: str) -> None:
     assert rig.hooks.shutdown(rig.sdev) == -errno.ENODEV
 
 
+@BOTH
+def test_adapter_pulled_out_with_its_queue_full_moves_nothing_any_more(make: Make, chip: ChipProfile) -> None:
+    """What was under way reaches neither memory nor disk; the poll ends every command once, with DID_NO_CONNECT."""
+    rig = make(chip).probe().take_over()
+    scmds = [rig.rw(True, 8 * n, [(DATA + 0x1000 * n, 4096)]) for n in range(rig.shost.can_queue)]
+    before = bytes(rig.disk)
+    told = len(rig.done)
+    for scmd in scmds:
+        assert rig.queue(scmd) == 0
+    rig.function.remove()
+    rig.advance(1000)
+    assert bytes(rig.disk) == before
+    rig.hooks.dump_poll(rig.sdev)
+    assert [scmd.result for scmd in scmds] == [0x010000] * len(scmds)
+    assert rig.done[told:] == scmds
+    rig.advance(1000)
+    assert bytes(rig.disk) == before
+
+
 def test_nothing_touches_the_chip_while_a_reset_is_due(make: Make) -> None:
     """Polls, and interrupts of whoever shares the line, keep off an IOC that is being reset."""
     rig = make(trace=True).probe().crash()
