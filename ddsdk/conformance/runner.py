@@ -96,13 +96,14 @@ class Result:
 
 
 def items_of(plan: Plan, checks: Iterable[Check]) -> list[Item]:
-    """Every check with each of its cases, of the driver's bus, in the order of a port."""
+    """Every check with each of its cases, of the driver's bus, in the order of a port; one without a case here too."""
     bus = {"scsi": Need.ATA, "ata": Need.SCSI}[plan.driver.bus]
     items = []
     for one in checks:
         if bus in one.needs:
             continue
-        items += [Item(one, case, n) for n, case in enumerate(one.cases(plan))] if one.cases else [Item(one)]
+        cases = one.cases(plan) if one.cases else ()
+        items += [Item(one, case, n) for n, case in enumerate(cases)] or [Item(one)]
     return items
 
 
@@ -115,14 +116,15 @@ def run(plan: Plan, items: Sequence[Item], *, tell: Callable[[Result], None] = l
     """
     results = []
     for item in items:
-        result = judge(plan, item, trace=trace)
+        result = judge(plan, item, trace=False)
         tell(result)
         results.append(result)
-    return attribute(plan, results)
+    judged = attribute(plan, results)
+    return [_with_trace(plan, result) for result in judged] if trace else judged
 
 
 def judge(plan: Plan, item: Item, *, trace: bool = True) -> Result:
-    """Run one item.  A failure on the model is run again with the trace on: the same, and what led to it."""
+    """Run one item; with *trace* a failure has what led to it."""
     began = time.perf_counter()
     if len(plan.hung) >= HANGS_MAX:
         return Result(item, Verdict.BLOCKED, f"not run: {len(plan.hung)} checks hung before it, {plan.hung[0]} first",
@@ -130,16 +132,26 @@ def judge(plan: Plan, item: Item, *, trace: bool = True) -> Result:
     result = _once(plan, item, traced=plan.backend != "model")
     if result.cause == HUNG:
         plan.hung.append(item.id)
-    again = result.cause != HUNG or len(plan.hung) == 1
-    if result.verdict is Verdict.FAIL and trace and plan.backend == "model" and not result.trace and again:
-        result = attrs.evolve(result, trace=_once(plan, item, traced=True).trace)
-    return attrs.evolve(result, seed=plan.seed, seconds=time.perf_counter() - began)
+    result = attrs.evolve(result, seed=plan.seed, seconds=time.perf_counter() - began)
+    return _with_trace(plan, result) if trace else result
+
+
+def _with_trace(plan: Plan, result: Result) -> Result:
+    """A failure on the model, run again with the trace on: the same, and what led to it.  Of hangs only the first."""
+    hung_again = result.cause == HUNG and result.id not in plan.hung[:1]
+    if result.verdict is not Verdict.FAIL or result.trace or plan.backend != "model" or hung_again:
+        return result
+    began = time.perf_counter()
+    trace = _once(plan, result.item, traced=True).trace
+    return attrs.evolve(result, trace=trace, seconds=result.seconds + time.perf_counter() - began)
 
 
 def _once(plan: Plan, item: Item, *, traced: bool) -> Result:
     lacking = _lacks_before(plan, item.check)
     if lacking is not None:
         return attrs.evolve(lacking, item=item)
+    if item.check.cases and not item.case:
+        return Result(item, Verdict.NOT_OFFERED, "none of its cases applies here")
     bench: Bench | None = None
     try:
         with bounded(HANG_AGAIN_S if plan.hung else HANG_LIMIT_S):

@@ -154,11 +154,10 @@ def _as_ruled(bench: Bench, case: str, survived: bool, what: str, ending: Ending
        what was in flight.  A fault that no driver could survive: name it in ConformanceProfile.fatal_faults, with the
        reason.
        """)
-def a_fault_in_mid_dump_is_survived(bench: Bench, fault: str = "") -> None:
+def a_fault_in_mid_dump_is_survived(bench: Bench, fault: str) -> None:
     """Every fault the model knows, struck once in the middle of a dump, is survived with every byte right; one that
     the profile calls fatal ends in an honest error.
     """
-    _needs_fault(fault)
     bench.take_over()
     bench.inject(fault, after=_SPARED)
     with bench.within(2 * command_limit_ns(bench), f"a dump in which {fault} strikes"):
@@ -180,9 +179,8 @@ def a_fault_in_mid_dump_is_survived(bench: Bench, fault: str = "") -> None:
        Reset more than once before giving up, and bound every wait in it.  A fault that no driver could survive: name it
        in ConformanceProfile.fatal_faults, with the reason.
        """)
-def a_fault_at_the_take_over_is_survived(bench: Bench, fault: str = "") -> None:
+def a_fault_at_the_take_over_is_survived(bench: Bench, fault: str) -> None:
     """The same, struck between the crash and the first block: survived, or the device is refused with a reason."""
-    _needs_fault(fault)
     bench.crash()
     bench.inject(fault)
     ending = _take_over(bench, fault)
@@ -193,11 +191,6 @@ def a_fault_at_the_take_over_is_survived(bench: Bench, fault: str = "") -> None:
     bench.faults.clear()
     if ending or _take_over(bench, fault):      # refused once; what a second look finds is honest too
         bench.works()
-
-
-def _needs_fault(fault: str) -> None:
-    if not fault:
-        not_applicable("the model declares no FAULTS; give it some, or nothing is known of the driver's error paths")
 
 
 def _reset(bench: Bench) -> Ending:
@@ -286,7 +279,7 @@ def _disarm(bench: Bench) -> None:
        source="field.md 4.3 invariant (iii): bounded time, every poll loop ends by virtual time", fix="""
        Count tries, and give up: end the command with a result that says so, or return FAILED from the reset handler.
        """)
-def a_fault_for_ever_ends(bench: Bench, case: str = "") -> None:
+def a_fault_for_ever_ends(bench: Bench, case: str) -> None:
     """A fault that strikes every command from the middle of the dump on: each command ends within its bounds, with
     every byte right or in an honest error, and the dump with the first error.
     """
@@ -310,7 +303,7 @@ def a_fault_for_ever_ends(bench: Bench, case: str = "") -> None:
        Return -EIO from quiesce(), or FAILED from the reset handler, once the adapter has had its chances: the next
        dump device is waiting.
        """)
-def a_fault_for_ever_at_the_take_over_ends(bench: Bench, case: str = "") -> None:
+def a_fault_for_ever_at_the_take_over_ends(bench: Bench, case: str) -> None:
     """A fault that strikes always from the crash on: the adapter is refused, within bounds and with a reason, or works.
     """
     bench.crash()

@@ -43,7 +43,7 @@ def _ways(plan: Plan) -> Sequence[str]:
 
 @check("ERR-6", hook="eh_abort_handler", level=Level.IF_OFFERED, needs=(Need.SCSI, Need.MODEL, Need.ABORT), cases=_ways,
        source=_SOURCE, fix=_FIX)
-def an_abort_is_true(bench: ScsiBench, way: str = "") -> None:
+def an_abort_is_true(bench: ScsiBench, way: str) -> None:
     """When the abort handler says SUCCESS, the command is gone: it ends at most once and never well, its memory is the
     adapter's no more, others are untouched, and the next command works.
     """
@@ -61,7 +61,7 @@ def an_abort_is_true(bench: ScsiBench, way: str = "") -> None:
 
 @check("ERR-7", hook="eh_device_reset_handler", level=Level.IF_OFFERED,
        needs=(Need.SCSI, Need.MODEL, Need.DEVICE_RESET), cases=_ways, source=_SOURCE, fix=_FIX)
-def a_device_reset_is_true(bench: ScsiBench, way: str = "") -> None:
+def a_device_reset_is_true(bench: ScsiBench, way: str) -> None:
     """When the device reset handler says SUCCESS, the device's commands are gone: each ends once and never well, their
     memory is the adapter's no more, and the next command works.
     """
@@ -70,7 +70,7 @@ def a_device_reset_is_true(bench: ScsiBench, way: str = "") -> None:
 
 @check("ERR-8", hook="eh_bus_reset_handler", level=Level.IF_OFFERED, needs=(Need.SCSI, Need.MODEL, Need.BUS_RESET),
        cases=_ways, source=_SOURCE, fix=_FIX)
-def a_bus_reset_is_true(bench: ScsiBench, way: str = "") -> None:
+def a_bus_reset_is_true(bench: ScsiBench, way: str) -> None:
     """When the bus reset handler says SUCCESS, every command is gone: each ends once and never well, their memory is
     the adapter's no more, and the next command works.
     """
