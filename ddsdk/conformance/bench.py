@@ -209,8 +209,11 @@ class Bench(World):
         """Whether a fault of the model plays *role* here."""
         return self.plan.backend == "model" and self.plan.role(role) is not None
 
-    def play(self, role: Role) -> None:
-        """Arm the fault that plays *role*.  Without one the check does not apply, or fails when nobody says why."""
+    def play(self, role: Role, times: int = 1) -> None:
+        """Arm the fault that plays *role*, to strike *times* times (0: for ever).
+
+        Without one the check does not apply, or fails when nobody says why.
+        """
         if self.plan.backend != "model":
             not_applicable(f"needs {role.value}; a foreign adapter takes no faults")
         excuse = self.plan.profile.not_offered.get(role.value, "")
@@ -218,7 +221,7 @@ class Bench(World):
             not_applicable(excuse)
         self.expect(self.plays(role), f"the profile names no fault of the model for {role.value}: add it to"
                                       " ConformanceProfile.roles, or say in not_offered why the model has none")
-        self.inject(role)
+        self.inject(role, times=times)
 
     def returned(self, function: str) -> None:
         """The driver's *function*, called under the lock, has returned."""
