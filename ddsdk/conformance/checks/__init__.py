@@ -13,7 +13,7 @@ MODULES: Final = (
     "sane",
     "quiesce",
     "reset", "reset_hard",
-    "poll",
+    "poll", "poll_faulty",
     "irq",
     "lock",
     "time",
