@@ -22,6 +22,9 @@ RECORDED: Final = (
     "dma_free_coherent", "enable_irq", "disable_irq", "local_irq_enable",
 )
 
+#: How many are kept: a loop without an end must not eat the memory.
+_KEPT: Final = 200_000
+
 
 @frozen
 class Call:
@@ -52,7 +55,7 @@ class CallLog:
         def recorded(*arguments: Any, **named: Any) -> Any:
             code = sys._getframe(1).f_code
             shown = files.get(code.co_filename)
-            if shown:
+            if shown and len(self.calls) < _KEPT:
                 amount = next((a for a in arguments if type(a) is int), 0)
                 self.calls.append(Call(name, amount, kernel.machine.crashdump_mode, clock.now_ns,
                                        f"{shown}:{sys._getframe(1).f_lineno} in {code.co_name}"))
