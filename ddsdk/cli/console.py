@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import json
+import os
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import ExitStack, contextmanager
-from typing import Any, Self
+from typing import Any, Final, Self
 
 import click
 
@@ -29,6 +30,45 @@ def result(text: str) -> None:
 def result_json(value: Any) -> None:
     """The result as one JSON object on stdout."""
     click.echo(json.dumps(value, indent=2, sort_keys=False))
+
+
+#: Columns of a page that is no terminal's; a terminal's own are taken within these bounds.
+_PAGE_WIDTH: Final = 80
+_PAGE_MIN: Final = 60
+_PAGE_MAX: Final = 100
+
+
+class Page:
+    """Lines of styled spans, (style, text) each, on stdout; on stderr when something else has stdout.
+
+    Plain text where no terminal shows it, or where NO_COLOR is set.
+    """
+
+    def __init__(self, aside: bool = False) -> None:
+        from rich.console import Console
+
+        self._aside = aside
+        self._console = Console(stderr=aside, highlight=False, markup=False, emoji=False)
+        self._plain = not self._console.is_terminal or bool(os.environ.get("NO_COLOR"))
+        self.is_terminal = self._console.is_terminal
+        self.width = _PAGE_WIDTH
+        if self.is_terminal:
+            self.width = max(_PAGE_MIN, min(_PAGE_MAX, self._console.width))
+
+    def print(self, lines: Iterable[Iterable[tuple[str, str]]]) -> None:
+        """Each of *lines* as it is: nothing is wrapped here."""
+        for line in lines:
+            spans = [(style, self._writable(text)) for style, text in line]
+            if self._plain:
+                click.echo("".join(text for _, text in spans).rstrip(), err=self._aside)
+            else:
+                from rich.text import Text
+
+                self._console.print(Text.assemble(*((text, style) for style, text in spans)), soft_wrap=True)
+
+    def _writable(self, text: str) -> str:
+        encoding = self._console.encoding
+        return text.encode(encoding, "backslashreplace").decode(encoding)
 
 
 @contextmanager

@@ -7,6 +7,7 @@ import importlib
 import os
 import sys
 from contextlib import suppress
+from itertools import pairwise
 from typing import Any
 
 import click
@@ -16,7 +17,8 @@ from ..errors import DdsdkError, DeviceError
 from .console import result_json, say
 
 #: verb -> module of this package that holds its click command under the same name
-VERBS = ("drivers", "estimate", "format", "check", "dump", "savecore", "info", "drill", "completion")
+VERBS = ("drivers", "estimate", "format", "check", "dump", "savecore", "info", "drill", "conformance", "explain",
+         "completion")
 EXIT_BUG = 70
 EXIT_INTERRUPTED = 130
 EXIT_NO_READER = 141        # what a shell says of a program that SIGPIPE ended
@@ -86,10 +88,17 @@ def run(args: list[str] | None = None) -> int:
 def failed(args: list[str], text: str, exit_code: int) -> int:
     """Say *text*; with --json among *args* a script gets it on stdout too.  *exit_code*."""
     say(f"error: {text}")
-    if "--json" in args:
+    if _json_on_stdout(args):
         with suppress(OSError):
             result_json({"error": text, "exit_code": exit_code})
     return exit_code
+
+
+def _json_on_stdout(args: list[str]) -> bool:
+    """Whether *args* ask for JSON on stdout; `conformance` writes it to a file, which - names stdout."""
+    if args[:1] == ["conformance"]:
+        return "--json=-" in args or ("--json", "-") in pairwise(args)
+    return "--json" in args
 
 
 def open_standard_files() -> None:

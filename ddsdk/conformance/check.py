@@ -99,7 +99,7 @@ class Check:
 
     id: str
     function: Function
-    hook: str
+    judges: str
     source: str
     level: Level
     since: str

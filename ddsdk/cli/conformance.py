@@ -1,0 +1,143 @@
+"""`ddsdk conformance`: does a driver survive the panic path?"""
+
+from __future__ import annotations
+
+import json
+import os
+import sys
+import tempfile
+from collections.abc import Callable, Sequence
+from contextlib import redirect_stdout
+from pathlib import Path
+
+import attrs
+import click
+
+from ..conformance.check import FAMILIES, Check
+from ..conformance.checks import all_checks
+from ..conformance.expression import Selector, parse
+from ..conformance.junit import as_junit
+from ..conformance.load import doubts, plans_for
+from ..conformance.plan import Plan
+from ..conformance.report import ChipReport, Report, as_json
+from ..conformance.runner import Result, items_of, run
+from ..conformance.terminal import chip_lines, closing_lines, list_lines
+from ..errors import DeviceError, UsageError, VerdictError
+from ..target import BACKENDS
+from .console import Page, progress_bar, say
+
+REPEAT_MAX = 10_000
+
+
+@click.command("conformance")
+@click.argument("target")
+@click.option("--chip", default=None, metavar="C", help="Only this chip.  [default: each one the backend can play]")
+@click.option("--backend", type=click.Choice(BACKENDS), default="model", show_default=True,
+              help="model: the plugin's own (simulated); qemu: QEMU's adapter (emulated).")
+@click.option("-k", "select", default="", metavar="EXPR",
+              help="Only what matches: words of ids, cases, families, titles; and, or, not, ().")
+@click.option("--junit", default=None, metavar="F", help="JUnit XML into file F.")
+@click.option("--json", "json_file", default=None, metavar="F",
+              help="One JSON object into file F; - is stdout, and the report goes to stderr.")
+@click.option("--seed", type=int, default=1, show_default=True, metavar="N",
+              help="Of everything random: the same seed, the same report.")
+@click.option("--repeat", type=click.IntRange(1, REPEAT_MAX), default=1, show_default=True, metavar="N",
+              help="N runs with seeds that count up; bad once is bad.")
+@click.option("--list", "only_list", is_flag=True, help="Say what would run, and run nothing.")
+def command(target: str, chip: str | None, backend: str, select: str, junit: str | None, json_file: str | None,
+            seed: int, repeat: int, only_list: bool) -> int:
+    """Judge the driver TARGET: the directory of a plugin (plugins/NAME), or the name of an installed driver.
+
+    Each check gets a fresh machine.  Exit codes: 0 all is well, 1 a required or if-offered check is bad, 2 usage,
+    3 the plugin cannot be judged: it cannot be loaded, registers nothing, has no model, or its hooks do not bind.
+    `ddsdk explain ID` tells the rule of a check, its source and an example of a fix.
+    """
+    wanted = parse(select)
+    files = {name: path for name, path in (("--json", json_file), ("--junit", junit)) if path is not None}
+    _refuse_files(files, only_list)
+    plans = plans_for(target, chip=chip, backend=backend, seed=seed)
+    checks = all_checks()
+    for line in dict.fromkeys(line for plan in plans for line in doubts(plan, checks)):
+        say(line)
+    chosen = [(plan, [item for item in items_of(plan, checks) if wanted(item)]) for plan in plans]
+    if not any(items for _, items in chosen):
+        raise UsageError(f"-k {select!r} matches nothing; there are the families {', '.join(FAMILIES)}, and `ddsdk"
+                         " explain` lists every check")
+    page = Page(aside="-" in files.values())
+    if only_list:
+        for plan, items in chosen:
+            page.print(list_lines(plan, items, page.width if page.is_terminal else None))
+        return 0
+    chips = []
+    for plan, _ in chosen:
+        chips.append(_judge(plan, checks, wanted, repeat))
+        page.print(chip_lines(chips[-1], page.width))
+        page.print([()])
+    report = Report(target, backend, seed, repeat, select, tuple(chips))
+    page.print(closing_lines(report, page.width))
+    for name, path in files.items():
+        _write(path, json.dumps(as_json(report), indent=2).encode() + b"\n" if name == "--json" else as_junit(report))
+    return VerdictError.exit_code if report.bad else 0
+
+
+def _judge(plan: Plan, checks: Sequence[Check], wanted: Selector, repeat: int) -> ChipReport:
+    """Every item *wanted*, with each seed, and a bar on the terminal meanwhile."""
+    runs: list[tuple[int, Sequence[Result]]] = []
+    with progress_bar(f"{plan.driver.name} {plan.model.chip.name}") as update, redirect_stdout(sys.stderr):
+        for number in range(repeat):
+            seeded = attrs.evolve(plan, seed=plan.seed + number)
+            items = [item for item in items_of(seeded, checks) if wanted(item)]
+            tell = _counter(update, len(items) * number, len(items) * repeat)
+            runs.append((seeded.seed, run(seeded, items, tell=tell)))
+    return ChipReport.of(plan, runs)
+
+
+def _counter(update: Callable[[int, int], None], done: int, total: int) -> Callable[[Result], None]:
+    """Moves the bar by one for each result."""
+    def tell(_result: Result) -> None:
+        nonlocal done
+        done += 1
+        update(done, total)
+
+    update(done, total)
+    return tell
+
+
+# -- files ------------------------------------------------------------------------------------------------
+
+
+def _refuse_files(files: dict[str, str], only_list: bool) -> None:
+    """Say now, not after a minute, what cannot be written."""
+    if files and only_list:
+        raise UsageError(f"--list runs nothing: there is nothing for {' or '.join(files)} to hold")
+    if len({"-" if path == "-" else os.path.realpath(path) for path in files.values()}) < len(files):
+        raise UsageError(f"--json and --junit are both {files['--json']}; they are two files")
+    for name, path in files.items():
+        folder = os.path.dirname(path) or "."
+        if path != "-" and (not os.path.isdir(folder) or os.path.isdir(path)):
+            what = "a directory" if os.path.isdir(path) else f"there is no directory {folder}"
+            raise DeviceError(f"{name} {path}: {what}; name a file to be written")
+
+
+def _write(path: str, data: bytes) -> None:
+    """Whole or not at all: a file appears under its name when everything is in it."""
+    if path == "-":
+        click.echo(data, nl=False)
+        return
+    try:
+        if os.path.exists(path) and not os.path.isfile(path):      # a pipe, /dev/fd/3
+            Path(path).write_bytes(data)
+            return
+        handle, name = tempfile.mkstemp(dir=os.path.dirname(path) or ".", prefix=".ddsdk-")
+        try:
+            with os.fdopen(handle, "wb") as file:
+                file.write(data)
+            umask = os.umask(0)
+            os.umask(umask)
+            os.chmod(name, 0o666 & ~umask)
+            os.replace(name, os.path.realpath(path))
+        except BaseException:
+            os.unlink(name)
+            raise
+    except OSError as error:
+        raise DeviceError(f"{path}: {error.strerror or error}") from error
