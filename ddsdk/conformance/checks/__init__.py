@@ -16,7 +16,7 @@ MODULES: Final = (
     "poll", "poll_faulty",
     "irq",
     "lock",
-    "time",
+    "time", "time_bounds",
     "mem",
     "io",
     "err", "err_commands", "err_handlers",
