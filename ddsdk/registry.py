@@ -217,16 +217,22 @@ def _project(root: Path) -> tuple[str, dict[str, str]]:
     """(distribution name, {entry point: module}) by *root*/pyproject.toml."""
     file = root / "pyproject.toml"
     try:
-        project = tomllib.loads(file.read_text(encoding="utf-8")).get("project", {})
+        project = _table(tomllib.loads(file.read_text(encoding="utf-8")), "project")
     except OSError as error:
         raise PluginError(f"{file}: {error.strerror}; give the directory of a plugin distribution, such as"
                           " plugins/NAME") from error
     except ValueError as error:
         raise PluginError(f"{file}: not TOML: {_one_line(error)}") from error
-    points = project.get("entry-points", {}).get(GROUP, {})
-    if not isinstance(points, dict) or not points:
+    points = _table(_table(project, "entry-points"), GROUP)
+    if not points:
         raise PluginError(f'{file}: no [project.entry-points.{GROUP}]; a plugin names its module there')
     return str(project.get("name", root.name)), {str(name): str(module) for name, module in points.items()}
+
+
+def _table(table: Mapping[str, Any], name: str) -> Mapping[str, Any]:
+    """Table *name* of a TOML table; an empty one when it is not there, or is no table."""
+    found = table.get(name)
+    return found if isinstance(found, dict) else {}
 
 
 def _import_from(root: Path, name: str) -> ModuleType:

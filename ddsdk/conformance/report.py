@@ -59,7 +59,17 @@ class ChipReport:
         chip = plan.model.chip
         return cls(plan.driver.name, chip.name, f"{chip.vendor:04x}:{chip.device:04x}", plan.backend,
                    tuple(seed for seed, _ in runs), tuple(tuple(results) for _, results in runs),
-                   _merged([results for _, results in runs]))
+                   cls.merge([results for _, results in runs]))
+
+    @staticmethod
+    def merge(runs: Sequence[Sequence[Result]]) -> tuple[Result, ...]:
+        """Each item once, as its worst run was; of equals the first."""
+        found: dict[str, Result] = {}
+        for result in (result for run in runs for result in run):
+            known = found.get(result.id)
+            if known is None or WORST.index(result.verdict) < WORST.index(known.verdict):
+                found[result.id] = result
+        return tuple(sorted(found.values(), key=lambda result: result.item.place))
 
     @property
     def word(self) -> str:
@@ -74,15 +84,6 @@ class ChipReport:
     def by_check(self) -> list[tuple[Check, list[Result]]]:
         """The items of each check, in the order of a port."""
         return [(check, list(items)) for check, items in groupby(self.results, key=lambda r: r.item.check)]
-
-
-def _merged(runs: Sequence[Sequence[Result]]) -> tuple[Result, ...]:
-    found: dict[str, Result] = {}
-    for result in (result for run in runs for result in run):
-        known = found.get(result.id)
-        if known is None or WORST.index(result.verdict) < WORST.index(known.verdict):
-            found[result.id] = result
-    return tuple(sorted(found.values(), key=lambda result: result.item.place))
 
 
 @frozen

@@ -39,6 +39,7 @@ _TEXT_AT: Final = 22
 _NAMES_MAX: Final = 8           # ids or cases named before "and N more"
 _GROUPS_MAX: Final = 4          # different failures of one check told in full
 _TRACE_MAX: Final = 8
+_NO_BREAK: Final = "\N{NO-BREAK SPACE}"
 
 
 def chip_lines(chip: ChipReport, width: int) -> Iterator[Line]:
@@ -46,7 +47,8 @@ def chip_lines(chip: ChipReport, width: int) -> Iterator[Line]:
     blocked = _blocked(chip.results)
     adapter = "the plugin's model" if chip.backend == "model" else "QEMU's adapter"
     seeds = f"seed {chip.seeds[0]}" if len(chip.seeds) == 1 else f"seeds {chip.seeds[0]} to {chip.seeds[-1]}"
-    yield (("bold", f"{chip.driver} {chip.chip}"), ("", f" ({chip.pci_id}) on {adapter}, {chip.word}, {seeds}"))
+    told = f"({chip.pci_id}) on {adapter}, {chip.word}, {seeds}"
+    yield from wrapped((("bold", f"{chip.driver} {chip.chip} "),), told, 2, width)
     for family, checks in groupby(chip.by_check(), key=lambda pair: pair[0].family):
         pairs = list(checks)
         yield ()
@@ -97,7 +99,10 @@ def columns(pairs: Sequence[tuple[str, str]], width: int | None) -> Iterator[Lin
 
 def _family(family: str, pairs: Sequence[tuple[Check, list[Result]]], width: int) -> Iterator[Line]:
     counted = _counted(worst(result.verdict for result in results) for _, results in pairs)
-    told = f"{FAMILIES[family]} ({_number(len(pairs), 'check')}: {counted})"
+    tally = f"({_number(len(pairs), 'check')}: {counted})"
+    if len(tally) < width // 2:
+        tally = tally.replace(" ", _NO_BREAK)
+    told = f"{FAMILIES[family]} {tally}"
     return wrapped((("bold", f"{family:<{_VERDICT_WIDTH}}"),), told, _VERDICT_WIDTH, width)
 
 
@@ -224,8 +229,8 @@ def wrapped(head: Line, text: str, indent: int, width: int) -> Iterator[Line]:
     taken = sum(len(part) for _, part in head)
     lines = textwrap.wrap(text, width, initial_indent=" " * taken, subsequent_indent=" " * indent,
                           break_on_hyphens=False) or [""]
-    yield (*head, ("", lines[0][taken:]))
+    yield (*head, ("", lines[0][taken:].replace(_NO_BREAK, " ")))
     for line in lines[1:]:
-        yield (("", line),)
+        yield (("", line.replace(_NO_BREAK, " ")),)
 
 

@@ -64,7 +64,11 @@ class World(ABC):
             self.calls.attach(self.kernel)
         self._image = memoryview(b"")
         self.image_path = ""
-        self.function: PciFunction = self._plug()
+        try:
+            self.function: PciFunction = self._plug()
+        except BaseException:
+            self.close()
+            raise
         self.pdev = PciDev(self.kernel, self.function)
 
     def _plug(self) -> PciFunction:
