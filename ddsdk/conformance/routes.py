@@ -236,16 +236,24 @@ def after_the_crash(_plan: Plan) -> Sequence[str]:
 class Trip:
     """What became of a route: the exception that ended it early, and the calls of the driver's.
 
-    `calls`: of every line that made one, in either mode, the call with the largest amount.
+    `calls`: of every line that made one, in either mode, the call with the largest amount.  `declared_bytes`,
+    `peak_bytes`: memory for crash mode, as declared and as taken at most.
     """
 
     end: BaseException | None
     trace: TracebackType | None
     calls: tuple[Call, ...]
+    declared_bytes: int
+    peak_bytes: int
 
     def since_crash(self, *names: str) -> list[Call]:
         """Calls of *names* made after the crash."""
         return [call for call in self.calls if call.crash and call.name in names]
+
+
+def main_roads(_plan: Plan) -> Sequence[str]:
+    """The cases of a check about what a driver does again and again."""
+    return "dump", "from-host-reset", "completions", "resets"
 
 
 def travel(bench: Bench, route: str) -> Trip:
@@ -277,4 +285,6 @@ def _go_route(bench: Bench, route: str) -> Trip:
         key = call.name, call.crash, call.site
         if key not in largest or call.amount > largest[key].amount:
             largest[key] = call
-    return Trip(end, end.__traceback__ if end is not None else None, tuple(largest.values()))
+    memory = bench.kernel.crash_memory
+    return Trip(end, end.__traceback__ if end is not None else None, tuple(largest.values()), memory.budget_bytes,
+                memory.peak_bytes)

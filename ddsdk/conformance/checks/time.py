@@ -87,7 +87,7 @@ def timers_are_used_right(bench: Bench, route: str) -> None:
 
 
 @check("TIME-10", hook="all", level=Level.ADVISORY, source="white paper 4.3 (4): MPT_MDELAY in place of a busy wait",
-       setup=routes.TRAVELLER, cases=routes.after_the_crash, fix="""
+       setup=routes.TRAVELLER, cases=routes.main_roads, fix="""
        diskdump_mdelay(5) instead of udelay(5000): it touches the watchdog, and no machine's udelay() is made for
        milliseconds (include/linux/delay.h, MAX_UDELAY_MS).
        """)
