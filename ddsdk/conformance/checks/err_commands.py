@@ -31,6 +31,8 @@ _WRITE_ERROR: Final = (0x3, 0x0C)
 _INQUIRY_BYTES: Final = 255
 #: Nobody waits longer for a target that is not there: selection times out after 250 ms.
 _ABSENT_NS: Final = 2 * NS_PER_S
+#: More failures than anything an adapter keeps for them: frames, tags, sense buffers.
+_FAILURES: Final = 300
 _SENSE_AT: Final = DATA + 0x8_0000
 
 
@@ -51,6 +53,7 @@ def sense_data_is_that_of_the_command(bench: ScsiBench) -> None:
     bench.take_over()
     _sense(bench, "after the crash")
     if bench.disk is not None:
+        _without_sense(bench)
         _information(bench)
 
 
@@ -70,6 +73,16 @@ def _sense(bench: ScsiBench, when: str) -> None:
         bench.expect(bench.wait(*both), f"{when}, two commands that fail at the same time did not end within 30 s")
         for command, wanted in zip(both, (_OUT_OF_RANGE, _INVALID_FIELD), strict=True):
             _expect_sense(bench, command, wanted, f"{when}, two commands failing together")
+
+
+def _without_sense(bench: ScsiBench) -> None:
+    """A failed command that comes without sense data, right after one that had some."""
+    assert bench.disk is not None
+    _expect_sense(bench, _ended(bench, partial(_out_of_range, bench)), _OUT_OF_RANGE, "after the crash")
+    bench.disk.inject(disk_faults.busy())
+    command = _ended(bench, bench.probe_command)
+    bench.expect(not any(command.raw.sense_buffer), "a command that ended BUSY has the sense data of an earlier one in"
+                                                    " its buffer; copy it only where the adapter says there is some")
 
 
 def _information(bench: ScsiBench) -> None:
@@ -202,14 +215,15 @@ def errors_do_not_eat_the_queue(bench: Bench) -> None:
 def _keeps_depth(bench: Bench, when: str) -> None:
     before = _fill(bench, when)
     lent = len(bench.lent)
-    for _ in range(before + 8):
+    failures = max(before + 8, _FAILURES)
+    for _ in range(failures):
         command = bench.command(False, bench.sectors + 8, [(DATA, PAGE)])
         bench.expect(bench.start(command), f"{when}, the driver says busy after some commands that failed, though"
                                            " nothing is outstanding; put the slot of a failed command back")
         bench.expect(bench.wait(command), f"{when}, a read beyond the end of the disk did not end within 30 s")
         bench.expect(bench.error_of(command), f"{when}, a read beyond the end of the disk ended well")
-    after = _fill(bench, f"{when} and {before + 8} failed commands")
-    bench.expect(after >= before, f"{when}, the driver took {before} commands at a time; after {before + 8} that failed"
+    after = _fill(bench, f"{when} and {failures} failed commands")
+    bench.expect(after >= before, f"{when}, the driver took {before} commands at a time; after {failures} that failed"
                                   f" it takes {after}")
     bench.expect(len(bench.lent) <= lent, f"{when}, {len(bench.lent) - lent} pieces of memory of failed commands are"
                                           " still mapped; dma_unmap_sg() on every way out")
