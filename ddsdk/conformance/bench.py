@@ -13,6 +13,7 @@ from typing import Any, Final
 
 from attrs import define
 
+from ddsdk.block.load import BlockLoad
 from ddsdk.bus import Segment
 from ddsdk.errors import DdsdkError, PluginError
 from ddsdk.hookspecs.device import BoundHooks
@@ -176,6 +177,10 @@ class Bench(World):
         """The driver's error handlers by name, mildest first, each called with the command that does not end."""
 
     @abstractmethod
+    def load(self, workers: int, reset_every: int = 0) -> BlockLoad[Any]:
+        """An I/O load in normal mode, not started yet, over the second half of the disk."""
+
+    @abstractmethod
     def lacks(self, need: Need) -> str:
         """Why *need* is not met, "" when it is.  Asked once the driver is probed."""
 
@@ -318,11 +323,19 @@ class Bench(World):
 
     def ask_sanity(self) -> int:
         """The driver's own dump_sanity_check; None counts as 0."""
-        return self.hooks.dump_sanity_check(self.dev) or 0
+        return self._number(self.hooks.dump_sanity_check(self.dev), "dump_sanity_check")
 
     def call_quiesce(self) -> int:
         """The driver's own quiesce; None counts as 0."""
-        return self.hooks.quiesce(self.dev) or 0
+        return self._number(self.hooks.quiesce(self.dev), "quiesce")
+
+    def _number(self, answer: object, hook: str) -> int:
+        if answer is None:
+            return 0
+        if not isinstance(answer, int):
+            raise PluginError(f"{hook} of {self.plan.driver.name} returned {answer!r}; a hook that is asked returns 0,"
+                              " -errno, or nothing")
+        return answer
 
     # -- works? ----------------------------------------------------------------------------------------
 

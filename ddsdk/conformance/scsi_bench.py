@@ -21,6 +21,7 @@ from ddsdk.scsi.cmnd import (
 )
 from ddsdk.scsi.disposition import Disposition, scsi_decide_disposition
 from ddsdk.scsi.host import ErrorHandler, ScsiDevice, ScsiHost
+from ddsdk.scsi.load import IoLoad, Region
 from ddsdk.scsi.midlayer import ScsiRequest
 from ddsdk.scsi.scan import scan_host
 from ddsdk.scsi.scsi_dump import ScsiDumpDevice
@@ -195,6 +196,11 @@ class ScsiBench(Bench):
     def request(self) -> ScsiRequest:
         """A mid-layer request, for a task in normal mode."""
         return ScsiRequest(self.dev)
+
+    def load(self, workers: int, reset_every: int = 0) -> IoLoad:
+        """See `Bench.load`."""
+        half = self.sectors // 2
+        return IoLoad(self.dev, Region(half, half, writable=True), self.plan.seed, workers, 16, reset_every)
 
     # -- needs -----------------------------------------------------------------------------------------
 

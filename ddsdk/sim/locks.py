@@ -88,7 +88,7 @@ class Locks:
         cpu = machine.scheduler.current_cpu
         if lock.owner is not None:
             self._contend(lock, cpu)
-        lock.owner = cpu                        # what _take() does, without the call
+        lock.owner = cpu                        # what _take() does for a trylock, without the call
         frame = sys._getframe(depth)
         lock._code, lock._lasti = frame.f_code, frame.f_lasti
         cpu.preempt_count += 1
@@ -137,6 +137,10 @@ class Locks:
         return tuple(HeldLock(lock.name, lock.owner.id, lock.taken_in)
                      for lock in self._held if lock.owner is not None)
 
+    def held_by(self, cpu: Cpu) -> list[SpinLock]:
+        """The locks *cpu* holds now, in the order it took them."""
+        return [lock for lock in self._held if lock.owner is cpu]
+
     def freeze(self) -> None:
         """The crash: nobody will release what is held now."""
         self._frozen = dict(self._held)
@@ -148,7 +152,7 @@ class Locks:
         cpu.preempt_count += 1
         self._held[lock] = None
         if self._machine.trace.on:
-            self._machine.trace.add("lock", lock.name, cpu.id)
+            self._machine.trace.add("trylock", lock.name, cpu.id)
 
     def _contend(self, lock: SpinLock, cpu: Cpu) -> None:
         owner = lock.owner

@@ -80,6 +80,20 @@ def test_trylock_says_no_instead(machine: Machine) -> None:
     assert machine.locks.try_acquire(lock, depth=1) is True
 
 
+def test_a_cpu_s_locks_are_told_in_the_order_they_were_taken(machine: Machine) -> None:
+    """held_by() names this CPU's locks only; the trace tells a trylock from a lock that would have waited."""
+    outer, inner = SpinLock("outer"), SpinLock("inner")
+    machine.trace.on = True
+    machine.locks.acquire(outer, depth=1)
+    machine.locks.try_acquire(inner, depth=1)
+    assert machine.locks.held_by(machine.cpus[0]) == [outer, inner]
+    assert machine.locks.held_by(machine.cpus[1]) == []
+    machine.locks.release(outer)
+    assert machine.locks.held_by(machine.cpus[0]) == [inner]
+    assert [(record.kind, record.fields) for record in machine.trace] == [
+        ("lock", ("outer", 0)), ("trylock", ("inner", 0)), ("unlock", ("outer", 0))]
+
+
 def test_contended_lock_is_taken_the_moment_it_is_released(machine: Machine) -> None:
     """CPU 1 spins in virtual time while CPU 0 holds the lock for 5 us."""
     lock = SpinLock("l")

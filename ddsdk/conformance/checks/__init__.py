@@ -15,7 +15,7 @@ MODULES: Final = (
     "reset", "reset_hard",
     "poll", "poll_faulty",
     "irq",
-    "lock",
+    "lock", "lock_left",
     "time", "time_bounds",
     "mem",
     "io",

@@ -132,8 +132,8 @@ def an_adapter_gone_in_mid_command_is_survived(bench: Bench, how: str) -> None:
         for _ in range(1000):
             bench.turn()
     except DmaFault as fault_after:
-        bench.expect(how != "removed", f"the model goes on after it was pulled out ({fault_after}); let its unplugged() stop"
-                                       " everything")
+        bench.expect(how != "removed", f"the model goes on after it was pulled out ({fault_after}); let its unplugged()"
+                                       " stop everything")
         raise
     limit_ns = SCMND_TIMEOUT_NS + 2 * (bench.plan.profile.reset_limit_s * NS_PER_S + SETTLE_MS * NS_PER_MS)
     with bench.within(limit_ns + NS_PER_S, "a command to an adapter that is gone"):
