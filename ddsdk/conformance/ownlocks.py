@@ -21,6 +21,7 @@ HANDLER: Final = "interrupt-handler"
 #: Ways into the driver, as the cases of a check; the last four are error handlers, which it may lack.
 WAYS: Final = (QUEUECOMMAND, HANDLER, "abort", "device-reset", "bus-reset", "host-reset")
 
+_TAKES: Final = ("lock", "trylock")
 _Listener = Callable[[str, tuple[TraceField, ...]], object]
 
 
@@ -29,7 +30,7 @@ def taken_in(bench: Bench, way: str) -> tuple[str, ...]:
     taken: dict[str, None] = {}
 
     def listen(kind: str, fields: tuple[TraceField, ...]) -> None:
-        if kind == "lock" and fields[0] != bench.lock.name:
+        if kind in _TAKES and fields[0] != bench.lock.name:
             taken[str(fields[0])] = None
 
     _go(bench, way, listen)
@@ -39,7 +40,7 @@ def taken_in(bench: Bench, way: str) -> tuple[str, ...]:
 def crash_holding(bench: Bench, way: str, lock: str) -> None:
     """Crash on *way*, as the driver has just taken *lock*; where another machine like this one does."""
     def listen(kind: str, fields: tuple[TraceField, ...]) -> None:
-        if kind == "lock" and fields[0] == lock and not bench.crashed:
+        if kind in _TAKES and fields[0] == lock and not bench.crashed:
             bench.machine.crash(Trigger.NMI_SWITCH, reason=f"{lock} held")
 
     _go(bench, way, listen)

@@ -28,7 +28,7 @@ from types import (
     MethodType,
     ModuleType,
 )
-from typing import Any, Final
+from typing import TYPE_CHECKING, Any, Final
 
 from attrs import frozen
 
@@ -43,6 +43,9 @@ from ddsdk.sim.pci import SimPciFunction
 from ddsdk.sim.scheduler import Scheduler
 from ddsdk.sim.trace import Trace
 from ddsdk.sim.watchdog import NmiWatchdog, StallDetector
+
+if TYPE_CHECKING:
+    from .bench import Bench
 
 #: Path -> what is there: a number, a text, bytes, or a word about it.
 Snapshot = Mapping[str, object]
@@ -173,3 +176,16 @@ def _slots(owner: type) -> Sequence[str]:
     names = (slots,) if isinstance(slots, str) else tuple(slots)
     return tuple(f"_{owner.__name__.lstrip('_')}{name}" if name.startswith("__") and not name.endswith("__") else name
                  for name in names)
+
+
+def state_of(bench: Bench) -> Snapshot:
+    """The driver's objects, the adapter's configuration space, and of a model its state and what it may reach."""
+    roots = {"host": bench.host, "dev": bench.dev, "hooks": bench.plan.driver.hooks, "drvdata": bench.pdev.drvdata}
+    function = bench.function
+    shown: dict[str, object] = {f"configuration space at {at:#x}": function.config_read(at, 4)
+                                for at in range(0, 256, 4)}
+    if isinstance(function, SimPciFunction):
+        roots["model"] = function.model
+        if function.dma is not None:
+            shown |= {f"memory {start:#x}-{end:#x}, mapped": way for start, end, way in function.dma.grants}
+    return {**snapshot(roots), **shown}

@@ -9,8 +9,8 @@ from ..check import Check, checks_of
 
 #: One a line: families in their order, each with its modules.
 MODULES: Final = (
-    "reg", "reg_template",
-    "sane",
+    "reg", "reg_template", "reg_code",
+    "sane", "sane_quiet",
     "quiesce",
     "reset", "reset_hard",
     "poll", "poll_faulty",
