@@ -14,7 +14,6 @@ from ..conformance.check import FAMILIES, Check, Level, Need
 from ..conformance.checks import all_checks
 from ..conformance.terminal import Line, columns, wrapped
 from ..errors import UsageError
-from ..hookspecs.profile import Role
 from .arguments import json_option
 from .console import Page, result_json
 
@@ -23,25 +22,6 @@ _LEVELS: Final[Mapping[Level, str]] = {
     Level.REQUIRED: "required: a failure fails the driver",
     Level.IF_OFFERED: "if-offered: a failure fails the driver, what it does not offer is not judged",
     Level.ADVISORY: "advisory: a failure is reported and fails nobody",
-}
-#: What a driver, a model or a backend has that meets a need.
-NEEDS: Final[Mapping[Need, str]] = {
-    Need.MODEL: "the plugin's own model, not a foreign adapter",
-    Need.SCSI: "a driver of bus scsi",
-    Need.ATA: "a driver of bus ata",
-    Need.INTERRUPT: "an adapter with an interrupt line",
-    Need.QUEUEING: "can_queue above 1",
-    Need.SCATTER: "sg_tablesize above 1",
-    Need.HIGH_MEMORY: "a DMA mask beyond 32 bits",
-    Need.BIG_SECTORS: "an adapter that takes disks with sectors of 4096 bytes",
-    Need.QUIESCE: "a quiesce hook",
-    Need.SHUTDOWN: "a shutdown hook",
-    Need.SANITY: "a dump_sanity_check hook",
-    Need.RESET: "eh_host_reset_handler, or eh_bus_reset_handler",
-    Need.ABORT: "eh_abort_handler",
-    Need.DEVICE_RESET: "eh_device_reset_handler",
-    Need.BUS_RESET: "eh_bus_reset_handler",
-    Need.OWN_LOCK: "a lock of the driver's own around its queue",
 }
 
 
@@ -99,7 +79,7 @@ def _saboteurs(check: Check) -> list[tuple[str, str]]:
 
 def _needs(check: Check) -> list[tuple[str, str]]:
     """What driver, model or backend must offer, in words."""
-    return [(need.value, "a fault of the model plays this part" if isinstance(need, Role) else NEEDS.get(need, ""))
+    return [(need.value, need.words if isinstance(need, Need) else "a fault of the model plays this part")
             for need in check.needs]
 
 

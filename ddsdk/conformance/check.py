@@ -50,24 +50,37 @@ class Level(Enum):
 
 
 class Need(Enum):
-    """What a check wants of driver, model or backend; where it is missing the check does not apply."""
+    """What a check wants of driver, model or backend; where it is missing the check does not apply.
 
-    MODEL = "model"                     # the plugin's own model: faults, surprise removal, a disk that loses power
-    SCSI = "scsi"
-    ATA = "ata"
-    INTERRUPT = "interrupt-line"
-    QUEUEING = "queueing"               # can_queue above 1
-    SCATTER = "scatter-lists"           # sg_tablesize above 1
-    HIGH_MEMORY = "high-memory"         # DMA above 4 GiB
-    BIG_SECTORS = "4096-byte-sectors"
-    QUIESCE = "quiesce-hook"
-    SHUTDOWN = "shutdown-hook"
-    SANITY = "sanity-hook"
-    RESET = "reset-handler"             # eh_host_reset_handler, or eh_bus_reset_handler
-    ABORT = "abort-handler"
-    DEVICE_RESET = "device-reset-handler"
-    BUS_RESET = "bus-reset-handler"
-    OWN_LOCK = "queue-lock"             # a lock of the driver's own around its queue
+    `value` is how profiles spell it, `words` says what meets it.
+    """
+
+    _value_: str
+    words: str
+
+    def __new__(cls, value: str, words: str) -> Need:
+        """NAME = value, words."""
+        need = object.__new__(cls)
+        need._value_, need.words = value, words
+        return need
+
+    MODEL = "model", "the plugin's own model: its faults, surprise removal, a disk that loses power"
+    SCSI = "scsi", "a driver of bus scsi"
+    ATA = "ata", "a driver of bus ata"
+    INTERRUPT = "interrupt-line", "an adapter with an interrupt line"
+    QUEUEING = "queueing", "can_queue above 1"
+    SCATTER = "scatter-lists", "sg_tablesize above 1"
+    HIGH_MEMORY = "high-memory", "a DMA mask beyond 4 GiB"
+    BIG_SECTORS = "4096-byte-sectors", "an adapter that takes disks with sectors of 4096 bytes"
+    ODD_SEGMENTS = "odd-segments", "dma_alignment below 511: segments that are no whole sectors"
+    QUIESCE = "quiesce-hook", "the hook quiesce"
+    SHUTDOWN = "shutdown-hook", "the hook shutdown"
+    SANITY = "sanity-hook", "the hook dump_sanity_check"
+    RESET = "reset-handler", "eh_host_reset_handler, or eh_bus_reset_handler"
+    ABORT = "abort-handler", "eh_abort_handler"
+    DEVICE_RESET = "device-reset-handler", "eh_device_reset_handler"
+    BUS_RESET = "bus-reset-handler", "eh_bus_reset_handler"
+    OWN_LOCK = "queue-lock", "a lock of the driver's own around its queue"
 
 
 @frozen
@@ -79,6 +92,7 @@ class Setup:
     disk_bytes: int = 4 << 20
     ram_bytes: int = 8 << 20            # and as much above 4 GiB with high_memory
     high_memory: bool = False
+    edge_memory: bool = False           # a megabyte on either side of 4 GiB, as machines without a hole there have
     volatile_cache: bool = False
     queue_depth: int = 1
     record: bool = False                # keep the driver's kernel calls in bench.calls
