@@ -107,10 +107,14 @@ def _go(bench: Bench, command: Command) -> None:
 
 
 def dump(bench: Bench) -> None:
-    """From here to the end of a dump: sanity check, take-over, I/O, whatever the disk may answer, flush, shutdown."""
+    """From here to the end of a dump: sanity check, take-over, I/O, whatever the disk may answer, flush, shutdown.
+
+    An adapter that is refused - a lock held at the crash, say - is left alone, as the dump layer leaves it.
+    """
     if not bench.crashed:
         bench.crash()
-    bench.device.sanity_check()
+    if bench.device.sanity_check() < 0:
+        return
     with bench.within(2 * bench.plan.profile.reset_limit_s * NS_PER_S, "the take-over"):
         bench.device.quiesce()
     _commands(bench)

@@ -49,6 +49,8 @@ def an_error_handler_was_under_way(bench: Bench, case: str) -> None:
         if handler is None:
             not_applicable(f"the driver offers no {case} handler")
         _crash_in(bench, partial(handler, stuck), 1)
+    if bench.lock.is_locked:
+        not_applicable("the driver holds host_lock through the handler: after that crash nobody dumps through it")
     bench.take_over()
     bench.goes_on("after a crash half way through an error handler")
     reset(bench, " that follows the one of the take-over")
