@@ -157,7 +157,8 @@ def _act(bench: Bench, activity: str) -> Callable[[], object]:
         not_applicable(f"the driver has no {activity} handler")
     if bench.plays(Role.COMMAND_HUNG):
         bench.inject(Role.COMMAND_HUNG)
-    return lambda: (bench.start(commands[1]), handler(commands[1]))
+    # a moment, so that the adapter has the command (and the fault has struck) before the handler is called
+    return lambda: (bench.start(commands[1]), bench.kernel.msleep(1), handler(commands[1]))
 
 
 class _Trap:
