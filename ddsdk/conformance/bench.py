@@ -15,7 +15,7 @@ from attrs import define
 
 from ddsdk.block.load import BlockLoad
 from ddsdk.bus import Segment
-from ddsdk.errors import DdsdkError, PluginError
+from ddsdk.errors import DdsdkError, LockFault, PluginError
 from ddsdk.hookspecs.device import BoundHooks
 from ddsdk.hookspecs.profile import Role
 from ddsdk.integrity import CodeImage
@@ -229,9 +229,12 @@ class Bench(World):
         self.inject(role, times=times)
 
     def returned(self, function: str) -> None:
-        """The driver's *function*, called under the lock, has returned."""
+        """The driver's *function*, called under the lock, has returned.  LockFault: it let the lock go."""
         if self.on_return is not None:
             self.on_return(function)
+        elif self.lock.owner is not self.machine.current_cpu:
+            raise LockFault(f"{function} of {self.plan.driver.name} returned with {self.lock.name} released; its caller"
+                            " holds it and will release it: take it again on every way out")
 
     # -- time and polling ------------------------------------------------------------------------------
 

@@ -176,7 +176,7 @@ class ScsiBench(Bench):
         """Any error handler, under host_lock with interrupts off; SUCCESS or FAILED, else a CheckFailed."""
         flags = self.kernel.spin_lock_irqsave(self.host.host_lock)
         result = handler(scmd or ScsiCmnd(self.dev))
-        self.returned("the error handler")
+        self.returned(getattr(handler, "__name__", "the error handler"))
         self.kernel.spin_unlock_irqrestore(self.host.host_lock, flags)
         self.expect(result in (SUCCESS, FAILED),
                     f"the error handler returned {result!r}; it must return SUCCESS ({SUCCESS:#x}) or FAILED"
