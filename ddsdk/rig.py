@@ -81,6 +81,7 @@ class Rig:
     disk_dump: DiskDump
     ram: SharedRam | None
     observers: tuple[object, ...]
+    code_check: bool = True
     adapters: list[Adapter] = field(factory=list)
     refused: list[Rejection] = field(factory=list)
     _stack: ExitStack = field(factory=ExitStack)
@@ -97,11 +98,12 @@ class Rig:
     def build(cls, source: MemorySource, targets: Sequence[Target], registry: Registry, *,
               config: DumpConfig | None = None, queue_depth: int = 1, ncpus: int | None = None,
               progress: Callable[[Progress], None] = silent, trace: Trace | None = None,
-              observers: Sequence[object] = (), regions: Sequence[Region] = ()) -> Rig:
+              observers: Sequence[object] = (), regions: Sequence[Region] = (), code_check: bool = True) -> Rig:
         """Assemble the machine, probe each target's driver, scan its bus, register its partition.
 
         A target whose adapter cannot be brought up is remembered in `refused`; the others go on.  *regions* are
         checked at the crash together with the dump code: parts of memory, or `elf_module_regions("driver.ko")`.
+        *code_check* False: no code is; that is half of the time a small dump takes.
         """
         refuse_conflicts(targets, {extent.fd for extent in source.extents if extent.fd is not None})
         with ExitStack() as stack:
@@ -114,9 +116,10 @@ class Rig:
             memory = PhysicalMemory(ram.extents if ram else extents, source.page_size)
             machine = stack.enter_context(Machine(memory, source.abi, ncpus or max(1, len(source.cpus)), trace=trace))
             scratch = memory.reserve.alloc(SCRATCH_BYTES, source.page_size)
-            service = DiskDump(source, Scratch(scratch, memory.view(scratch, SCRATCH_BYTES)), core_image(regions),
+            core = core_image(regions) if code_check else CodeImage.take([], regions)
+            service = DiskDump(source, Scratch(scratch, memory.view(scratch, SCRATCH_BYTES)), core,
                                config or DumpConfig(), progress)
-            rig = cls(machine, Kernel(machine), source, service, ram, tuple(observers))
+            rig = cls(machine, Kernel(machine), source, service, ram, tuple(observers), code_check)
             rig._stack.push(stack.pop_all())
         try:
             for target in targets:
@@ -133,12 +136,12 @@ class Rig:
         except UsageError:
             raise
         except (DdsdkError, OSError) as error:
-            self.refused.append(Rejection(str(target), Stage.REGISTER, str(error)))
+            self.refused.append(Rejection(str(target), Stage.REGISTER, str(error), error))
             return
         except Exception as error:      # a driver's or a model's own mistake; the others can still be used
             if os.environ.get("DDSDK_DEBUG"):
                 raise
-            self.refused.append(Rejection(str(target), Stage.REGISTER, mistake(error)))
+            self.refused.append(Rejection(str(target), Stage.REGISTER, mistake(error), error))
             return
         self.adapters.append(adapter)
         self.disk_dump.register(adapter.device)
@@ -154,7 +157,8 @@ class Rig:
         sdev = found[0]
         start, sectors = target.sectors(sdev)
         hooks = bind(driver.hooks, ScsiHookSpecs, self.observers, plugin=driver.name)
-        image = CodeImage.take([importlib.import_module(name) for name in driver.modules])
+        modules = driver.modules if self.code_check else ()
+        image = CodeImage.take([importlib.import_module(name) for name in modules])
         device = ScsiDumpDevice(sdev, hooks, start, sectors, self.source.page_size, image,
                                 queue_depth=queue_depth, name=str(target))
         return Adapter(target, pdev, host, sdev, device, disk)

@@ -53,6 +53,7 @@ class BlockLoad(ABC, Generic[U]):
 
     `reset_every`: a worker resets the adapter after so many commands, 0 never.  The same seed gives the same
     commands.  Buffers come from the machine's reserve: memory that is being dumped does not change.
+    `written`: (first sector, sectors) of every write asked for, whatever became of it.
     UsageError for a region that is not on the disk.
     """
 
@@ -66,6 +67,7 @@ class BlockLoad(ABC, Generic[U]):
     completed: int = field(init=False, default=0)
     failed: int = field(init=False, default=0)
     resets: int = field(init=False, default=0)
+    written: list[tuple[int, int]] = field(init=False, factory=list, repr=False)
 
     def __attrs_post_init__(self) -> None:
         region, name, last = self.region, self.unit.name, self.unit.nr_sectors
@@ -131,6 +133,8 @@ class _Worker:
         write = region.writable and self.random.random() < 0.5
         sg = ((self.write_paddr if write else self.read_paddr, sectors * self.sector_size),)
         load.issued += 1
+        if write:
+            load.written.append((sector, sectors))
         moved = self.request.rw(write, sector, sectors, sg)
         load.completed += 1
         if not moved:

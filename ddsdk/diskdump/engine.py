@@ -24,11 +24,12 @@ SAMPLE_RATE_MAX = 31
 
 @frozen
 class Rejection:
-    """Why one device was passed over."""
+    """Why one device was passed over.  `fault`: what was raised, where that is what ended it."""
 
     device: str
     stage: Stage
     reason: str
+    fault: BaseException | None = field(default=None, eq=False, repr=False)
 
     def __str__(self) -> str:
         return f"{self.device}: {self.stage.value}: {self.reason}"
@@ -137,7 +138,7 @@ class DiskDump:
         try:
             return device.sanity_check()
         except (DriverFault, DeviceError) as fault:
-            rejections.append(Rejection(device.name, Stage.FAULT, f"{type(fault).__name__}: {fault}"))
+            rejections.append(Rejection(device.name, Stage.FAULT, f"{type(fault).__name__}: {fault}", fault))
             return None
 
     def _attempt(self, device: DumpDevice, plan: DumpPlan, verdict: int,
@@ -149,7 +150,7 @@ class DiskDump:
         except AttemptFailed as failure:
             rejections.append(Rejection(device.name, failure.stage, failure.reason))
         except (DriverFault, DeviceError) as fault:     # a real machine might hang; a simulated one can go on
-            rejections.append(Rejection(device.name, Stage.FAULT, f"{type(fault).__name__}: {fault}"))
+            rejections.append(Rejection(device.name, Stage.FAULT, f"{type(fault).__name__}: {fault}", fault))
         return None
 
     def _dump_to(self, device: DumpDevice, plan: DumpPlan, rejections: list[Rejection]) -> DumpReport:
