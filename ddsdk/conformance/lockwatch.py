@@ -35,46 +35,13 @@ class Nested:
 
 
 @define
-class LockWatch:
-    """A listener for `World.listening()`.  Locks are told apart by name.
+class LockHabits:
+    """What was seen, without the machine it was seen on.  Locks are told apart by name."""
 
-    A trylock waits for nobody: it proves nothing by being taken, but what is taken under it does.
-    """
-
-    bench: Bench
     #: lock -> HANDLER, OPEN, CLOSED -> where it was first taken so.
     taken: dict[str, dict[str, str]] = field(factory=dict)
     #: (outer, inner) -> the first time of each set of gates.
     nested: dict[tuple[str, str], list[Nested]] = field(factory=dict)
-
-    def __call__(self, kind: str, fields: Sequence[TraceField]) -> None:
-        """A trace record."""
-        if kind != "lock":
-            return
-        machine = self.bench.machine
-        cpu = machine.cpus[int(fields[1] or 0)]
-        held = machine.locks.held_by(cpu)
-        lock = held[-1]
-        where = self.context(cpu)
-        if where not in self.taken.setdefault(lock.name, {}):
-            self.taken[lock.name][where] = lock.taken_in
-        for outer in held[:-1]:
-            self._nest(outer, lock, frozenset(other.name for other in held) - {outer.name, lock.name})
-
-    def context(self, cpu: Cpu) -> str:
-        """Where *cpu* takes a lock now."""
-        if cpu.in_irq:
-            return HANDLER
-        line = self.bench.function.irq_line
-        held_back = isinstance(line, IrqLine) and line.masked      # disable_irq(): the handler does not come
-        return OPEN if cpu.irq_enabled and not held_back else CLOSED
-
-    def _nest(self, outer: SpinLock, inner: SpinLock, gates: frozenset[str]) -> None:
-        known = self.nested.setdefault((outer.name, inner.name), [])
-        if outer.name != inner.name and all(one.gates != gates for one in known):
-            known.append(Nested(outer.name, inner.name, inner.taken_in, gates))
-
-    # -- what it proves --------------------------------------------------------------------------------
 
     @property
     def unsafe(self) -> list[str]:
@@ -90,3 +57,42 @@ class LockWatch:
                 " that do so at once wait for each other for ever"
                 for (outer, inner), ways in self.nested.items() if outer < inner
                 for one in ways for other in self.nested.get((inner, outer), ()) if not one.gates & other.gates]
+
+
+@define
+class LockWatch:
+    """A listener for `World.listening()`.
+
+    A trylock waits for nobody: it proves nothing by being taken, but what is taken under it does.
+    """
+
+    bench: Bench
+    habits: LockHabits = field(factory=LockHabits)
+
+    def __call__(self, kind: str, fields: Sequence[TraceField]) -> None:
+        """A trace record."""
+        if kind != "lock":
+            return
+        machine = self.bench.machine
+        cpu = machine.cpus[int(fields[1] or 0)]
+        held = machine.locks.held_by(cpu)
+        lock = held[-1]
+        sites = self.habits.taken.setdefault(lock.name, {})
+        where = self.context(cpu)
+        if where not in sites:
+            sites[where] = lock.taken_in
+        for outer in held[:-1]:
+            self._nest(outer, lock, frozenset(other.name for other in held) - {outer.name, lock.name})
+
+    def context(self, cpu: Cpu) -> str:
+        """Where *cpu* takes a lock now."""
+        if cpu.in_irq:
+            return HANDLER
+        line = self.bench.function.irq_line
+        held_back = isinstance(line, IrqLine) and line.masked      # disable_irq(): the handler does not come
+        return OPEN if cpu.irq_enabled and not held_back else CLOSED
+
+    def _nest(self, outer: SpinLock, inner: SpinLock, gates: frozenset[str]) -> None:
+        known = self.habits.nested.setdefault((outer.name, inner.name), [])
+        if outer.name != inner.name and all(one.gates != gates for one in known):
+            known.append(Nested(outer.name, inner.name, inner.taken_in, gates))

@@ -37,6 +37,8 @@ class Plan:
     trips: dict[str, Any] = field(factory=dict, repr=False)
     #: The driver's own locks that one queuecommand takes, in that order; None: not measured yet.
     queue_locks: tuple[str, ...] | None = field(default=None, repr=False)
+    #: How the driver takes its locks before the crash (see lockwatch.py); None: not watched yet.
+    lock_habits: Any = field(default=None, repr=False)
     #: Ids of items that had no end: after the first the others get less time.
     hung: list[str] = field(factory=list, repr=False)
     _files: dict[str, str] | None = field(default=None, repr=False)

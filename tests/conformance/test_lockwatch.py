@@ -46,11 +46,11 @@ def test_a_lock_of_the_handler_taken_with_interrupts_on_is_told(bench: Bench) ->
         in_handler(bench, other)
         take(bench, lock)
         take(bench, other, irqs_off=True)
-    assert {name: sorted(sites) for name, sites in watch.taken.items()} == {
+    assert {name: sorted(sites) for name, sites in watch.habits.taken.items()} == {
         "queue": sorted((HANDLER, OPEN)), "free": sorted((HANDLER, CLOSED))}
-    assert len(watch.unsafe) == 1
-    assert watch.unsafe[0].startswith("queue is taken in the interrupt handler (at test_lockwatch.py:")
-    assert "and elsewhere with interrupts on (at test_lockwatch.py:" in watch.unsafe[0]
+    assert len(watch.habits.unsafe) == 1
+    assert watch.habits.unsafe[0].startswith("queue is taken in the interrupt handler (at test_lockwatch.py:")
+    assert "and elsewhere with interrupts on (at test_lockwatch.py:" in watch.habits.unsafe[0]
 
 
 def test_disable_irq_is_as_good_as_interrupts_off(bench: Bench) -> None:
@@ -63,7 +63,7 @@ def test_disable_irq_is_as_good_as_interrupts_off(bench: Bench) -> None:
         line.mask()
         take(bench, lock)
         line.unmask()
-    assert watch.unsafe == []
+    assert watch.habits.unsafe == []
 
 
 def test_a_trylock_proves_nothing(bench: Bench) -> None:
@@ -78,7 +78,7 @@ def test_a_trylock_proves_nothing(bench: Bench) -> None:
         bench.machine.run_in_irq(attempt)
         bench.machine.run(for_ns=1)
         take(bench, lock)
-    assert watch.unsafe == []
+    assert watch.habits.unsafe == []
 
 
 def test_two_locks_taken_in_both_orders_are_told(bench: Bench) -> None:
@@ -89,9 +89,9 @@ def test_two_locks_taken_in_both_orders_are_told(bench: Bench) -> None:
         take(bench, b, a)
         take(bench, b, c)
         take(bench, a, c)
-    assert len(watch.crossed) == 1
-    assert watch.crossed[0].startswith("b is taken under a (at test_lockwatch.py:")
-    assert watch.crossed[0].endswith("two CPUs that do so at once wait for each other for ever")
+    assert len(watch.habits.crossed) == 1
+    assert watch.habits.crossed[0].startswith("b is taken under a (at test_lockwatch.py:")
+    assert watch.habits.crossed[0].endswith("two CPUs that do so at once wait for each other for ever")
 
 
 def test_a_lock_around_both_orders_makes_them_safe(bench: Bench) -> None:
@@ -100,4 +100,4 @@ def test_a_lock_around_both_orders_makes_them_safe(bench: Bench) -> None:
     with bench.listening(watch):
         take(bench, gate, a, b)
         take(bench, gate, b, a)
-    assert watch.crossed == []
+    assert watch.habits.crossed == []

@@ -17,7 +17,7 @@ from ddsdk.sim.trace import TraceField
 from .. import routes
 from ..bench import NS_PER_MS, NS_PER_S, Bench, Command
 from ..check import CheckFailed, Need, Setup, check
-from ..lockwatch import LockWatch
+from ..lockwatch import LockHabits, LockWatch
 from ..plan import Plan
 from .irq import everywhere, go
 
@@ -53,8 +53,8 @@ def _go(bench: Bench, case: str) -> None:
 def _own_locks(bench: Bench) -> list[tuple[str, str]]:
     """The locks that the driver takes in normal mode, but for the mid-layer's, each with where it takes them."""
     with bench.another(_TWO_CPUS) as other:
-        taken = _watched(other).taken
-        return [(name, where) for name, sites in taken.items() if name != other.lock.name for where in sites]
+        taken, host_lock = _habits(other).taken, other.lock.name
+    return [(name, where) for name, sites in taken.items() if name != host_lock for where in sites]
 
 
 def _crash_under(bench: Bench, name: str, where: str) -> None:
@@ -123,14 +123,17 @@ def no_lock_is_released_that_is_not_held(bench: Bench, case: str) -> None:
 # -- habits ----------------------------------------------------------------------------------------------------
 
 
-def _watched(bench: Bench) -> LockWatch:
-    """The load and every error handler, with an eye on the locks."""
-    watch = LockWatch(bench)
-    with bench.listening(watch), suppress(CheckFailed):
-        _under_load(bench)
-        if bench.disk is not None:
-            routes.before_the_crash(bench)
-    return watch
+def _habits(bench: Bench) -> LockHabits:
+    """How the driver takes its locks under the load and in every error handler; seen once, on a machine like this."""
+    known: LockHabits | None = bench.plan.lock_habits
+    if known is None or bench.machine.trace.on:
+        watch = LockWatch(bench)
+        with bench.listening(watch), suppress(CheckFailed):
+            _under_load(bench)
+            if bench.disk is not None:
+                routes.before_the_crash(bench)
+        known = bench.plan.lock_habits = watch.habits
+    return known
 
 
 @check("LOCK-6", hook="all", needs=(Need.INTERRUPT,), setup=_TWO_CPUS, faults=(DeadlockFault,),
@@ -140,7 +143,7 @@ def _watched(bench: Bench) -> LockWatch:
        """)
 def locks_of_the_handler_are_taken_with_interrupts_off(bench: Bench) -> None:
     """In normal mode a lock that the interrupt handler takes is taken with interrupts off everywhere else."""
-    found = _watched(bench).unsafe
+    found = _habits(bench).unsafe
     bench.expect(not found, "; ".join(found[:2]))
 
 
@@ -151,5 +154,5 @@ def locks_of_the_handler_are_taken_with_interrupts_off(bench: Bench) -> None:
        """)
 def locks_are_taken_in_one_order(bench: Bench) -> None:
     """In normal mode no two locks are taken in one order here and in the other there."""
-    found = _watched(bench).crossed
+    found = _habits(bench).crossed
     bench.expect(not found, "; ".join(found[:2]))
