@@ -109,7 +109,7 @@ _FUNCTIONS: Final[Mapping[str, Callable[[Bench], None]]] = {
 
 
 @check("LOCK-3", hook="all", cases=lambda _plan: tuple(_FUNCTIONS),
-       source="white paper 4.4 (1), (2): nobody will release it; a second look would find it held", fix="""
+       source="white paper 4.4 (1): a lock that is held means -EBUSY; 4.4 (2): release any driver lock", fix="""
        Unlock on every way out, also where the function gives up:
        spin_unlock_irqrestore(&hba->lock, flags);
        return SCSI_MLQUEUE_HOST_BUSY;
