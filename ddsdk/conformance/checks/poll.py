@@ -80,8 +80,8 @@ def is_harmless_when_nothing_is_pending(bench: Bench) -> None:
     bench.goes_on(f"after {_IDLE_POLLS} idle polls")
 
 
-@check("POLL-3", hook="dump_poll", source="white paper 4.4 (3): the same processing with interrupt service; DESIGN.md 4:"
-       " plus whatever it would have deferred", fix="""
+@check("POLL-3", hook="dump_poll", source="white paper 4.4 (3): the same processing with interrupt service;"
+       " DESIGN.md 4: plus whatever it would have deferred", fix="""
        def my_poll(sdev):
            my_interrupt(0, hba)
            my_bottom_half(hba)             # what the handler leaves to a tasklet or a work item: here, at once
@@ -101,7 +101,7 @@ def runs_what_the_handler_would_defer(bench: Bench) -> None:
 
 
 @check("POLL-9", hook="dump_poll", cases=states.every_state,
-       source="field.md 4.3, time of crash: inside ISR, host reset; hookspecs dump_poll: called from waits in the reset",
+       source="field.md 4.3, time of crash: inside ISR, host reset; hookspecs dump_poll: called from waits in resets",
        fix="""
        On a shared line the handler is called at any time, reset or not: what the chip says while it is being reset is
        no completion.
@@ -127,7 +127,7 @@ def is_harmless_at_any_time(bench: Bench, state: str) -> None:
 
 
 @check("POLL-10", hook="dump_poll", cases=dumping.every_state,
-       source="white paper 4.4 (3): void (*poll)(Scsi_Device *), an interrupt service; hookspecs dump_poll: never waits",
+       source="white paper 4.4 (3): void (*poll)(Scsi_Device *), interrupt service; hookspecs dump_poll: never waits",
        fix="""
        Leave what takes time to schedule_work(): diskdump_update() runs it between polls.
        """)
