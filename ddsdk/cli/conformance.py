@@ -59,8 +59,9 @@ def command(target: str, chip: str | None, backend: str, select: str, junit: str
     checks = all_checks()
     for line in dict.fromkeys(line for plan in plans for line in doubts(plan, checks)):
         say(line)
-    chosen = [(plan, [item for item in items_of(plan, checks) if wanted(item)]) for plan in plans]
-    if not any(items for _, items in chosen):
+    matching = [(plan, [item for item in items_of(plan, checks) if wanted(item)]) for plan in plans]
+    chosen = [(plan, items) for plan, items in matching if items]
+    if not chosen:
         raise UsageError(f"-k {select!r} matches nothing; there are the families {', '.join(FAMILIES)}, and `ddsdk"
                          " explain` lists every check")
     page = Page(aside="-" in files.values())
