@@ -10,18 +10,21 @@ from contextlib import suppress
 from functools import partial
 from typing import Final
 
+from attrs import evolve
+
 from ddsdk.errors import DeadlockFault, LockFault
 from ddsdk.sim.machine import Trigger
 from ddsdk.sim.trace import TraceField
 
 from .. import routes
 from ..bench import NS_PER_MS, NS_PER_S, Bench, Command
-from ..check import CheckFailed, Need, Setup, check
+from ..check import CheckFailed, Need, check
 from ..lockwatch import LockHabits, LockWatch
 from ..plan import Plan
 from .irq import everywhere, go
 
-_TWO_CPUS: Final = Setup(ncpus=2)
+#: What routes go through, with the driver probed and a second CPU.
+_TWO_CPUS: Final = evolve(routes.TRAVELLER, ncpus=2, probe=True, record=False)
 #: The load: so many workers on two CPUs, until so many commands are done.
 _WORKERS, _COMMANDS = 6, 300
 _LOAD, _HELD = "load", "held-at-the-crash"
