@@ -20,17 +20,19 @@ from ddsdk.hookspecs.profile import Role
 from ddsdk.sim import disk_faults
 
 from . import states
-from .bench import DATA, NS_PER_MS, NS_PER_S, PAGE, Bench, Command
+from .bench import DATA, HIGH, NS_PER_MS, NS_PER_S, PAGE, Bench, Command
 from .calls import Call
 from .check import CheckFailed, Need, Setup
 from .plan import Plan
 
 #: What a check that travels asks for; the driver is probed when its route is gone for the first time.
-TRAVELLER: Final = Setup(probe=False, record=True)
+TRAVELLER: Final = Setup(probe=False, record=True, high_memory=True)
 
 #: Turns of the dump loop a command gets here before it counts as lost: 30 ms, not the dump layer's 30 s.
 _TURNS: Final = 300
-_PAGES: Final = 24
+#: Pages of a scatter list, at most; bytes of one long segment.
+_PAGES: Final = 256
+_LONG: Final = 1 << 20
 
 
 def adopt(bench: Bench) -> None:
@@ -84,17 +86,21 @@ def before_the_crash(bench: Bench) -> None:
 
 
 def _commands(bench: Bench) -> None:
-    """Reads and writes of several sizes, then as many at once as the driver takes."""
-    for n, nbytes in enumerate((512, PAGE, 16 * PAGE)):
+    """Reads and writes of several sizes, of memory high and low, then as many at once as the driver takes."""
+    for n, nbytes in enumerate((512, PAGE, 16 * PAGE, _LONG)):
         for write in (True, False):
             one = bench.command(write, 8 * n, [(DATA, nbytes // bench.setup.sector_size * bench.setup.sector_size)])
             if one.nbytes and one.nbytes <= bench.max_bytes:
                 _go(bench, one)
     pages = [(DATA + 2 * PAGE * n, PAGE) for n in range(min(bench.max_segments, _PAGES, bench.max_bytes // PAGE))]
-    _go(bench, bench.command(True, 64, pages))
-    _go(bench, bench.command(False, 64, pages))
+    lists = [pages]
+    if not bench.lacks(Need.HIGH_MEMORY):
+        lists.append([(paddr - DATA + HIGH, length) for paddr, length in pages[:16]])
+    for sg in lists:
+        _go(bench, bench.command(True, 64, sg))
+        _go(bench, bench.command(False, 64, sg))
     _go(bench, bench.probe_command())
-    many = [bench.command(True, 256 + 8 * n, [(DATA + n % _PAGES * PAGE, PAGE)]) for n in range(min(bench.depth, 64))]
+    many = [bench.command(True, 256 + 8 * n, [(DATA + n * PAGE, PAGE)]) for n in range(min(bench.depth, 64))]
     bench.wait(*bench.start_all(many), limit_ns=NS_PER_S)
 
 
@@ -145,6 +151,18 @@ def _from(state: str) -> Callable[[Bench], None]:
         states.enter(bench, state)
         dump(bench)
     return route
+
+
+def slow_take_over(bench: Bench) -> None:
+    """Between quiesce and host reset time passes, in which the adapter goes on with what the dead kernel gave it."""
+    states.enter(bench, "queue-full")
+    adopt(bench)
+    bench.call_quiesce()
+    bench.let_pass(20)
+    reset(bench)
+    bench.settle()
+    _commands(bench)
+    shut_down(bench)
 
 
 def from_error_handler(bench: Bench) -> None:
@@ -216,6 +234,7 @@ ROUTES: Final[Mapping[str, Callable[[Bench], None]]] = MappingProxyType({
     "before-the-crash": before_the_crash,
     "dump": dump,
     "from-queue-full": _from("queue-full"),
+    "slow-take-over": slow_take_over,
     "from-interrupt-handler": _from("in-handler"),
     "from-error-handler": from_error_handler,
     "from-host-reset": _from("reset-half-way"),

@@ -215,6 +215,7 @@ class ScsiBench(Bench):
             Need.SCATTER: self.max_segments < 2,
             Need.HIGH_MEMORY: self.pdev.dma_mask <= 0xFFFF_FFFF,
             Need.BIG_SECTORS: self.plan.backend != "model",
+            Need.ODD_SEGMENTS: hostt.dma_alignment >= 511,
             Need.QUIESCE: "quiesce" not in hooks,
             Need.SHUTDOWN: "shutdown" not in hooks,
             Need.SANITY: "dump_sanity_check" not in hooks,

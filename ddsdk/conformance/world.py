@@ -33,6 +33,8 @@ from .plan import Plan
 #: Where checks keep their data: a megabyte up, and above 4 GiB.
 DATA: Final = 0x10_0000
 HIGH: Final = 5 << 30
+#: Where 32 bits of address end; `Setup.edge_memory` has a megabyte on either side.
+EDGE: Final = 4 << 30
 
 
 class World(ABC):
@@ -51,6 +53,8 @@ class World(ABC):
         extents = [Extent(0, memoryview(mmap.mmap(-1, setup.ram_bytes)))]
         if setup.high_memory:
             extents.append(Extent(HIGH, memoryview(mmap.mmap(-1, setup.ram_bytes))))
+        if setup.edge_memory:
+            extents.append(Extent(EDGE - (1 << 20), memoryview(mmap.mmap(-1, 2 << 20))))
         if plan.backend == "qemu":
             from ddsdk.qemu.ram import SharedRam
 

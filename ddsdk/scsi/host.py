@@ -39,7 +39,8 @@ class ScsiHostTemplate:
 
     `can_queue`: commands outstanding on one host.  `sg_tablesize`: segments a command may have after
     dma_map_sg. `max_sectors`: 512-byte sectors a command may move.  `cmd_per_lun`: commands outstanding on
-    one device.
+    one device.  `dma_alignment`: address and length of every segment are multiples of one more than this mask; 511,
+    whole sectors, is what queues have unless slave_configure() calls blk_queue_dma_alignment().
     """
 
     name: str
@@ -51,6 +52,7 @@ class ScsiHostTemplate:
     max_sectors: int = 1024
     cmd_per_lun: int = 1
     use_clustering: bool = True
+    dma_alignment: int = 511
     eh_abort_handler: ErrorHandler | None = None
     eh_device_reset_handler: ErrorHandler | None = None
     eh_bus_reset_handler: ErrorHandler | None = None
@@ -61,6 +63,9 @@ class ScsiHostTemplate:
             value = getattr(self, what)
             if value < 1:
                 raise PluginError(f"host template {self.proc_name}: {what} {value} must be at least 1")
+        if self.dma_alignment < 0 or self.dma_alignment & (self.dma_alignment + 1):
+            raise PluginError(f"host template {self.proc_name}: dma_alignment {self.dma_alignment} must be a mask: 511"
+                              " for whole sectors, 3 for dwords, 0 for any byte")
 
 
 class ScsiHost:

@@ -31,6 +31,9 @@ __all__ = [
 ]
 
 NO_SUCH_LUN = Sense(0x5, 0x25)
+INVALID_FIELD = Sense(0x5, 0x24)
+#: By group code, the top three bits of an opcode: bytes of its CDB (SPC-3 rev 23, 4.3; 0: any).
+_CDB_BYTES = (6, 10, 10, 0, 16, 12, 0, 0)
 
 
 @frozen
@@ -60,11 +63,13 @@ class ScsiTarget:
                       for lun, one in disks.items()}
 
     def execute(self, lun: int, cdb: bytes, data: DataPhase) -> ScsiResult:
-        """Carry out one command.  *cdb* is 6 to 16 bytes, as long as its opcode demands or longer.
+        """Carry out one command.  *cdb* is 6 to 16 bytes; shorter than its opcode demands it is an invalid field.
 
         `transferred` is bytes moved in the data phase; sense data is 18 bytes, fixed format.
         DmaFault and the like from *data* pass through: they are the adapter's.
         """
+        if len(cdb) < _CDB_BYTES[cdb[0] >> 5]:
+            return ScsiResult(CHECK_CONDITION, fixed_sense(INVALID_FIELD))
         if cdb[0] == 0xA0:
             return self._report_luns(cdb, data)
         unit = self.units.get(lun)
@@ -122,6 +127,8 @@ def transfer_of(cdb: bytes, sector_size: int) -> tuple[int, bool | None]:
     What an adapter that checks the host's length and direction against the command needs to know.
     """
     opcode = cdb[0]
+    if len(cdb) < _CDB_BYTES[opcode >> 5]:
+        return 0, None
     if opcode in (0x08, 0x0A):
         return (cdb[4] or 256) * sector_size, opcode == 0x0A
     if opcode in (0x28, 0x2A):

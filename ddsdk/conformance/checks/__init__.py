@@ -18,7 +18,7 @@ MODULES: Final = (
     "lock", "lock_left",
     "time", "time_bounds",
     "mem",
-    "io",
+    "io", "io_memory", "io_commands",
     "err", "err_commands", "err_handlers",
     "e2e",
 )

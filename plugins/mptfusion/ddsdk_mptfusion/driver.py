@@ -200,6 +200,7 @@ driver_template: Final = ScsiHostTemplate(
     sg_tablesize=MPT_SCSI_SG_DEPTH,
     max_sectors=_MAX_SECTORS,
     cmd_per_lun=_CMD_PER_LUN,
+    dma_alignment=0,                    # a simple element has any address, any length (LSI mpi.h)
     eh_abort_handler=mptscsih_abort_handler,
     eh_device_reset_handler=mptscsih_dev_reset,
     eh_bus_reset_handler=mptscsih_bus_reset,
