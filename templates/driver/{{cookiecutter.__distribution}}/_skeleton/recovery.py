@@ -64,10 +64,11 @@ def {{cookiecutter.name}}_bus_reset(scmd: ScsiCmnd) -> int:
 
 
 def ask(scmd: ScsiCmnd, register: Any, value: int, concerns: Callable[[ScsiCmnd], bool]) -> int:
-    """Write *value* to *register* and wait until the adapter holds no command any more that this *concerns*."""
+    """Write *value* to *register* and wait for the end of every command the adapter holds now that this *concerns*."""
     raise NotImplementedError(
-        "ask: drop host_lock, write the value to the register (ABORT or RESET_TARGET, regs.py), wait_event_timeout() "
-        "on adapter.wait until no request carries a command it concerns, take host_lock again; SUCCESS or FAILED.")
+        "ask: note the requests held now whose commands it concerns, and their tags; drop host_lock, write the value "
+        "to the register (ABORT, RESET_TARGET in regs.py), wait_event_timeout() on adapter.wait for their end, take "
+        "host_lock again; SUCCESS or FAILED.")
 
 
 def {{cookiecutter.name}}_host_reset(scmd: ScsiCmnd) -> int:

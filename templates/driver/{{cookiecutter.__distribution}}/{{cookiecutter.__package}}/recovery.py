@@ -69,13 +69,14 @@ def {{cookiecutter.name}}_bus_reset(scmd: ScsiCmnd) -> int:
 
 
 def ask(scmd: ScsiCmnd, register: Any, value: int, concerns: Callable[[ScsiCmnd], bool]) -> int:
-    """Write *value* to *register* and wait until the adapter holds no command any more that this *concerns*."""
+    """Write *value* to *register* and wait for the end of every command the adapter holds now that this *concerns*."""
     shost = scmd.device.host
     adapter: Adapter = shost.hostdata
     kernel = adapter.kernel
+    held = [(one, one.tag) for one in adapter.requests if one.scmd is not None and concerns(one.scmd)]
 
     def ended() -> bool:
-        return not any(one.scmd is not None and concerns(one.scmd) for one in adapter.requests)
+        return not any(request.tag == tag and request.scmd is not None for request, tag in held)
 
     {{cookiecutter.__NAME}}_HOST_UNLOCK(shost)
     kernel.writel(value, adapter.chip, register)
