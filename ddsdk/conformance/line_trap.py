@@ -18,19 +18,20 @@ from ddsdk.sim.machine import Machine
 class LineTrap:
     """Counts the lines of *files* that run on *machine*, handlers included, and calls *spring* before number *at*.
 
-    *files*: as in `code.co_filename`.  *at* 0: it never springs.  `lines`: how many there were; `unlocked`: the numbers
-    of those before which nobody held a lock, kept while *at* is 0; `where`: "function:line" it sprang at.
+    *files*: as in `code.co_filename`.  *at* 0: it never springs, and asks *kind* of every line instead.  `lines`: how
+    many there were; `kinds`: what *kind* said -> the numbers of those lines; `where`: "function:line" it sprang at.
     """
 
     def __init__(self, machine: Machine, files: Collection[str], at: int = 0,
-                 spring: Callable[[], object] = lambda: None) -> None:
+                 spring: Callable[[], object] = lambda: None, kind: Callable[[], str] = lambda: "") -> None:
         self.lines = 0
-        self.unlocked: list[int] = []
+        self.kinds: dict[str, list[int]] = {}
         self.where = ""
         self._machine = machine
         self._files = frozenset(files)
         self._at = at
         self._spring = spring
+        self._kind = kind
 
     @contextmanager
     def set(self) -> Iterator[None]:
@@ -58,8 +59,8 @@ class LineTrap:
         if event != "line":
             return self._line
         self.lines += 1
-        if not self._at and not self._machine.locks.held():
-            self.unlocked.append(self.lines)
+        if not self._at:
+            self.kinds.setdefault(self._kind(), []).append(self.lines)
         if self.lines == self._at:
             self.where = f"{frame.f_code.co_name}:{frame.f_lineno}"
             sys.settrace(None)

@@ -24,7 +24,7 @@ from ddsdk.diskdump.plan import CrashFacts, DumpPlan
 from ddsdk.diskdump.savecore import save
 from ddsdk.diskdump.writer import Stage
 from ddsdk.drill import compare_with_source
-from ddsdk.errors import DdsdkError
+from ddsdk.errors import DdsdkError, PluginError
 from ddsdk.rig import Rig
 from ddsdk.scsi.load import IoLoad
 from ddsdk.sim.machine import CrashRecord, Machine, Trigger
@@ -70,9 +70,9 @@ class Story:
                 self.source, targets, plan.registry, config=DumpConfig(block_order), queue_depth=queue_depth, ncpus=2,
                 trace=bench.machine.trace if trace is None else trace, code_check=code_check))
             for refused in self.rig.refused:
-                if isinstance(refused.fault, DdsdkError):
+                if isinstance(refused.fault, PluginError):
                     raise refused.fault
-                bench.expect(False, f"the dump device cannot be registered: {refused}")
+                bench.expect(False, f"the dump device cannot be registered: {self._said(refused)}")
         except BaseException:
             self._stack.close()
             raise
@@ -149,10 +149,11 @@ class Story:
         try:
             saved = save(disk.partition, str(crash))
         except DdsdkError as error:
-            bench.expect(False, f"the dump was reported complete, and savecore cannot read it: {error}")
+            bench.expect(False, f"the dump was reported complete, and savecore cannot read it: {self._said(error)}")
             raise AssertionError from error
         bench.expect(saved.state is DumpState.COMPLETE and saved.path is not None,
-                     f"the dump was reported complete, and savecore finds it {saved.state.value}: {saved.why}")
+                     f"the dump was reported complete, and savecore finds it {saved.state.value}:"
+                     f" {self._said(saved.why)}")
         bench.expect(saved.pages == self.source.total_pages,
                      f"savecore found {saved.pages} of {self.source.total_pages} pages")
         differ = compare_with_source(str(saved.path), self.source)
@@ -165,7 +166,7 @@ class Story:
         if report.complete:
             self.must_be_complete()
             return True
-        late = [str(r) for r in report.rejections if r.stage is not Stage.SANITY]
+        late = [self._said(r) for r in report.rejections if r.stage is not Stage.SANITY]
         self.bench.expect(not late, f"the adapter passed its sanity check, and yet there is no dump: {'; '.join(late)}")
         self.bench.expect(report.rejections and all(r.reason.strip() for r in report.rejections),
                           "there was no dump, and no word why")
@@ -174,7 +175,11 @@ class Story:
         return False
 
     def _reasons(self) -> str:
-        return "; ".join(map(str, self.report.rejections)) or "no reason given"
+        return "; ".join(map(self._said, self.report.rejections)) or "no reason given"
+
+    def _said(self, what: object) -> str:
+        """*what* as text, without the directory, which has another name each time."""
+        return str(what).replace(f"{self._directory}/", "")
 
     def _leave(self) -> None:
         """End the machine: the disks are files again.  The source stays."""

@@ -18,10 +18,10 @@ from ..story import Story
 
 #: When a crash under load comes, at the latest.
 _LOAD_NS: Final = 3 * NS_PER_MS
-#: Lines of the driver tried in one item: without a lock held, and any.
-_UNLOCKED, _ANY = 5, 4
-#: QEMU's adapter has to be started for each of them.
-_EMULATED: Final = 3
+#: Lines of the driver tried in one item, by what is held there: nothing, a lock of the driver's own, the mid-layer's.
+_SAMPLES: Final[Mapping[str, int]] = MappingProxyType({"nothing": 4, "own lock": 2, "mid-layer's lock": 1})
+#: An emulated adapter has to be started for each of them.
+_EMULATED: Final[Mapping[str, int]] = MappingProxyType({"nothing": 2, "own lock": 1, "mid-layer's lock": 0})
 _DEEP: Final = 16
 _FIX: Final = """
     The family's checks say what a dump needs piece by piece; look at those first.  One that fails here alone is about
@@ -87,18 +87,20 @@ def a_crash_at_any_line_of_the_driver(bench: Bench, scene: str) -> None:
     r = bench.plan.random("E2E-3", scene)
     seed, reset_every = r.randrange(1, 1000), _SCENES[scene][1]
     load_ns = _SCENES[scene][0] * NS_PER_US + (states.reset_ns(bench) if reset_every and _resets(bench) else 0)
-    lines, unlocked = _crash_at(bench, seed, load_ns, reset_every, 0, [])
-    bench.expect(lines, "under I/O load no line of the modules that DriverInfo.modules names ran; name those with the"
+    there = _crash_at(bench, seed, load_ns, reset_every, 0, [])
+    bench.expect(there, "under I/O load no line of the modules that DriverInfo.modules names ran; name those with the"
                         " interrupt handler and queuecommand")
-    few = bench.plan.backend != "model"
-    free = r.sample(unlocked, min(len(unlocked), _EMULATED - 1 if few else _UNLOCKED))
-    anywhere = [r.randrange(1, lines + 1) for _ in range(1 if few else _ANY)]
+    samples = _SAMPLES if bench.plan.backend == "model" else _EMULATED
+    chosen = {held: r.sample(there.get(held, []), min(count, len(there.get(held, []))))
+              for held, count in samples.items()}
     refused: list[str] = []
-    for at in sorted({*free, *anywhere}):
+    for at in chosen["nothing"]:
         _crash_at(bench, seed, load_ns, reset_every, at, refused)
-    bench.expect(not free or len(refused) < len({*free, *anywhere}),
-                 f"of {len(refused)} crashes inside the driver, {len(free)} with no lock held, every one was refused:"
+    bench.expect(not chosen["nothing"] or len(refused) < len(chosen["nothing"]),
+                 f"of {len(refused)} crashes inside the driver, with no lock held, every one was refused:"
                  f" {'; '.join(sorted(set(refused))[:2])}")
+    for at in (*chosen["own lock"], *chosen["mid-layer's lock"]):
+        _crash_at(bench, seed, load_ns, reset_every, at, refused)
 
 
 def _resets(bench: Bench) -> bool:
@@ -106,12 +108,18 @@ def _resets(bench: Bench) -> bool:
 
 
 def _crash_at(bench: Bench, seed: int, load_ns: int, reset_every: int, at: int,
-              refused: list[str]) -> tuple[int, list[int]]:
-    """Crash before line *at* of the driver and dump, or only count them (0): how many, and which without a lock."""
+              refused: list[str]) -> Mapping[str, list[int]]:
+    """Crash before line *at* of the driver and dump, or only count them (0): which there are, by what is held there."""
     with Story(bench, seed=seed) as story:
-        machine = story.machine
+        machine, lock = story.machine, story.rig.adapters[0].host.host_lock
+
+        def held() -> str:
+            if lock.is_locked:
+                return "mid-layer's lock"
+            return "own lock" if any(cpu.preempt_count for cpu in machine.cpus) else "nothing"
+
         trap = LineTrap(machine, bench.plan.files, at,
-                        lambda: machine.crash(Trigger.OOPS, reason="at a line of the driver"))
+                        lambda: machine.crash(Trigger.OOPS, reason="at a line of the driver"), held)
         with trap.set():
             story.load(reset_every=reset_every)
             machine.run(for_ns=load_ns)
@@ -120,7 +128,7 @@ def _crash_at(bench: Bench, seed: int, load_ns: int, reset_every: int, at: int,
             story.dump()
             if not story.complete_or_refused():
                 refused.append(story.report.rejections[-1].reason)
-    return trap.lines, trap.unlocked
+    return trap.kinds
 
 
 # -- how the dump is made ------------------------------------------------------------------------------------
