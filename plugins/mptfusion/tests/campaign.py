@@ -8,28 +8,25 @@ masked, watchdog fed; (v) the same seed gives the same trace; (vi) afterwards th
 
 from __future__ import annotations
 
+import importlib
 import random
-import sys
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack
 from pathlib import Path
-from types import FrameType
 from typing import Any
 
 from attrs import define, field
 
-import ddsdk.scsi.load as load_module
+from ddsdk.conformance.dump_disk import SECTOR, DumpDisk
+from ddsdk.conformance.line_trap import LineTrap
 from ddsdk.diskdump.engine import DumpConfig, DumpReport
-from ddsdk.diskdump.format import format_device
 from ddsdk.diskdump.partition import DumpState
 from ddsdk.diskdump.savecore import save
-from ddsdk.diskdump.target import DumpTarget
 from ddsdk.diskdump.writer import Stage
 from ddsdk.errors import DriverFault, FormatError
+from ddsdk.integrity import CodeImage
 from ddsdk.registry import Registry
 from ddsdk.rig import Rig
-from ddsdk.scsi.load import IoLoad, Region
-from ddsdk.scsi.midlayer import ScsiRequest
+from ddsdk.scsi.load import IoLoad
 from ddsdk.scsi.scsi_dump import ScsiDumpDevice
 from ddsdk.sim.disk_faults import FaultKind
 from ddsdk.sim.trace import Trace
@@ -38,17 +35,14 @@ from ddsdk.vmcore.source import open_source
 from ddsdk_mptfusion import DRIVER_MODULES
 from plugins.mptfusion.tests.campaign_cases import Case, S
 
-KIB, MIB = 1 << 10, 1 << 20
-SECTOR, PAGE = 512, 4096
-DISK_BYTES = 2 * MIB
-#: The disk: guard, what the load may write, guard, the dump partition, guard.
-LOAD = Region(128, 768, writable=True)
-PARTITION_BYTES, PARTITION_SIZE = 576 * KIB, 1280 * KIB
+KIB = 1 << 10
+PAGE = 4096
+#: The partition, and what lies on either side of it.
+PARTITION_SIZE, MARGIN = 1280 * KIB, 512 * KIB
 MEMORY = "synthetic:1M,seed={seed},cpus={cpus}"
 #: A dump on a machine where everything that may go wrong twice does.
 LIMIT_NS = 1200 * S
-DRIVER_FILES = tuple(name.replace(".", "/") + ".py" for name in DRIVER_MODULES)
-RECOVERY_FILES = tuple(f"ddsdk_mptfusion/{name}.py" for name in ("handshake", "ioc", "recovery", "task_mgmt"))
+RECOVERY_MODULES = tuple(f"ddsdk_mptfusion.{name}" for name in ("handshake", "ioc", "recovery", "task_mgmt"))
 #: The disk says GOOD and lies: nothing but reading back would tell.
 SILENT = (FaultKind.LOST_WRITE, FaultKind.TORN_WRITE, FaultKind.MISDIRECTED_WRITE)
 
@@ -76,28 +70,9 @@ class Outcome:
         return "; ".join(f"{r.stage.value}: {r.reason}" for r in self.report.rejections)
 
 
-class _Recorded(ScsiRequest):
-    """The load's requests, with the sectors each write names."""
-
-    written: list[tuple[int, int]]
-
-    def execute(self, cdb: bytes, *rest: Any, **named: Any) -> Any:
-        """See ScsiRequest."""
-        if cdb[0] == 0x2A:
-            self.written.append((int.from_bytes(cdb[2:6]), int.from_bytes(cdb[7:9])))
-        return super().execute(cdb, *rest, **named)
-
-
-@contextmanager
-def _recording() -> Iterator[list[tuple[int, int]]]:
-    """(first sector, sectors) of every write the load asks the mid-layer for."""
-    written: list[tuple[int, int]] = []
-    original = load_module.ScsiRequest
-    load_module.ScsiRequest = type("Recorded", (_Recorded,), {"written": written})  # type: ignore[misc]
-    try:
-        yield written
-    finally:
-        load_module.ScsiRequest = original  # type: ignore[misc]
+def source_files(modules: tuple[str, ...]) -> set[str]:
+    """Where the code of *modules* says that it is from."""
+    return {str(importlib.import_module(name).__file__) for name in modules}
 
 
 @define
@@ -106,11 +81,10 @@ class _Campaigner:
 
     case: Case
     rig: Rig
-    image: Path
-    before: bytes
+    dump_disk: DumpDisk
     out: Outcome
     recovery: ScsiDumpDevice
-    lines: int = 0
+    written: list[tuple[int, int]] = field(factory=list)
 
     # -- until the crash ---------------------------------------------------------------------------
 
@@ -134,41 +108,23 @@ class _Campaigner:
     def crash(self) -> None:
         """Load until the moment comes; the boot context panics when it never does."""
         case, machine = self.case, self.rig.machine
-        spawn = machine.spawn
-        lines = case.how in ("line", "recovery")
-        if lines:                       # a greenlet has a trace function of its own
-            machine.spawn = lambda cpu, fn, name="": spawn(cpu, lambda: self._traced(fn), name)  # type: ignore[method-assign]
-        IoLoad(self.rig.adapters[0].sdev, LOAD, case.seed, case.workers, reset_every=case.reset_every).start()
-        self.inject("load")
-        if case.how == "event":
-            machine.clock.after_ns(case.at, lambda: machine.crash(case.trigger))
-            self.out.where = "clock event"
-        if lines:
-            sys.settrace(self._call)
-        try:
+        load = IoLoad(self.rig.adapters[0].sdev, self.dump_disk.load_regions[0], case.seed, case.workers,
+                      reset_every=case.reset_every)
+        self.written = load.written
+        with ExitStack() as stack:
+            if case.how in ("line", "recovery"):
+                files = source_files(DRIVER_MODULES if case.how == "line" else RECOVERY_MODULES)
+                trap = LineTrap(machine, files, case.at, lambda: machine.crash(case.trigger))
+                stack.callback(lambda: setattr(self.out, "where", trap.where))
+                stack.enter_context(trap.set())
+            load.start()
+            self.inject("load")
+            if case.how == "event":
+                machine.clock.after_ns(case.at, lambda: machine.crash(case.trigger))
+                self.out.where = "clock event"
             machine.run(for_ns={"time": case.at, "event": case.at + 1, "line": S // 20, "recovery": 40 * S}[case.how])
-        finally:
-            if lines:
-                sys.settrace(None)
         if not machine.crashdump_mode:
             machine.crash(case.trigger)
-
-    def _traced(self, fn: Callable[[], object]) -> None:
-        sys.settrace(self._call)
-        fn()
-
-    def _call(self, frame: FrameType, _event: str, _arg: Any) -> Any:
-        files = DRIVER_FILES if self.case.how == "line" else RECOVERY_FILES
-        return self._line if frame.f_code.co_filename.endswith(files) else None
-
-    def _line(self, frame: FrameType, event: str, _arg: Any) -> Any:
-        if event == "line":
-            self.lines += 1
-            if self.lines == self.case.at:
-                self.out.where = f"{frame.f_code.co_name}:{frame.f_lineno}"
-                sys.settrace(None)
-                self.rig.machine.crash(self.case.trigger)
-        return self._line
 
     # -- the dump, and what must hold --------------------------------------------------------------
 
@@ -266,19 +222,12 @@ class _Campaigner:
         if self.out.report is not None and self.out.report.complete and pending and not self.out.recovered:
             self.out.wrong.append(f"{len(pending)} writes were not on the medium after shutdown()")
 
-    def look_at_disk(self, written: list[tuple[int, int]], directory: Path) -> None:
+    def look_at_disk(self, directory: Path) -> None:
         """(i) and (ii): what the partition holds is memory, and nothing around it moved."""
         out, report = self.out, self.out.report
         assert report is not None
-        after = self.image.read_bytes()
         misdirected = any(fault.kind is FaultKind.MISDIRECTED_WRITE for fault in self.disk.faults.struck)
-        allowed = bytearray(DISK_BYTES // SECTOR)
-        for lba, sectors in written:
-            allowed[lba:lba + sectors] = b"\1" * sectors
-        first = PARTITION_BYTES // SECTOR
-        allowed[first:first + PARTITION_SIZE // SECTOR] = b"\1" * (PARTITION_SIZE // SECTOR)
-        changed = [n for n in range(len(allowed)) if not allowed[n]
-                   and after[n * SECTOR:(n + 1) * SECTOR] != self.before[n * SECTOR:(n + 1) * SECTOR]]
+        changed = self.dump_disk.changed(self.written, partition=False)
         if changed and not misdirected:
             out.wrong.append(f"sectors outside the partition changed: {changed[:8]}")
         self._savecore(report, directory)
@@ -287,7 +236,7 @@ class _Campaigner:
         """What savecore makes of it equals memory, page by page."""
         out, source = self.out, self.rig.source
         try:
-            saved = save(DumpTarget(str(self.image), PARTITION_BYTES, PARTITION_SIZE), str(directory))
+            saved = save(self.dump_disk.partition, str(directory))
         except Exception as error:
             # a bitmap or header that is half there, because of the power cut or a lost write, is refused
             if not isinstance(error, FormatError) or (report.complete and not out.silent):
@@ -306,31 +255,26 @@ class _Campaigner:
                     out.wrong.append(f"vmcore differs from memory in {extent.paddr:#x}+{extent.size:#x}")
 
 
-def formatted_disk(directory: Path) -> bytes:
+def formatted_disk(directory: Path) -> DumpDisk:
     """The disk every run begins with: noise, and a formatted partition in the middle."""
-    image = directory / "template.img"
-    noise = bytearray(random.Random("disk").randbytes(DISK_BYTES))
-    noise[PARTITION_BYTES:PARTITION_BYTES + PARTITION_SIZE] = bytes(PARTITION_SIZE)
-    image.write_bytes(noise)
-    format_device(DumpTarget(str(image), PARTITION_BYTES, PARTITION_SIZE))
-    return image.read_bytes()
+    return DumpDisk.make(directory / "template.img", PARTITION_SIZE, MARGIN)
 
 
-def run_case(case: Case, registry: Registry, template: bytes, directory: Path, *, traced: bool = False) -> Outcome:
+def run_case(case: Case, registry: Registry, template: DumpDisk, directory: Path, *, traced: bool = False) -> Outcome:
     """One run.  *template* is the disk, *directory* an empty place for image and vmcore."""
     out = Outcome(case)
-    image = directory / "d.img"
-    image.write_bytes(template)
+    disk = template.copy_to(directory / "d.img")
     trace = Trace(enabled=traced)
-    target = Target("mptfusion", str(image), case.chip, offset_bytes=PARTITION_BYTES, size_bytes=PARTITION_SIZE)
+    target = Target("mptfusion", str(disk.image), case.chip, offset_bytes=MARGIN, size_bytes=PARTITION_SIZE)
     config = DumpConfig(block_order=case.block_order)
-    with _recording() as written, open_source(MEMORY.format(seed=case.seed % 7 + 1, cpus=case.cpus)) as source:
+    with open_source(MEMORY.format(seed=case.seed % 7 + 1, cpus=case.cpus)) as source:
         with Rig.build(source, [target], registry, config=config, queue_depth=case.queue_depth, trace=trace) as rig:
             adapter = rig.adapters[0]
-            recovery = ScsiDumpDevice(adapter.sdev, adapter.device.hooks, 0, DISK_BYTES // SECTOR, PAGE,
-                                      adapter.device._image, case.queue_depth, name="recovery")
+            assert adapter.disk is not None
+            recovery = ScsiDumpDevice(adapter.sdev, adapter.device.hooks, 0, len(disk.made) // SECTOR, PAGE,
+                                      CodeImage.take([]), case.queue_depth, name="recovery")
             adapter.disk.volatile_cache = case.volatile
-            run = _Campaigner(case, rig, image, template, out, recovery)
+            run = _Campaigner(case, rig, disk, out, recovery)
             run.crash()
             run.dump()
             try:
@@ -339,6 +283,6 @@ def run_case(case: Case, registry: Registry, template: bytes, directory: Path, *
                 out.wrong.append(f"recovery: {type(fault).__name__}: {fault}")
             if case.volatile:
                 run.cut_the_power()
-        run.look_at_disk(written, directory)        # the rig holds the file's lock till then
+        run.look_at_disk(directory)                 # the rig holds the file's lock till then
         out.digest = trace.digest() if traced else ""
     return out

@@ -8,6 +8,7 @@ from typing import Any
 import attrs
 import pytest
 
+from ddsdk.conformance.dump_disk import DumpDisk
 from ddsdk.registry import Registry, discover
 from ddsdk.scsi.cmnd import DMA_TO_DEVICE
 from ddsdk.sim import disk_faults
@@ -31,13 +32,13 @@ def registry() -> Registry:
 
 
 @pytest.fixture(scope="module")
-def template(tmp_path_factory: pytest.TempPathFactory) -> bytes:
+def template(tmp_path_factory: pytest.TempPathFactory) -> DumpDisk:
     """The disk of every run."""
     return formatted_disk(tmp_path_factory.mktemp("template"))
 
 
 @pytest.mark.parametrize("seed", SEEDS)
-def test_seed(seed: int, registry: Registry, template: bytes, tmp_path: Path) -> None:
+def test_seed(seed: int, registry: Registry, template: DumpDisk, tmp_path: Path) -> None:
     """Complete with every page right, or refused for a reason; nothing else on the disk moved; nothing leaked."""
     out = run_case(Case.draw(seed), registry, template, tmp_path)
     assert out.wrong == [], (out.case, out.verdict)
@@ -54,7 +55,7 @@ def test_the_seeds_are_not_all_alike() -> None:
 
 
 @pytest.mark.parametrize("case", [PLAIN, attrs.evolve(Case.draw(3), volatile=False)], ids=["plain", "seed 3"])
-def test_the_same_seed_gives_the_same_trace(case: Case, registry: Registry, template: bytes, tmp_path: Path) -> None:
+def test_the_same_seed_gives_the_same_trace(case: Case, registry: Registry, template: DumpDisk, tmp_path: Path) -> None:
     """Every register access, DMA, interrupt and lock of load, dump and recovery."""
     digests = set()
     for name in ("first", "second"):
@@ -64,7 +65,7 @@ def test_the_same_seed_gives_the_same_trace(case: Case, registry: Registry, temp
     assert len(digests) == 1
 
 
-def test_a_disk_that_lies_is_found_out(registry: Registry, template: bytes, tmp_path: Path) -> None:
+def test_a_disk_that_lies_is_found_out(registry: Registry, template: DumpDisk, tmp_path: Path) -> None:
     """The campaign compares pages: with a lost write that it does not know to be silent, it would object."""
     case = attrs.evolve(PLAIN, injections=(Injection("crash", disk_faults.lost_write(after=20)),))
     out = run_case(case, registry, template, tmp_path)
@@ -145,7 +146,7 @@ SABOTAGE = {
 
 
 @pytest.mark.parametrize("sabotage", SABOTAGE, ids=lambda function: function.__name__)
-def test_a_broken_driver_is_found_out(sabotage: Any, registry: Registry, template: bytes, tmp_path: Path,
+def test_a_broken_driver_is_found_out(sabotage: Any, registry: Registry, template: DumpDisk, tmp_path: Path,
                                       monkeypatch: pytest.MonkeyPatch) -> None:
     """What the campaign says of a driver with one fault of its own."""
     case = PLAIN

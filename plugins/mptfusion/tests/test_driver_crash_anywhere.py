@@ -2,25 +2,23 @@
 
 from __future__ import annotations
 
-import sys
 from collections.abc import Iterator
-from types import FrameType
-from typing import Any
 
 import pytest
-from attrs import define
 
+from ddsdk.conformance.line_trap import LineTrap
 from ddsdk.scsi import cdb
 from ddsdk.scsi.cmnd import DMA_FROM_DEVICE, DMA_TO_DEVICE, SUCCESS
 from ddsdk.scsi.midlayer import ScsiRequest
 from ddsdk.scsi.scsi_dump import ScsiDumpDevice
 from ddsdk.sim.machine import Trigger
 from ddsdk_mptfusion import DRIVER_MODULES
+from ddsdk_mptfusion.conformance import PROFILE
 from ddsdk_mptfusion.model import LSI53C1030, SAS1068, ChipProfile
 from ddsdk_mptfusion.model_faults import FAULTS
+from plugins.mptfusion.tests.campaign import source_files
 from plugins.mptfusion.tests.driver_rig import BOTH, DATA, Make, Rig, rigs
 
-DRIVER_FILES = tuple(name.replace(".", "/") + ".py" for name in DRIVER_MODULES)
 #: Lines tried of each scenario.
 SAMPLES = 25
 
@@ -31,39 +29,9 @@ def make() -> Iterator[Make]:
     yield from rigs()
 
 
-@define
-class LineTrap:
-    """Counts the driver's lines and crashes the machine at one of them.
-
-    `lines` is how many there were, `at` the one to crash at (0: none), `where` it was.
-    """
-
-    rig: Rig
-    at: int = 0
-    lines: int = 0
-    where: str = ""
-
-    def arm(self) -> None:
-        """Trace the calling task."""
-        sys.settrace(self._call)
-
-    def _call(self, frame: FrameType, _event: str, _arg: Any) -> Any:
-        return self._line if frame.f_code.co_filename.endswith(DRIVER_FILES) else None
-
-    def _line(self, frame: FrameType, event: str, _arg: Any) -> Any:
-        if event == "line":
-            self.lines += 1
-            if self.lines == self.at:
-                self.where = f"{frame.f_code.co_name}:{frame.f_lineno}"
-                sys.settrace(None)
-                self.rig.machine.crash(Trigger.OOPS)
-        return self._line
-
-
 def workload(rig: Rig, trap: LineTrap, reset: bool) -> None:
     """Two tasks with reads and writes on two CPUs; a third one resets the host if *reset*."""
     def load(number: int) -> None:
-        trap.arm()
         request = ScsiRequest(rig.sdev)
         for turn in range(4):
             write = turn % 2 == 0
@@ -72,19 +40,16 @@ def workload(rig: Rig, trap: LineTrap, reset: bool) -> None:
                             [(0x200000 + 0x10000 * number, 4096)], 4096, 4096)
 
     def error_handler() -> None:
-        trap.arm()
         handler = rig.shost.hostt.eh_host_reset_handler
         assert handler is not None
         ScsiRequest(rig.sdev).call_handler(handler)
 
-    rig.machine.spawn(0, lambda: load(0), "load/0")
-    rig.machine.spawn(1, lambda: load(1), "load/1")
-    if reset:
-        rig.machine.spawn(1, error_handler, "scsi_eh")
-    try:
+    with trap.set():
+        rig.machine.spawn(0, lambda: load(0), "load/0")
+        rig.machine.spawn(1, lambda: load(1), "load/1")
+        if reset:
+            rig.machine.spawn(1, error_handler, "scsi_eh")
         rig.machine.run()
-    finally:
-        sys.settrace(None)
 
 
 def dump_some(rig: Rig, device: ScsiDumpDevice) -> str:
@@ -109,7 +74,7 @@ def test_crash_at_any_line(make: Make, chip: ChipProfile, reset: bool) -> None:
     def crash_at(line: int) -> tuple[LineTrap, str]:
         rig = make(chip, ncpus=2).probe()
         device = rig.dump_device()
-        trap = LineTrap(rig, line)
+        trap = LineTrap(rig.machine, source_files(DRIVER_MODULES), line, lambda: rig.machine.crash(Trigger.OOPS))
         workload(rig, trap, reset)
         verdict = dump_some(rig, device) if line else ""
         rig.machine.close()
@@ -121,11 +86,6 @@ def test_crash_at_any_line(make: Make, chip: ChipProfile, reset: bool) -> None:
     assert "dumped" in verdicts
     for verdict in verdicts - {"dumped"}:
         assert "host_lock is held" in verdict or verdict.endswith("dump_sanity_check of driver refuses: -EBUSY")
-
-
-#: What one strike of a fault may cost: these end the dump, everything else is survived.
-FINAL = {"all-ones", "pci-peer-owner", "iocstatus-invalid-bus", "iocstatus-invalid-targetid",
-         "iocstatus-device-not-there", "scsi-reservation-conflict"}
 
 
 @pytest.mark.parametrize(("chip", "moment"), [(LSI53C1030, "take-over"), (SAS1068, "dump")],
@@ -147,7 +107,7 @@ def test_one_strike_of_a_fault(make: Make, chip: ChipProfile, moment: str, fault
         data = rig.fill(DATA, 4096, block)
         error = error or device.rw_block(True, 3 * block, [(DATA, 4096)])
         assert error or rig.on_disk(24 * block, 4096) == data
-    assert bool(error) == (fault in FINAL and fault in faults.struck), device.why
+    assert bool(error) == (fault in PROFILE.fatal_faults and fault in faults.struck), device.why
     assert bool(error) == bool(device.why)
     assert rig.machine.clock.now_ns < 400_000_000_000
 
