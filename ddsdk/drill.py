@@ -12,6 +12,7 @@ from pathlib import Path
 
 from attrs import frozen
 
+from .block.load import Region
 from .diskdump.engine import DumpConfig, DumpReport, silent
 from .diskdump.format import format_device
 from .diskdump.partition import DumpState
@@ -22,7 +23,6 @@ from .diskdump.writer import Progress
 from .errors import DeviceError, VerdictError
 from .registry import Registry
 from .rig import Rig
-from .scsi.load import IoLoad, Region
 from .sim.machine import CrashRecord, Trigger
 from .target import Target
 from .vmcore.source import MemorySource, open_source
@@ -121,7 +121,7 @@ def _crash_and_dump(drill: Drill, source: MemorySource, target: Target, registry
                    progress=progress) as rig:
         if rig.refused:
             raise DeviceError(str(rig.refused[0]))
-        load = IoLoad(rig.adapters[0].sdev, Region(0, LOAD_SECTORS), drill.seed)
+        load = rig.adapters[0].load(Region(0, LOAD_SECTORS), drill.seed)
         load.start()
         rig.machine.run(for_ns=drill.load_us * 1000)
         crash = rig.machine.crash(drill.trigger, reason="ddsdk drill")

@@ -1,7 +1,7 @@
 """A machine put together: memory, adapters with their disks, drivers probed, dump devices registered.
 
 The command line, the conformance kit and the campaigns all start here; this is the one place that knows the
-simulator, the QEMU backend, the SCSI layer and the dump engine at the same time.
+simulator, the QEMU backend, the mid-layers and the dump engine at the same time.
 """
 
 from __future__ import annotations
@@ -13,11 +13,13 @@ import traceback
 from collections.abc import Callable, Sequence
 from contextlib import ExitStack
 from types import TracebackType
-from typing import TYPE_CHECKING, Self
+from typing import TYPE_CHECKING, Any, Self
 
 import attrs
 from attrs import define, field, frozen
 
+from .block.dump_device import PolledDumpDevice, Unit
+from .block.midlayer import MidLayer
 from .bus import PciFunction
 from .diskdump.device import Scratch
 from .diskdump.engine import DiskDump, DumpConfig, DumpReport, Rejection, silent
@@ -29,42 +31,66 @@ from .errors import DdsdkError, DeviceError, UsageError
 from .helperlib.kernel import Kernel, PciDev
 from .hookspecs.device import bind
 from .hookspecs.discovery import DriverInfo, HardwareModelInfo
-from .hookspecs.scsi import ScsiHookSpecs
 from .integrity import CodeImage, Region
 from .registry import Registry
-from .scsi.host import ScsiDevice, ScsiHost
-from .scsi.scan import scan_host
-from .scsi.scsi_dump import ScsiDumpDevice
 from .sim.disk import Disk
 from .sim.machine import CrashRecord, Machine, Trigger
 from .sim.memory import Extent, PhysicalMemory
-from .sim.scsi_target import ScsiTarget
 from .sim.trace import Trace
 from .target import Target, identity, refuse_conflicts
 from .vmcore.notes import CpuNote
 from .vmcore.source import MemorySource
 
-if TYPE_CHECKING:       # a dump onto a model needs no QEMU
+if TYPE_CHECKING:       # a dump onto a model needs no QEMU, one through SCSI no IDE
+    from .ata.host import IdeDrive
+    from .block.load import BlockLoad
+    from .block.load import Region as LoadRegion
     from .qemu.ram import SharedRam
+    from .scsi.host import ScsiDevice
 
 #: The engine's own memory: one I/O of the largest block order with 4 KiB pages.
 SCRATCH_BYTES = 1 << 20
 #: Emulated adapters are named from this PCI slot up; each is alone in its QEMU.
 EMULATED_SLOT = 4
 #: The packages that a dump runs through, besides its driver's.
-CORE_PACKAGES = ("block", "diskdump", "helperlib", "scsi")
+CORE_PACKAGES = ("ata", "block", "diskdump", "helperlib", "scsi")
 
 
 @frozen(eq=False)
 class Adapter:
-    """One target brought up: its function on the bus, the host the driver made of it, the dump device."""
+    """One target brought up: its function on the bus, the disk, the dump device.
+
+    `host` is what the driver's probe made of it, a ScsiHost or an IdeHwif; `device.lock` is held around its driver.
+    """
 
     target: Target
     pdev: PciDev
-    host: ScsiHost
-    sdev: ScsiDevice
-    device: ScsiDumpDevice
+    host: Any
+    unit: Unit
+    device: PolledDumpDevice[Any]
     disk: Disk | None
+    midlayer: MidLayer
+
+    @property
+    def sdev(self) -> ScsiDevice:
+        """The disk of a SCSI adapter."""
+        sdev: ScsiDevice = self._unit_of("scsi")
+        return sdev
+
+    @property
+    def drive(self) -> IdeDrive:
+        """The disk of an IDE interface."""
+        drive: IdeDrive = self._unit_of("ata")
+        return drive
+
+    def _unit_of(self, bus: str) -> Any:
+        if self.midlayer.name != bus:
+            raise UsageError(f"{self.target}: the disk is on bus {self.midlayer.name}, not {bus}")
+        return self.unit
+
+    def load(self, region: LoadRegion, seed: int, **options: int) -> BlockLoad[Any]:
+        """I/O load on the disk, not started; *options*: workers, max_sectors, reset_every."""
+        return self.midlayer.load(self.unit, region, seed, **options)
 
 
 @define(eq=False)
@@ -81,6 +107,7 @@ class Rig:
     disk_dump: DiskDump
     ram: SharedRam | None
     observers: tuple[object, ...]
+    midlayers: dict[str, MidLayer]
     code_check: bool = True
     adapters: list[Adapter] = field(factory=list)
     refused: list[Rejection] = field(factory=list)
@@ -106,6 +133,7 @@ class Rig:
         *code_check* False: no code is; that is half of the time a small dump takes.
         """
         refuse_conflicts(targets, {extent.fd for extent in source.extents if extent.fd is not None})
+        midlayers = {bus: midlayer(bus) for bus in sorted({str(t.resolve(registry)[0].bus) for t in targets})}
         with ExitStack() as stack:
             extents = [Extent(e.paddr, e.view, "ram", e.drop) for e in source.extents]
             ram = None
@@ -119,7 +147,7 @@ class Rig:
             core = core_image(regions) if code_check else CodeImage.take([], regions)
             service = DiskDump(source, Scratch(scratch, memory.view(scratch, SCRATCH_BYTES)), core,
                                config or DumpConfig(), progress)
-            rig = cls(machine, Kernel(machine), source, service, ram, tuple(observers), code_check)
+            rig = cls(machine, Kernel(machine), source, service, ram, tuple(observers), midlayers, code_check)
             rig._stack.push(stack.pop_all())
         try:
             for target in targets:
@@ -147,24 +175,24 @@ class Rig:
         self.disk_dump.register(adapter.device)
 
     def _bring_up(self, target: Target, driver: DriverInfo, model: HardwareModelInfo, queue_depth: int) -> Adapter:
-        function, disk = self._plug(target, model)
+        layer = self.midlayers[driver.bus]
+        function, disk = self._plug(target, model, layer)
         pdev = PciDev(self.kernel, function)
-        host = driver.probe(pdev, model.chip)
-        host.host_no = len(self.adapters) + len(self.refused)
-        found = [sdev for sdev in scan_host(host) if sdev.online]
+        host = layer.probed(driver.name, driver.probe(pdev, model.chip))
+        layer.number(host, len(self.adapters) + len(self.refused))
+        found = [unit for unit in layer.scan(host) if unit.online]
         if not found:
             raise DeviceError(f"{driver.name} found no disk that is ready behind the {model.chip.name}")
-        sdev = found[0]
-        start, sectors = target.sectors(sdev)
-        hooks = bind(driver.hooks, ScsiHookSpecs, self.observers, plugin=driver.name)
+        unit = found[0]
+        start, sectors = target.sectors(unit)
+        hooks = bind(driver.hooks, layer.specs, self.observers, plugin=driver.name)
         modules = driver.modules if self.code_check else ()
         image = CodeImage.take([importlib.import_module(name) for name in modules])
-        device = ScsiDumpDevice(sdev, hooks, start, sectors, self.source.page_size, image,
-                                queue_depth=queue_depth, name=str(target))
-        return Adapter(target, pdev, host, sdev, device, disk)
+        device = layer.dump_device(unit, hooks, start, sectors, self.source.page_size, image, queue_depth, str(target))
+        return Adapter(target, pdev, host, unit, device, disk, layer)
 
-    def _plug(self, target: Target, model: HardwareModelInfo) -> tuple[PciFunction, Disk | None]:
-        """The adapter on the bus, with the target's disk at bus 0, id 0."""
+    def _plug(self, target: Target, model: HardwareModelInfo, layer: MidLayer) -> tuple[PciFunction, Disk | None]:
+        """The adapter on the bus, with the target's disk at bus 0, id 0 (IDE: channel 0, unit 0)."""
         target.require_disk()
         self._claim_disk(target.path)
         qemu = model.qemu
@@ -178,7 +206,7 @@ class Rig:
             return self._stack.enter_context(adapter).function, None
         disk = self._stack.enter_context(Disk(target.path))
         self.machine.on_power_off.append(disk.power_off)
-        function = model.build(self.machine, {(0, 0): ScsiTarget(disk)})
+        function = model.build(self.machine, {(0, 0): layer.target(disk)})
         return self.machine.pci.plug(function), disk
 
     def _claim_disk(self, path: str) -> None:
@@ -200,6 +228,17 @@ class Rig:
     def crash_and_dump(self, trigger: Trigger = Trigger.PANIC, seconds: int = 0) -> DumpReport:
         """Crash from the boot context and save memory."""
         return self.dump(self.machine.crash(trigger), seconds)
+
+
+def midlayer(bus: str) -> MidLayer:
+    """The mid-layer of *bus*.  Called before the core's code is fingerprinted: it has to be loaded by then."""
+    if bus == "ata":
+        from .ata.bus import AtaBus
+
+        return AtaBus()
+    from .scsi.bus import ScsiBus
+
+    return ScsiBus()
 
 
 def mistake(error: Exception) -> str:

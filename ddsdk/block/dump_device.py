@@ -133,8 +133,9 @@ class PolledDumpDevice(ABC, Generic[Io]):
     def _fill(self, io: Io, write: bool, sector: int, sectors: int, nbytes: int, sg: ScatterList) -> None:
         """Make *io* a read or write of the disk's *sectors* from *sector* on."""
 
+    @property
     @abstractmethod
-    def _lock(self) -> SpinLock:
+    def lock(self) -> SpinLock:
         """The lock that is held around the driver."""
 
     @abstractmethod
@@ -178,7 +179,7 @@ class PolledDumpDevice(ABC, Generic[Io]):
         verdict = self._ask(self.hooks.dump_sanity_check, "dump_sanity_check")
         if verdict < 0:
             return verdict
-        lock = self._lock()
+        lock = self.lock
         if self._kernel.spin_is_locked(lock):
             holder = lock.taken_in or "unknown"
             return self._refuse(errno.EIO, f"{self.LOCK} is held, taken at {holder}; nobody will release it")

@@ -255,7 +255,7 @@ class PolledQueue(ABC, Generic[Io]):
         elif now_ns - io.first_ns >= SCMND_TIMEOUT_NS:
             self._finish(io, outcome.errno, f"still after 60 s: {outcome.why}")
         elif verdict is Disposition.NEEDS_RESET:
-            self._recover(io, outcome.why, again=True)
+            self._recover(io, outcome.why)
         elif verdict is Disposition.NEEDS_PIO or (verdict is Disposition.NEEDS_RETRY
                                                   and command.retries >= command.allowed):
             if self._fall_back(io):
@@ -289,11 +289,8 @@ class PolledQueue(ABC, Generic[Io]):
         self.stats.timeouts += 1
         self._recover(culprit, f"no completion after {(self._clock.now_ns - culprit.issued_ns) // NS_PER_S} s")
 
-    def _recover(self, culprit: Io, why: str, again: bool = False) -> None:
-        """One reset, and the culprit and whatever flew with it once more; or the end of this device.
-
-        *again*: the culprit did end, but has to be done over.
-        """
+    def _recover(self, culprit: Io, why: str) -> None:
+        """One reset, and the culprit and whatever flew with it once more; or the end of this device."""
         if culprit.recovered or self.stats.recoveries >= RECOVERIES_MAX:
             self._reset()                       # so that the adapter lets go of memory, whatever it says
             self._die(f"{why}, again after a {self.RESET}")
@@ -305,13 +302,17 @@ class PolledQueue(ABC, Generic[Io]):
             self._die(f"{why}, and the {self.RESET} failed")
             return
         self.settle()
+        now_ns = self._clock.now_ns
         for io in self.flying:
-            lost = io.state == QUEUED and not io.command.done       # the reset took it along
-            if lost or (again and io is culprit):
-                io.give_up()
-                io.state = WAITING
-                io.not_before_ns = self._clock.now_ns
-                self.stats.retries += 1
+            if io is not culprit and (io.state != QUEUED or io.command.done):
+                continue
+            io.give_up()                        # the reset took it along
+            if now_ns - io.first_ns >= SCMND_TIMEOUT_NS:
+                self._finish(io, errno.EIO, why)
+                continue
+            io.state = WAITING
+            io.not_before_ns = now_ns
+            self.stats.retries += 1
         gone = self._restore()
         if gone and not self.dead:
             self._die(f"{why}, and after the {self.RESET}: {gone}")

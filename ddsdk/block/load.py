@@ -42,7 +42,7 @@ class Request(Protocol):
     def can_reset(self) -> bool:
         """Whether its driver has a reset."""
 
-    def reset(self) -> None:
+    def reset(self) -> object:
         """Reset the adapter."""
 
 

@@ -11,11 +11,11 @@ from .markers import hookspec
 from .profile import ConformanceProfile
 
 if TYPE_CHECKING:
+    from ddsdk.ata.host import IdeHwif
     from ddsdk.helperlib.kernel import PciDev
     from ddsdk.scsi.host import ScsiHost
     from ddsdk.sim.machine import Machine
     from ddsdk.sim.pci import SimPciFunction
-    from ddsdk.sim.scsi_target import ScsiTarget
 
 BUSES = ("scsi", "ata")
 
@@ -41,15 +41,16 @@ class DriverInfo:
 
     `bus`: which hook specs it implements, "scsi" or "ata".  `chips`: what it drives, the default first.
     `probe(pdev, chip)` brings the adapter up in normal mode and returns its host, as the kernel's pci probe
-    does. `hooks`: the object whose @hookimpl methods are bound to a dump device.  `modules`: dotted names of
-    every module whose code runs after a crash; their CRC is taken at registration and checked at the crash.
+    does: a ScsiHost, or an IdeHwif with its `mate`.  `hooks`: the object whose @hookimpl methods are bound to a
+    dump device.  `modules`: dotted names of every module whose code runs after a crash; their CRC is taken at
+    registration and checked at the crash.
     """
 
     name: str
     bus: Literal["scsi", "ata"]
     summary: str
     chips: tuple[Chip, ...]
-    probe: Callable[[PciDev, Chip], ScsiHost]
+    probe: Callable[[PciDev, Chip], ScsiHost | IdeHwif]
     hooks: object
     modules: tuple[str, ...]
 
@@ -82,12 +83,13 @@ class HardwareModelInfo:
     """A register-level model of one chip.
 
     `driver`: name of the DriverInfo it serves.  `build(machine, targets)` makes the PCI function with its
-    disks behind it; *targets* is keyed by (bus, id).  `documents`: data sheets and specs it was written from.
+    disks behind it; *targets* has a `sim.scsi_target.ScsiTarget` for each (bus, id), for a driver of bus "ata" a
+    `sim.ata_drive.AtaDrive` for each (channel, unit).  `documents`: data sheets and specs it was written from.
     """
 
     driver: str
     chip: Chip
-    build: Callable[[Machine, Mapping[tuple[int, int], ScsiTarget]], SimPciFunction]
+    build: Callable[[Machine, Mapping[tuple[int, int], Any]], SimPciFunction]
     documents: tuple[str, ...]
     qemu: QemuAdapter | None = None
 

@@ -61,7 +61,9 @@ class ScsiDumpDevice(PolledDumpDevice[DumpIo]):
         io.command.timeout_per_command = SCMND_TIMEOUT_NS // NS_PER_S * self._kernel.HZ
         return io
 
-    def _lock(self) -> SpinLock:
+    @property
+    def lock(self) -> SpinLock:
+        """See `PolledDumpDevice.lock`."""
         return self.sdev.host.host_lock
 
     def _unusable(self) -> str:

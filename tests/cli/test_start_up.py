@@ -41,7 +41,7 @@ def test_a_dump_runs_no_core_code_that_was_not_fingerprinted(ddsdk: Ddsdk, image
     memory.write_bytes(bytes(1 << 20))
     assert ddsdk("format", "--force", image).code == 0
     found = _watch("dump", memory, "--abi", "x86_64", "--to", f"mptfusion:{image}", "--sample-rate", "0")
-    core = ("ddsdk.block.", "ddsdk.diskdump.", "ddsdk.helperlib.", "ddsdk.scsi.")
+    core = ("ddsdk.ata.", "ddsdk.block.", "ddsdk.diskdump.", "ddsdk.helperlib.", "ddsdk.scsi.")
     assert [name for name in found["loaded"] if name.startswith(core)] == found["image"]
     assert {"ddsdk.diskdump.writer", "ddsdk.diskdump.signature", "ddsdk.helperlib.delay",
             "ddsdk.block.dump_queue", "ddsdk.scsi.dump_queue"} <= set(found["image"])
@@ -53,5 +53,5 @@ def test_a_dump_onto_a_model_imports_no_more_than_it_needs(ddsdk: Ddsdk, image: 
     memory.write_bytes(bytes(1 << 20))
     assert ddsdk("format", "--force", image).code == 0
     found = _watch("dump", memory, "--abi", "x86_64", "--to", f"mptfusion:{image}")
-    unwanted = ("ddsdk.qemu", "elftools", "rich", "ddsdk.diskdump.savecore", "ddsdk.diskdump.partition")
+    unwanted = ("ddsdk.ata", "ddsdk.qemu", "elftools", "rich", "ddsdk.diskdump.savecore", "ddsdk.diskdump.partition")
     assert not [name for name in found["loaded"] if name.startswith(unwanted)]

@@ -99,7 +99,7 @@ def test_who_it_is() -> None:
     (85, 0x0008), (86, 0x3400), (87, 0x4000), (88, 0x203F), (93, 0x6001), (100, 0x2800), (101, 0), (103, 0),
     (106, 0x4000), (117, 0), (118, 0)])
 def test_what_it_can(word: int, value: int) -> None:
-    """Every word that a host reads, of a drive as it wakes up; 47, 49, 63, 83, 86, 88 and 93 as QEMU's drive has them."""
+    """Every word that a host reads, of a drive as it wakes up; 47, 49, 63, 83, 86, 88, 93 are as of QEMU's drive."""
     assert words(make())[word] == value
 
 
