@@ -45,6 +45,18 @@ def test_only_the_region_changes() -> None:
         assert any(medium) is writable
 
 
+def test_writes_are_on_record() -> None:
+    """Every sector that changed is named by some write, also of those that never ended."""
+    world = build(ncpus=2)
+    with world.machine:
+        load = loaded(world, 20 * MS)
+        medium = bytes(world.disk._memory)
+    named = {sector for first, sectors in load.written for sector in range(first, first + sectors)}
+    changed = {n for n in range(len(medium) // 512) if any(medium[512 * n:512 * n + 512])}
+    assert changed
+    assert changed <= named <= set(range(4096, 5120))
+
+
 def test_same_seed_same_commands() -> None:
     """Two runs of one seed leave the same medium and the same log; another seed does not."""
     def one(seed: int) -> tuple[bytes, list[tuple[object, ...]]]:
