@@ -10,17 +10,17 @@ from collections.abc import Callable, Sequence
 from contextlib import redirect_stdout
 from pathlib import Path
 
-import attrs
 import click
 
-from ..conformance.check import FAMILIES, Check
+from ..conformance.check import FAMILIES
 from ..conformance.checks import all_checks
-from ..conformance.expression import Selector, parse
+from ..conformance.expression import parse
 from ..conformance.junit import as_junit
 from ..conformance.load import doubts, plans_for
 from ..conformance.plan import Plan
+from ..conformance.processes import Job, default_jobs, run_jobs
 from ..conformance.report import ChipReport, Report, as_json
-from ..conformance.runner import Result, items_of, run
+from ..conformance.runner import Item, items_of, run
 from ..conformance.terminal import chip_lines, closing_lines, list_lines
 from ..errors import DeviceError, UsageError, VerdictError
 from ..target import BACKENDS
@@ -43,9 +43,11 @@ REPEAT_MAX = 10_000
               help="Of everything random: the same seed, the same report.")
 @click.option("--repeat", type=click.IntRange(1, REPEAT_MAX), default=1, show_default=True, metavar="N",
               help="N runs with seeds that count up; bad once is bad.")
+@click.option("-j", "--jobs", type=click.IntRange(1, 64), default=None, metavar="N",
+              help="Chips and seeds judged at a time.  [default: one a CPU]")
 @click.option("--list", "only_list", is_flag=True, help="Say what would run, and run nothing.")
 def command(target: str, chip: str | None, backend: str, select: str, junit: str | None, json_file: str | None,
-            seed: int, repeat: int, only_list: bool) -> int:
+            seed: int, repeat: int, jobs: int | None, only_list: bool) -> int:
     """Judge the driver TARGET: the directory of a plugin (plugins/NAME), or the name of an installed driver.
 
     Each check gets a fresh machine.  Exit codes: 0 all is well, 1 a required or if-offered check is bad, 2 usage,
@@ -69,10 +71,9 @@ def command(target: str, chip: str | None, backend: str, select: str, junit: str
         for plan, items in chosen:
             page.print(list_lines(plan, items, page.width if page.is_terminal else None))
         return 0
-    chips = []
-    for plan, _ in chosen:
-        chips.append(_judge(plan, checks, wanted, repeat))
-        page.print(chip_lines(chips[-1], page.width))
+    chips = _judge(target, chosen, select, repeat, jobs or default_jobs())
+    for one in chips:
+        page.print(chip_lines(one, page.width))
         page.print([()])
     report = Report(target, backend, seed, repeat, select, tuple(chips))
     page.print(closing_lines(report, page.width))
@@ -81,21 +82,27 @@ def command(target: str, chip: str | None, backend: str, select: str, junit: str
     return VerdictError.exit_code if report.bad else 0
 
 
-def _judge(plan: Plan, checks: Sequence[Check], wanted: Selector, repeat: int) -> ChipReport:
-    """Every item *wanted*, with each seed, and a bar on the terminal meanwhile."""
-    runs: list[tuple[int, Sequence[Result]]] = []
-    with progress_bar(f"{plan.driver.name} {plan.model.chip.name}") as update, redirect_stdout(sys.stderr):
-        for number in range(repeat):
-            seeded = attrs.evolve(plan, seed=plan.seed + number)
-            items = [item for item in items_of(seeded, checks) if wanted(item)]
-            tell = _counter(update, len(items) * number, len(items) * repeat)
-            runs.append((seeded.seed, run(seeded, items, tell=tell)))
-    return ChipReport.of(plan, runs)
+def _judge(target: str, chosen: Sequence[tuple[Plan, Sequence[Item]]], select: str, repeat: int,
+           width: int) -> list[ChipReport]:
+    """Every chip with each seed, *width* at a time, and a bar on the terminal meanwhile."""
+    total = sum(len(items) for _, items in chosen) * repeat
+    jobs = [Job(target, plan.model.chip.name, plan.backend, plan.seed + number, select)
+            for plan, _ in chosen for number in range(repeat)]
+    with progress_bar(chosen[0][0].driver.name) as update, redirect_stdout(sys.stderr):
+        tell = _counter(update, total)
+        if len(jobs) == 1:
+            results = [run(chosen[0][0], chosen[0][1], tell=lambda result: tell())]
+        else:
+            results = run_jobs(jobs, width, tell)
+    runs = [(job.seed, found) for job, found in zip(jobs, results, strict=True)]
+    return [ChipReport.of(plan, runs[at * repeat:(at + 1) * repeat]) for at, (plan, _) in enumerate(chosen)]
 
 
-def _counter(update: Callable[[int, int], None], done: int, total: int) -> Callable[[Result], None]:
-    """Moves the bar by one for each result."""
-    def tell(_result: Result) -> None:
+def _counter(update: Callable[[int, int], None], total: int) -> Callable[[], None]:
+    """Moves the bar by one at each call."""
+    done = 0
+
+    def tell() -> None:
         nonlocal done
         done += 1
         update(done, total)

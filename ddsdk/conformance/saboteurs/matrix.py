@@ -1,0 +1,112 @@
+"""The proof that the checks bite: every saboteur against every check.
+
+`python -m ddsdk.conformance.saboteurs.matrix` prints it; a row a saboteur: which checks failed because of it, how many
+were blocked.  Blocked is not caught: a check counts only where it names the fault itself.
+"""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Iterable, Sequence
+from concurrent.futures import ProcessPoolExecutor
+from multiprocessing import get_context
+from pathlib import Path
+
+import click
+from attrs import frozen
+
+from ..check import Check, Level
+from ..checks import all_checks
+from ..plan import plans_of
+from ..runner import Verdict, items_of, run
+from . import Saboteur, all_saboteurs
+from .toy import baked_toy
+from .workshop import edited_plugin
+
+
+@frozen
+class Row:
+    """What one saboteur brought about.  `failed`, `blocked`: ids of checks, each once, in their order."""
+
+    saboteur: Saboteur
+    failed: tuple[str, ...]
+    blocked: tuple[str, ...]
+    why: str = ""
+
+    @property
+    def caught(self) -> bool:
+        """The check that must catch it does."""
+        return self.saboteur.catches in self.failed
+
+    @property
+    def alone(self) -> bool:
+        """Nothing outside that check's family does."""
+        family = self.saboteur.catches.partition("-")[0]
+        return self.caught and all(one.partition("-")[0] == family for one in self.failed)
+
+
+def try_one(root: Path, saboteur: Saboteur, checks: Sequence[Check]) -> Row:
+    """Run *checks* on the toy at *root* as *saboteur* leaves it."""
+    with edited_plugin(root, saboteur.edits) as registry:
+        failed: dict[str, str] = {}
+        blocked: dict[str, None] = {}
+        for plan in plans_of(registry, sorted(registry.drivers)):
+            for result in run(plan, items_of(plan, checks), trace=False):
+                check = result.item.check.id
+                if result.verdict in (Verdict.FAIL, Verdict.ADVICE):
+                    failed.setdefault(check, result.why)
+                elif result.verdict is Verdict.BLOCKED:
+                    blocked.setdefault(check)
+    return Row(saboteur, tuple(failed), tuple(one for one in blocked if one not in failed),
+               failed.get(saboteur.catches, ""))
+
+
+def _row(root: str, saboteur_id: str) -> Row:
+    """In a process of its own: records with functions in them do not travel, ids do."""
+    saboteur = next(one for one in all_saboteurs() if one.id == saboteur_id)
+    return try_one(Path(root), saboteur, all_checks())
+
+
+def matrix(saboteurs: Iterable[Saboteur], jobs: int = 2) -> list[Row]:
+    """Every saboteur against every check, *jobs* at a time; rows in the order of *saboteurs*."""
+    with baked_toy("scsi") as scsi, ProcessPoolExecutor(jobs, mp_context=get_context("spawn")) as pool:
+        roots = {"scsi": str(scsi)}
+        futures = [pool.submit(_row, roots[one.bus], one.id) for one in saboteurs]
+        return [future.result() for future in futures]
+
+
+def without_own_saboteur(rows: Sequence[Row], checks: Sequence[Check]) -> list[str]:
+    """Ids of checks that nothing is shown to trip, and of required ones that only share their saboteurs."""
+    missing = []
+    for check in checks:
+        mine = [row for row in rows if row.saboteur.catches == check.id]
+        if not any(row.caught for row in mine):
+            missing.append(f"{check.id}: no saboteur shows that it bites")
+        elif check.level is Level.REQUIRED and not any(row.alone for row in mine):
+            also = sorted({one for row in mine for one in row.failed} - {check.id})
+            missing.append(f"{check.id}: no saboteur that only its family catches (also failing: {', '.join(also)})")
+    return missing
+
+
+@click.command()
+@click.option("-j", "--jobs", default=2, show_default=True, type=click.IntRange(1, 64))
+@click.argument("ids", nargs=-1)
+def main(ids: tuple[str, ...], jobs: int) -> None:
+    """Print the matrix; exit 1 when a saboteur gets away or a check has none of its own."""
+    chosen = [one for one in all_saboteurs() if not ids or one.id in ids or one.catches in ids]
+    rows = matrix(chosen, jobs)
+    for row in rows:
+        also = [one for one in row.failed if one != row.saboteur.catches]
+        click.echo(f"{row.saboteur.id:<44} {row.saboteur.catches:<11} {'caught' if row.caught else 'GOT AWAY'}"
+                   f"{'; also ' + ' '.join(also) if also else ''}"
+                   f"{f'; {len(row.blocked)} blocked' if row.blocked else ''}")
+    missing = [] if ids else without_own_saboteur(rows, all_checks())
+    for line in missing:
+        click.echo(line)
+    caught = sum(row.caught for row in rows)
+    click.echo(f"{caught} of {len(rows)} saboteurs caught")
+    sys.exit(0 if caught == len(rows) and not missing else 1)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,9 @@
+"""Saboteurs of the POLL family."""
+
+from __future__ import annotations
+
+from typing import Final
+
+from . import Saboteur
+
+SABOTEURS: Final[tuple[Saboteur, ...]] = ()
