@@ -43,7 +43,7 @@ FLOORS = (
     ("3", ("helperlib",)),
     ("3b", ("block",)),
     ("4", ("scsi", "ata")),
-    ("5", ("diskdump", "netdump", "registry")),
+    ("5", ("diskdump", "netdump", "registry", "baking")),
     ("6", ("target",)),
     ("6b", ("rig",)),
     ("6c", ("drill",)),
