@@ -157,6 +157,8 @@ def slow_take_over(bench: Bench) -> None:
     """Between quiesce and host reset time passes, in which the adapter goes on with what the dead kernel gave it."""
     states.enter(bench, "queue-full")
     adopt(bench)
+    if bench.ask_sanity() < 0:
+        return
     bench.call_quiesce()
     bench.let_pass(20)
     reset(bench)

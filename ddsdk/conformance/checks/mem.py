@@ -11,7 +11,7 @@ from ddsdk.sim import disk_faults
 
 from .. import routes, states
 from ..bench import DATA, PAGE, Bench, Command
-from ..check import Level, Need, Setup, check
+from ..check import Level, Need, Setup, check, not_applicable
 
 _ALLOCATES: Final = ("kmalloc", "dma_alloc_coherent")
 #: Rounds of some sixty commands and a reset each.
@@ -150,6 +150,8 @@ def everything_mapped_is_unmapped(bench: Bench, end: str) -> None:
             assert bench.disk is not None
             bench.disk.inject(disk_faults.hardware_error())
         elif end != "good":
+            if bench.lacks(Need.RESET):
+                not_applicable(bench.lacks(Need.RESET))
             bench.play(Role(end))
         pages = [(DATA + 2 * PAGE * n, PAGE) for n in range(min(8, bench.max_segments, bench.max_bytes // PAGE))]
         command = bench.command(write, 64, pages)
@@ -210,6 +212,8 @@ def no_slot_is_lost(bench: Bench) -> None:
         if bench.disk is not None:
             bench.disk.faults.clear()
     _none_lost(bench, before, "errors of the disk")
+    if bench.lacks(Need.RESET):
+        return
     for role in (Role.COMPLETION_LOST, Role.COMMAND_HUNG, Role.COMPLETION_DUPLICATE, Role.COMPLETION_FOREIGN,
                  Role.FIRMWARE_FAULT):
         for _ in range(2):
