@@ -3,17 +3,16 @@
 from __future__ import annotations
 
 import importlib.util
-import os
 import shlex
 import sys
-import tempfile
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any, Final
 
 import click
 
-from ..errors import DdsdkError, DeviceError, UsageError
+from ..baking import bake, questions, rendered_answers, template_directory
+from ..errors import UsageError
 from .console import result, say
 
 #: The template's questions, in its order.
@@ -37,26 +36,16 @@ def command(output: Path, **given: str | None) -> None:
 
     Asks for what is not given when stdin is a terminal, else takes defaults.  Never overwrites.
     """
-    folder = template()
+    folder = template_directory()
     answers = _answers(folder, {key: value for key, value in given.items() if value is not None})
     target = output / answers["__distribution"]
     if target.exists() or target.is_symlink():
         raise UsageError(f"{target} is there already; choose another --name, or another directory with -o")
-    _generate(folder, answers, target)
+    bake(folder, answers, target)
     result(f"wrote {target}: driver {answers['name']} for {answers['chip']}, starting point"
            f" {answers['starting_point']}; next:")
     result(f"pip install -e {shlex.quote(str(target))}")
     result(f"ddsdk conformance {shlex.quote(str(target))}")
-
-
-def template() -> Path:
-    """Where the template lies: in the installed package, or beside it in a checkout."""
-    package = Path(__file__).parents[1]
-    for place in (package, package.parent):
-        folder = place / "templates" / "driver"
-        if (folder / "cookiecutter.json").is_file():
-            return folder
-    raise DdsdkError(f"the template is missing: there is no templates/driver in {package}; install ddsdk again")
 
 
 def _answers(folder: Path, given: Mapping[str, str]) -> dict[str, Any]:
@@ -70,7 +59,7 @@ def _answers(folder: Path, given: Mapping[str, str]) -> dict[str, Any]:
     wrong = _wrong(folder, answers, complaint)
     if wrong:
         raise UsageError(wrong)
-    return _rendered(folder, answers)
+    return rendered_answers(folder, answers)
 
 
 def _wrong(folder: Path, answers: Mapping[str, str], complaint: Callable[[Mapping[str, str]], str]) -> str:
@@ -78,38 +67,23 @@ def _wrong(folder: Path, answers: Mapping[str, str], complaint: Callable[[Mappin
     for key, value in answers.items():
         if "{" in value:        # cookiecutter renders answers, too
             return f"{key} {value!r}: braces are no part of it"
-    return complaint(_rendered(folder, answers))
+    return complaint(rendered_answers(folder, answers))
 
 
 def _ask(folder: Path, answers: dict[str, str], key: str, complaint: Callable[[Mapping[str, str]], str]) -> None:
     """Until the answer is one the template can take."""
-    asked, prompts = _context(folder, answers)
+    asked, prompts = questions(folder, answers)
     question = prompts[key]
     choices = None
     if isinstance(asked[key], list):
         question, choices = question["__prompt__"], click.Choice(asked[key])
-    default = _rendered(folder, answers)[key]
+    default = rendered_answers(folder, answers)[key]
     while True:
         answers[key] = click.prompt(question, default=default, type=choices, err=True)
         wrong = _wrong(folder, answers, complaint)
         if not wrong.startswith(f"{key} "):
             return
         say(wrong)
-
-
-def _context(folder: Path, answers: Mapping[str, str]) -> tuple[dict[str, Any], dict[str, Any]]:
-    """The template's variables with *answers* for defaults, not rendered; and its questions."""
-    from cookiecutter.generate import generate_context
-
-    context = generate_context(str(folder / "cookiecutter.json"), extra_context=dict(answers))["cookiecutter"]
-    return context, context.pop("__prompts__")
-
-
-def _rendered(folder: Path, answers: Mapping[str, str]) -> dict[str, Any]:
-    """The template's variables, defaults for what *answers* does not say."""
-    from cookiecutter.prompt import prompt_for_config
-
-    return dict(prompt_for_config({"cookiecutter": _context(folder, answers)[0]}, no_input=True))
 
 
 def _checker(folder: Path) -> Callable[[Mapping[str, str]], str]:
@@ -121,16 +95,3 @@ def _checker(folder: Path) -> Callable[[Mapping[str, str]], str]:
     spec.loader.exec_module(hook)
     complaint: Callable[[Mapping[str, str]], str] = hook.complaint
     return complaint
-
-
-def _generate(folder: Path, answers: dict[str, Any], target: Path) -> None:
-    """Render into a directory beside *target*, then give it its name: whole or not at all."""
-    from cookiecutter.generate import generate_files
-
-    try:
-        target.parent.mkdir(parents=True, exist_ok=True)
-        with tempfile.TemporaryDirectory(dir=target.parent, prefix=".ddsdk-new-") as directory:
-            made = generate_files(str(folder), {"cookiecutter": answers}, output_dir=directory)
-            os.rename(made, target)
-    except OSError as error:
-        raise DeviceError(f"{target}: {error.strerror or error}; choose another directory with -o") from error

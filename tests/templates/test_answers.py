@@ -10,7 +10,7 @@ from types import ModuleType
 
 import pytest
 
-from ddsdk.cli.new import template
+from ddsdk.baking import template_directory
 from tests.templates.baking import TEMPLATE
 
 GOOD = {"name": "toyhba", "chip": "toy320", "vendor_id": "0x1234", "device_id": "5C51", "bus": "scsi",
@@ -68,4 +68,4 @@ def test_cookiecutter_itself_refuses(answer: str, line: str, tmp_path: Path) -> 
 
 def test_ddsdk_new_renders_the_same_template() -> None:
     """In a checkout it is the one beside the package."""
-    assert template() == TEMPLATE
+    assert template_directory() == TEMPLATE
