@@ -199,6 +199,14 @@ def test_unknown_command(opcode: int) -> None:
     assert code(run(make(), bytes((opcode, *bytes(9))))) == "05/20/00"
 
 
+@pytest.mark.parametrize(("opcode", "length"), [(0x28, 9), (0x8A, 12), (0xA0, 10)])
+def test_a_cdb_cut_off(opcode: int, length: int) -> None:
+    """05/24/00 when it is shorter than its opcode's group demands; nobody asks what it wants to move."""
+    cdb = bytes((opcode,)).ljust(length, b"\0")
+    assert code(run(make(), cdb, Phase(length=512))) == "05/24/00"
+    assert transfer_of(cdb, 512) == (0, None)
+
+
 # --- moving data -------------------------------------------------------------------------------------------
 
 
