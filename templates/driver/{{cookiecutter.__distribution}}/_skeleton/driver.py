@@ -117,6 +117,7 @@ driver_template: Final = ScsiHostTemplate(
     sg_tablesize=SG_TABLESIZE,
     max_sectors=2048,
     cmd_per_lun=8,
+    dma_alignment=0,                    # a scatter element has any address and any length
     eh_abort_handler={{cookiecutter.name}}_abort,
     eh_device_reset_handler={{cookiecutter.name}}_device_reset,
     eh_bus_reset_handler={{cookiecutter.name}}_bus_reset,
