@@ -66,6 +66,16 @@ class Window(Protocol):
         """Write *size* bytes; lost when nothing decodes the address."""
 
 
+class StringWindow(Window, Protocol):
+    """A window that has a faster way than one access after the other: string I/O on one port (`rep insw`)."""
+
+    def read_string(self, offset: int, size: int, count: int) -> Sequence[int]:
+        """*count* reads of the *size* (2, 4) bytes at *offset*."""
+
+    def write_string(self, offset: int, size: int, values: Sequence[int]) -> None:
+        """Write *values* one after the other to the *size* bytes at *offset*."""
+
+
 class IrqLineLike(Protocol):
     """An interrupt line: its level is all the bus says about it."""
 

@@ -6,8 +6,9 @@ comes back as its type) or by a byte offset (the value comes back as int).
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from typing import TYPE_CHECKING, Any, NoReturn, TypeVar, overload
+import struct
+from collections.abc import Callable, Sequence
+from typing import TYPE_CHECKING, Any, Final, NoReturn, TypeVar, overload
 
 from ddsdk.errors import RegisterAccessFault
 
@@ -17,6 +18,8 @@ if TYPE_CHECKING:
 
 R = TypeVar("R", bound="Reg")
 
+_FORMATS: Final = {2: "H", 4: "I"}
+
 
 class Iomem:
     """void __iomem *: a BAR mapped by pci_iomap(); `kind` is "mem" or "io", `size` its bytes.
@@ -25,7 +28,7 @@ class Iomem:
     of the other kind raise RegisterAccessFault.
     """
 
-    __slots__ = ("kind", "name", "port_in", "port_out", "read", "size", "write")
+    __slots__ = ("kind", "name", "port_in", "port_out", "read", "size", "string", "write")
 
     def __init__(self, window: Window, kind: str, name: str) -> None:
         self.kind = kind
@@ -35,6 +38,7 @@ class Iomem:
         self.write: Callable[[int, int, int], None] = window.write
         self.port_in: Callable[[int, int], int] = window.read
         self.port_out: Callable[[int, int, int], None] = window.write
+        self.string: Any = window if hasattr(window, "read_string") else None     # bus.StringWindow
         if kind == "io":
             self.read, self.write = self._is_io, self._is_io
         else:
@@ -73,6 +77,34 @@ def _out(call: str, access: Callable[[int, int, int], None], value: int, mem: Io
         raise _misfit(call, mem, reg, size)
     else:
         access(reg.offset, size, value)
+
+
+def _port(call: str, mem: Iomem, reg: Any, size: int) -> int:
+    """Offset of the port of a string call; the same faults as the plain calls have."""
+    if mem.kind != "io":
+        mem.port_in(reg if reg.__class__ is int else reg.offset, size)      # raises
+    if reg.__class__ is int:
+        return int(reg)
+    if reg.size != size:
+        raise _misfit(call, mem, reg, size)
+    return int(reg.offset)
+
+
+def _ins(call: str, mem: Iomem, reg: Any, addr: memoryview, count: int, size: int) -> None:
+    offset, read = _port(call, mem, reg, size), mem.port_in
+    values: Sequence[int] = (mem.string.read_string(offset, size, count) if mem.string is not None
+                             else [read(offset, size) for _ in range(count)])
+    struct.pack_into(f"<{count}{_FORMATS[size]}", addr, 0, *values)
+
+
+def _outs(call: str, mem: Iomem, reg: Any, addr: memoryview | bytes, count: int, size: int) -> None:
+    offset, write = _port(call, mem, reg, size), mem.port_out
+    values = struct.unpack_from(f"<{count}{_FORMATS[size]}", addr)
+    if mem.string is not None:
+        mem.string.write_string(offset, size, values)
+        return
+    for value in values:
+        write(offset, size, value)
 
 
 class IoCalls:
@@ -187,3 +219,23 @@ class IoCalls:
     def outl(value: int, mem: Iomem, reg: Placed[Any] | int) -> None:
         """void outl(u32, unsigned long port)."""
         _out("outl", mem.port_out, value, mem, reg, 4)
+
+    @staticmethod
+    def insw(mem: Iomem, reg: Placed[Any] | int, addr: memoryview, count: int) -> None:
+        """void insw(unsigned long port, void *addr, unsigned long count): *count* words from one port into memory."""
+        _ins("insw", mem, reg, addr, count, 2)
+
+    @staticmethod
+    def insl(mem: Iomem, reg: Placed[Any] | int, addr: memoryview, count: int) -> None:
+        """void insl(unsigned long port, void *addr, unsigned long count): *count* double words."""
+        _ins("insl", mem, reg, addr, count, 4)
+
+    @staticmethod
+    def outsw(mem: Iomem, reg: Placed[Any] | int, addr: memoryview | bytes, count: int) -> None:
+        """void outsw(unsigned long port, const void *addr, unsigned long count): *count* words out of memory."""
+        _outs("outsw", mem, reg, addr, count, 2)
+
+    @staticmethod
+    def outsl(mem: Iomem, reg: Placed[Any] | int, addr: memoryview | bytes, count: int) -> None:
+        """void outsl(unsigned long port, const void *addr, unsigned long count): *count* double words."""
+        _outs("outsl", mem, reg, addr, count, 4)

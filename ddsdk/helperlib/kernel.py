@@ -15,6 +15,7 @@ from .alloc import GFP_ATOMIC, GFP_KERNEL, Allocator, Kmem
 from .delay import Delays
 from .dma import DMA_BIDIRECTIONAL, DMA_FROM_DEVICE, DMA_TO_DEVICE, DmaBuffer, DmaCalls
 from .guard import Guard
+from .highmem import Highmem
 from .io import IoCalls, Iomem
 from .irq import IRQ_HANDLED, IRQ_NONE, Irqs
 from .locks import Locks
@@ -67,6 +68,7 @@ class Kernel(IoCalls, PciCalls):
         self.crash_memory = allocator = Allocator(guard)
         self._dma = dma = DmaCalls(guard, allocator)
         self._irqs = irqs = Irqs(guard)
+        self._highmem = highmem = Highmem(guard)
         Softirqs(machine, jiffies, timers, tasklets, works)
         machine.on_crash.append(self._at_crash)
         self._touch = machine.watchdog.touch
@@ -140,6 +142,8 @@ class Kernel(IoCalls, PciCalls):
         self.kmalloc = allocator.kmalloc
         self.kfree = allocator.kfree
         self.declare_crash_budget = allocator.declare_crash_budget
+        self.kmap_atomic = highmem.kmap_atomic
+        self.kunmap_atomic = highmem.kunmap_atomic
         self.dma_alloc_coherent = dma.dma_alloc_coherent
         self.dma_free_coherent = dma.dma_free_coherent
         self.dma_map_single = dma.dma_map_single

@@ -21,7 +21,7 @@ from ddsdk.sim.machine import CrashRecord, Machine
 
 from .dma import BounceDma
 from .pci import ConfigSpace, check_config_access
-from .qtest import QTest
+from .qtest import POSTED_LIMIT, QTest
 from .ram import SharedRam
 
 #: Reads of one register that may return the same value before each further one costs a real sleep, as long as
@@ -99,6 +99,36 @@ class QemuWindow:
             function.sample_pin()
         if function.trace.on:
             function.trace.add("write", f"{self._name}+{offset:#x}", value)
+
+    def read_string(self, offset: int, size: int, count: int) -> list[int]:
+        """See `bus.StringWindow.read_string`: few round trips.  Words of data that repeat are no poll."""
+        function = self._function
+        if not function.decodes & self._bit:
+            return [(1 << 8 * size) - 1] * count
+        line = b"%s 0x%x\n" % (self._commands("read", offset, size)[0], self._base + offset)
+        function.stall.tick(self._name)
+        self._last = -1
+        values = [int(answer, 16) for answer in self._batch([line] * count)]
+        if function.trace.on:
+            function.trace.add("read", f"{self._name}+{offset:#x}", count, "times")
+        return values
+
+    def write_string(self, offset: int, size: int, values: Sequence[int]) -> None:
+        """See `bus.StringWindow.write_string`."""
+        function = self._function
+        if not function.decodes & self._bit:
+            return
+        head = b"%s 0x%x " % (self._commands("write", offset, size)[1], self._base + offset)
+        function.stall.tick(self._name)
+        self._last = -1
+        self._batch([head + b"0x%x\n" % value for value in values])
+        if function.trace.on:
+            function.trace.add("write", f"{self._name}+{offset:#x}", len(values), "times")
+
+    def _batch(self, lines: list[bytes]) -> list[bytes]:
+        """In pieces that the socket's buffers hold."""
+        return [answer for at in range(0, len(lines), POSTED_LIMIT)
+                for answer in self._qtest.batch(lines[at:at + POSTED_LIMIT])]
 
     def _no_progress(self) -> None:
         """The register said the same again: give QEMU the time that the driver believes has passed."""

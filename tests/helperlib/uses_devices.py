@@ -42,6 +42,32 @@ def port_registers(w: World) -> None:
     assert k.inb(ports, BoardRegs.BYTE) == k.inb(ports, 0x0E) == 0x56
 
 
+@works("insw", "insl", "outsw", "outsl")
+def string_io(w: World) -> None:
+    """The last word out is what the register keeps; it comes in as often as asked for, little-endian."""
+    k, ports = w.kernel, w.ports
+    k.outsw(ports, BoardRegs.HALF, b"\x01\x02\x34\x12", 2)
+    data = bytearray(6)
+    k.insw(ports, BoardRegs.HALF, memoryview(data), 2)
+    assert data == b"\x34\x12\x34\x12\0\0"
+    k.outsl(ports, BoardRegs.MODE, memoryview(b"\x50\0\0\0\x60\0\0\0")[:8], 2)
+    data = bytearray(8)
+    k.insl(ports, 0x08, memoryview(data), 2)
+    assert data == b"\x60\0\0\0" * 2
+
+
+@faults("insl", RegisterAccessFault)
+def insl_of_half(w: World) -> None:
+    """A 16-bit register is not read with 32 bits."""
+    w.kernel.insl(w.ports, BoardRegs.HALF, memoryview(bytearray(4)), 1)
+
+
+@faults("outsw", RegisterAccessFault)
+def outsw_to_memory(w: World) -> None:
+    """Memory is not a port."""
+    w.kernel.outsw(w.mem, BoardRegs.HALF, b"12", 1)
+
+
 @faults("readl", RegisterAccessFault)
 def readl_of_half(w: World) -> None:
     """A 16-bit register is not read with 32 bits."""

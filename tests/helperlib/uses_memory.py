@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from ddsdk.errors import AllocationFault, DmaFault, SleepFault
+import pytest
+
+from ddsdk.errors import AllocationFault, DmaFault, SleepFault, UsageError
 from ddsdk.helperlib.kernel import (
     DMA_BIDIRECTIONAL,
     DMA_FROM_DEVICE,
@@ -74,6 +76,40 @@ def dma_mask(w: World) -> None:
     assert w.kernel.dma_set_mask(w.pdev, 2**64 - 1) == 0
     assert w.kernel.dma_set_mask(w.pdev, 0xFFFF_0000) == -5
     assert w.pdev.dma_mask == 2**64 - 1
+
+
+@works("kmap_atomic", "kunmap_atomic")
+def mapped_page(w: World) -> None:
+    """The bytes themselves; afterwards the view is dead, and sleeping is allowed again."""
+    k = w.kernel
+    view = k.kmap_atomic(0x1FF0, 16)
+    view[:4] = b"here"
+    assert w.machine.memory.read(0x1FF0, 4) == b"here"
+    assert not w.machine.current_cpu.may_sleep
+    k.kunmap_atomic(view)
+    with pytest.raises(ValueError):
+        bytes(view)
+    k.msleep(1)
+
+
+@faults("kmap_atomic", UsageError)
+def map_across_pages(w: World) -> None:
+    """Two pages need two mappings."""
+    w.kernel.kmap_atomic(0x1FF0, 17)
+
+
+@faults("kmap_atomic", UsageError)
+def map_nothing(w: World) -> None:
+    """No memory at that address."""
+    w.kernel.kmap_atomic(0x4000_0000, 16)
+
+
+@faults("kunmap_atomic", UsageError)
+def unmap_twice(w: World) -> None:
+    """The second time it may be somebody else's."""
+    view = w.kernel.kmap_atomic(0x1000, 16)
+    w.kernel.kunmap_atomic(view)
+    w.kernel.kunmap_atomic(view)
 
 
 @works("kmalloc", "kfree", modes=(NORMAL,))

@@ -121,6 +121,24 @@ def test_every_width_has_its_command(bench: Bench) -> None:
         io.read(0, 8)
 
 
+def test_string_io_is_one_batch(bench: Bench) -> None:
+    """Repeated words are data, not a poll: no sleep, one line each, together; nothing moves without decoding."""
+    io = bench.function.window(1)
+    assert io.read_string(0x10, 2, 3) == [0xFFFF] * 3
+    io.write_string(0x10, 2, [1])
+    bench.function.config_write(PCI_COMMAND, 2, 0x3)
+    bench.qemu.lines.clear()
+    io.write_string(0x10, 2, [0x1234, 0])
+    started = time.monotonic()
+    assert io.read_string(0x10, 4, 500) == [0] * 500
+    assert time.monotonic() - started < 0.02
+    assert bench.qemu.lines[:3] == [b"outw 0xc010 0x1234\n", b"outw 0xc010 0x0\n", b"inl 0xc010\n"]
+    assert [(r.kind, r.fields) for r in bench.machine.trace.records][-2:] == [
+        ("write", ("bar1+0x10", 2, "times")), ("read", ("bar1+0x10", 500, "times"))]
+    with pytest.raises(RegisterAccessFault):
+        io.read_string(0xFF, 2, 1)
+
+
 def test_accesses_outside_the_bar_are_refused(bench: Bench) -> None:
     """What lies behind a BAR belongs to another device."""
     bench.function.config_write(PCI_COMMAND, 2, 0x3)
