@@ -168,3 +168,11 @@ def test_dead_is_said_at_once(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> 
         works_or_is_dead(bench)
     assert str(failure.value) == ("after the error no command works, and each takes 5.0 s to say so (the adapter is"
                                   " gone); a device that is given up must refuse at once")
+
+
+@pytest.mark.parametrize("code_check", [True, False])
+def test_code_check(bench: Bench, code_check: bool, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A driver that changed after its registration is refused, or not looked at."""
+    with Story(bench, code_check=code_check) as story:
+        monkeypatch.setattr("ddsdk_mptfusion.reply.MAX_POPS", 255)
+        assert dumped(story).report.complete is not code_check

@@ -40,8 +40,7 @@ _SENSE_AT: Final = DATA + 0x8_0000
 
 
 @check("ERR-4", hook="queuecommand", needs=(Need.SCSI,),
-       source="SAM-3, 5.9.4.2: autosense; RHEL 4 scsi_dump.c (formats.md 1.15): CHECK CONDITION without sense data:"
-              " REQUEST SENSE", fix="""
+       source="formats.md 1.15: sense data decides what is retried (29, 04/01, RECOVERED ERROR); SPC-3, 4.5", fix="""
        memcpy(scmd->sense_buffer, ioc->sense[request], min(reply->SenseCount, sizeof scmd->sense_buffer));
        memset(ioc->sense[request], 0, SENSE_BYTES);             /* the next command of this slot starts empty */
        """)
