@@ -7,22 +7,15 @@ The driver's own is every spin lock but host_lock.  Source: white paper 4.4 (1),
 from __future__ import annotations
 
 from collections.abc import Callable
-from functools import partial
-from typing import Final
+from typing import Any, Final
 
 from ddsdk.sim.machine import Trigger
 from ddsdk.sim.trace import TraceField
 
-from .bench import DATA, PAGE, Bench
-from .check import not_applicable
-
-QUEUECOMMAND: Final = "queuecommand"
-HANDLER: Final = "interrupt-handler"
-#: Ways into the driver, as the cases of a check; the last four are error handlers, which it may lack.
-WAYS: Final = (QUEUECOMMAND, HANDLER, "abort", "device-reset", "bus-reset", "host-reset")
+from .bench import Bench
+from .ways import QUEUECOMMAND, prepare
 
 _TAKES: Final = ("lock", "trylock")
-_Listener = Callable[[str, tuple[TraceField, ...]], object]
 
 
 def taken_in(bench: Bench, way: str) -> tuple[str, ...]:
@@ -33,7 +26,9 @@ def taken_in(bench: Bench, way: str) -> tuple[str, ...]:
         if kind in _TAKES and fields[0] != bench.lock.name:
             taken[str(fields[0])] = None
 
-    _go(bench, way, listen)
+    go = prepare(bench, way)
+    with bench.listening(listen):
+        go(_as_it_is)
     return tuple(taken)
 
 
@@ -43,7 +38,9 @@ def crash_holding(bench: Bench, way: str, lock: str) -> None:
         if kind in _TAKES and fields[0] == lock and not bench.crashed:
             bench.machine.crash(Trigger.NMI_SWITCH, reason=f"{lock} held")
 
-    _go(bench, way, listen)
+    go = prepare(bench, way)
+    with bench.listening(listen):
+        go(_as_it_is)
     bench.expect(bench.crashed, f"in {way} the driver took its lock {lock} on one machine and not on another like it")
 
 
@@ -55,19 +52,5 @@ def queue_locks(bench: Bench) -> tuple[str, ...]:
     return bench.plan.queue_locks
 
 
-def _go(bench: Bench, way: str, listener: _Listener) -> None:
-    """Into the driver by *way*, with somebody listening to what it takes."""
-    command = bench.command(False, 8, [(DATA, PAGE)])
-    if way == QUEUECOMMAND:
-        with bench.listening(listener):
-            bench.in_task(partial(bench.start, command), QUEUECOMMAND)
-        return
-    handlers = bench.error_handlers()
-    if way != HANDLER and way not in handlers:
-        not_applicable(f"the driver offers no {way} handler")
-    bench.expect(bench.start(command), "the driver says busy though nothing is outstanding")
-    with bench.listening(listener):
-        if way == HANDLER:
-            bench.wait(command)
-        else:
-            bench.in_task(partial(handlers[way], command), way)
+def _as_it_is(call: Callable[..., Any]) -> Callable[..., Any]:
+    return call

@@ -86,6 +86,31 @@ def in_reset(part: int, parts: int = 8) -> Callable[[Bench], None]:
     return enter
 
 
+def in_error_handler(bench: Bench) -> None:
+    """The mildest error handler - abort, device reset, bus reset - is half way with a command that does not end."""
+    names = [name for name in bench.error_handlers() if name != "host-reset"]
+    if not names:
+        not_applicable("the driver offers no error handler but the host reset")
+    with bench.another() as other:
+        before_ns = other.now_ns
+        other.in_task(_error_handling(other, names[0]))
+        took_ns = other.now_ns - before_ns
+    bench.machine.spawn(0, _error_handling(bench, names[0]), names[0])
+    bench.machine.clock.after_ns(max(1, took_ns // 2),
+                                 lambda: bench.machine.crash(Trigger.PANIC, reason=f"in {names[0]}"))
+    bench.machine.run(until=lambda: bench.crashed, for_ns=took_ns + NS_PER_S)
+
+
+def _error_handling(bench: Bench, name: str) -> Callable[[], object]:
+    handle = bench.error_handlers()[name]
+
+    def task() -> None:
+        command = bench.command(False, 8, [(DATA, PAGE)])
+        bench.start(command)
+        handle(command)
+    return task
+
+
 def firmware_fault(bench: Bench) -> None:
     """The adapter's firmware stopped as a command arrived."""
     if bench.plan.backend != "model" or bench.plan.role(Role.FIRMWARE_FAULT) is None:
@@ -115,6 +140,7 @@ STATES: Final[Mapping[str, Callable[[Bench], None]]] = MappingProxyType({
     "queue-full": queue_full,
     "reply-pending": reply_pending,
     "in-handler": in_handler,
+    "in-error-handler": in_error_handler,
     "reset-begins": in_reset(0),
     "reset-early": in_reset(1),
     "reset-half-way": in_reset(4),

@@ -11,7 +11,7 @@ from ..check import Check, checks_of
 MODULES: Final = (
     "reg", "reg_template", "reg_code",
     "sane", "sane_quiet",
-    "quiesce",
+    "quiesce", "quiesce_stale",
     "reset", "reset_hard",
     "poll", "poll_faulty",
     "irq",

@@ -8,12 +8,13 @@ import inspect
 import sys
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager, suppress
-from types import FrameType
+from types import FrameType, MappingProxyType
 from typing import Any, Final
 
 import attrs
 
 from ddsdk.errors import HardwareFault, RegisterAccessFault
+from ddsdk.hookspecs.profile import Role
 from ddsdk.integrity import CodeImage
 
 from .. import routes
@@ -23,14 +24,38 @@ from ..plan import Plan
 
 #: Code called from here on is hardware: what a model does when it is asked, or when its time has come.
 _HARDWARE: Final = "ddsdk.sim."
-_ROUTES: Final = ("dump", "completions", "gone")
+#: Roles that run no other code than the rest, for a long time; or after which nothing runs.
+_LENGTHY: Final = (Role.ADAPTER_GONE, Role.RESET_HANGS, Role.RESET_SLOW)
+#: A traveller's machine, with the driver probed.
+_SETUP: Final = attrs.evolve(routes.TRAVELLER, probe=True)
+
+
+def _faults(bench: Bench) -> None:
+    """Each fault that the model can play, over a command of the dump's, and a host reset after it."""
+    bench.crash()
+    bench.device.quiesce()
+    for role in Role:
+        if bench.plays(role) and role not in _LENGTHY:
+            bench.inject(role)
+        command = routes.page_command(bench)
+        if bench.start(command):
+            routes.poll_for(bench, command)
+        routes.reset(bench)
+
+
+#: Case -> what is done after the crash.
+_RUNS: Final[Mapping[str, Callable[[Bench], None]]] = MappingProxyType({
+    "dump": routes.dump,
+    "faults": _faults,
+    "gone": routes.gone,
+})
 
 
 @check("REG-9", hook="modules", source="white paper 2.1: diskdump verifies that its code is not corrupted", fix="""
        DRIVER_MODULES = ("my_driver.driver", "my_driver.dump", "my_driver.regs", ...)   # all that runs after a crash
        DriverInfo(..., modules=DRIVER_MODULES)
-       """, cases=lambda plan: _ROUTES)
-def modules_covers_what_runs(bench: Bench, route: str) -> None:
+       """, cases=lambda plan: tuple(_RUNS), setup=_SETUP)
+def modules_covers_what_runs(bench: Bench, run: str) -> None:
     """DriverInfo.modules can be imported, and no other code of the driver's runs after a crash.
 
     Their CRC is taken at registration and checked at the crash; what is not among them may be corrupted unnoticed.
@@ -47,7 +72,7 @@ def modules_covers_what_runs(bench: Bench, route: str) -> None:
         bench.expect(where in driver.modules,
                      f"{what} is in module {where}, which DriverInfo.modules does not name; it runs after a crash")
     with _watching(bench) as ran, suppress(CheckFailed):
-        routes.ROUTES[route](bench)
+        _RUNS[run](bench)
     for name, function_name in ran.items():
         bench.expect(False, f"after the crash {function_name} of module {name} ran, which DriverInfo.modules does not"
                             " name; its CRC would not be checked")
@@ -121,8 +146,8 @@ def _image(plan: Plan) -> CodeImage:
     return CodeImage.take([importlib.import_module(name) for name in plan.driver.modules if name in sys.modules])
 
 
-@check("REG-14", hook="modules", source="white paper 2.1: if the CRC of the registration and that of the panic differ,"
-       " the dump knows that it has been damaged", fix="""
+@check("REG-14", hook="modules", setup=_SETUP, source="white paper 2.1: if the CRC of the registration and that of the"
+       " panic differ, the dump knows that it has been damaged", fix="""
        Keep what changes in objects - shost.hostdata, pdev.drvdata - and nothing of it in a module or a class.
        """)
 def the_code_stays_as_registered(bench: Bench) -> None:
