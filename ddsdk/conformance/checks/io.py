@@ -17,8 +17,8 @@ from ..transfers import differs, get, put, scattered, there_and_back, through_th
 _SIZES: Final = ("512", "1024", "1536", "4096", "16384", "65536", "262144", "1048576")
 
 
-@check("IO-1", hook="queuecommand", source="issue 3: data integrity over sizes 512 B to 1 MiB; field.md 4.3, invariant"
-       " (ii): never complete with a wrong page", cases=lambda plan: _SIZES, fix="""
+@check("IO-1", hook="queuecommand", source="field.md 4.3, invariants (ii) and (vi): never complete with a wrong"
+       " page, the vmcore equals memory at freeze", cases=lambda plan: _SIZES, fix="""
        Take the length from the scatter list, not from what was seen last; set the direction from
        scmd->sc_data_direction:
 
@@ -36,7 +36,7 @@ def data_arrives_bit_for_bit(bench: Bench, nbytes: str) -> None:
         there_and_back(bench, 24, [(DATA, size)], [(DATA + (3 << 20), size)])
 
 
-@check("IO-2", hook="queuecommand", source="issue 3: first and last LBA; field.md 4.3, row disk: LBA shift by one",
+@check("IO-2", hook="queuecommand", source="field.md 4.3, row disk: LBA shift by one, medium too small",
        fix="""
        Pass the command block on as it is: its LBA counts the disk's sectors from 0, the last is capacity - 1.
        """)
@@ -54,8 +54,8 @@ def first_and_last_sector(bench: Bench) -> None:
                      f"a write of sector {sector} of 0..{last} changed its neighbours: {differs(have, want)}")
 
 
-@check("IO-3", hook="queuecommand", source="issue 3: scatter lists of 1, maximum segments; white paper 4.3 (2):"
-       " .sg_tablesize", cases=lambda plan: ("1", "2", "3", "17", "max"), fix="""
+@check("IO-3", hook="queuecommand", source="white paper 4.3 (2): .sg_tablesize in the host template; field.md 4.3, row"
+       " time of crash: sg build", cases=lambda plan: ("1", "2", "3", "17", "max"), fix="""
        Where the list goes on in a chain, ring or next-list element, the last element of each piece says so, and the
        last one of all ends it; sg_tablesize is what always fits, however high the addresses are.
        """)
@@ -75,8 +75,8 @@ def _segment_bytes(bench: Bench, count: int) -> int:
     return PAGE if count * PAGE <= min(bench.max_bytes, 2 << 20) else bench.setup.sector_size
 
 
-@check("IO-4", hook="queuecommand", source="issue 3: scatter lists of maximum+1 segments; white paper 4.3 (2):"
-       " .sg_tablesize, .max_sectors", setup=Setup(disk_bytes=64 << 20, ram_bytes=64 << 20),
+@check("IO-4", hook="queuecommand", source="white paper 4.3 (2): .sg_tablesize, .max_sectors in the host template;"
+       " formats.md 1.15: max blocks per I/O", setup=Setup(disk_bytes=64 << 20, ram_bytes=64 << 20),
        cases=lambda plan: ("segments", "bytes"), fix="""
        sg_tablesize and max_sectors are promises: the dump layer cuts its transfers by them.  Lower them in probe()
        when the adapter takes less: shost->sg_tablesize = min(shost->sg_tablesize, facts.max_sge).

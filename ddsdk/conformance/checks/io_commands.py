@@ -17,7 +17,8 @@ _MARK: Final = 0xA5
 _ALLOCATION: Final = 255
 
 
-@check("IO-7", hook="queuecommand", source="issue 3: 512 and 4096-byte sectors", needs=(Need.BIG_SECTORS,),
+@check("IO-7", hook="queuecommand", source="formats.md 1.15: sector numbers are converted for 1K/2K/4K sector sizes",
+       needs=(Need.BIG_SECTORS,),
        setup=Setup(sector_size=4096), fix="""
        Never multiply by 512: the command block counts the disk's sectors, the length comes from the scatter list.
        """)
@@ -31,8 +32,8 @@ def sectors_of_4096_bytes(bench: Bench) -> None:
     bench.works()
 
 
-@check("IO-9", hook="queuecommand", source="issue 3: SYNCHRONIZE CACHE makes data survive power-off; field.md 4.3, row"
-       " power cycle", needs=(Need.MODEL,), setup=Setup(volatile_cache=True),
+@check("IO-9", hook="queuecommand", source="field.md 4.3, row disk: write reordering with cache on; row power cycle:"
+       " cut after each block", needs=(Need.MODEL,), setup=Setup(volatile_cache=True),
        cases=lambda plan: ("flush", "shutdown"), fix="""
        SYNCHRONIZE CACHE goes to the disk like any command, and ends when the disk says so: it may take seconds.
        """)
@@ -84,8 +85,8 @@ def a_short_transfer_is_reported(bench: ScsiBench, case: str) -> None:
                                 f" resid {scmd.resid}: as if {moved} had")
 
 
-@check("IO-14", hook="queuecommand", source="formats.md 1.15: after the host reset REQUEST SENSE, then MODE SENSE with"
-       " room for 255 bytes", needs=(Need.SCSI,), fix="""
+@check("IO-14", hook="queuecommand", source="formats.md 1.15: after the host reset REQUEST SENSE, then MODE SENSE(6),"
+       " allocation 255", needs=(Need.SCSI,), fix="""
        Without data there is no scatter list to map.  With less data than there is room for, the command is good:
        an underrun is an error only below scmd->underflow.
        """)
@@ -142,8 +143,8 @@ def _wide(bench: ScsiBench, write: bool, sector: int, sectors: int) -> Command:
     return command
 
 
-@check("IO-16", hook="queuecommand", level=Level.ADVISORY, source="issue 3: scatter lists of maximum+1 segments; 2.6.9"
-       " scsi_host.h: sg_tablesize is what the mid-layer keeps to", needs=(Need.SCATTER,), fix="""
+@check("IO-16", hook="queuecommand", level=Level.ADVISORY, source="white paper 4.3 (2): .sg_tablesize; field.md 4.3,"
+       " row memory: freed sg list", needs=(Need.SCATTER,), fix="""
        if (count > shost->sg_tablesize) {          /* never cut it off, never write past the list */
            scmd->result = DID_ERROR << 16;
            done(scmd);

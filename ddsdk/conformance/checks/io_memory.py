@@ -15,7 +15,7 @@ from ..world import EDGE
 _HIGH: Final = Setup(high_memory=True)
 
 
-@check("IO-5", hook="queuecommand", source="issue 3: pages above 4 GiB; field.md 2, row 16: very large machines",
+@check("IO-5", hook="queuecommand", source="field.md 2, row 16: very large machines, 64-bit PFN everywhere",
        needs=(Need.HIGH_MEMORY,), setup=_HIGH, cases=lambda plan: ("one", "many", "mixed"), fix="""
        Above 4 GiB the element's high half counts:
 
@@ -39,8 +39,8 @@ def pages_above_4_gib(bench: Bench, case: str) -> None:
         there_and_back(bench, 8, mixed, list(reversed(mixed)))
 
 
-@check("IO-6", hook="queuecommand", source="issue 3: odd segment lengths; 2.6.9 ll_rw_blk.c: a queue's dma_alignment is"
-       " 511 by default, segments are whole 512-byte sectors", needs=(Need.SCATTER,), fix="""
+@check("IO-6", hook="queuecommand", source="2.6.9 ll_rw_blk.c: a queue's dma_alignment is 511 by default: segments"
+       " are whole 512-byte sectors, and need not be pages", needs=(Need.SCATTER,), fix="""
        A segment need not be a page: take sg_dma_len() of each, and round nothing.
        """)
 def segments_that_are_no_pages(bench: Bench) -> None:
@@ -85,8 +85,8 @@ def the_adapter_touches_only_what_is_mapped(bench: Bench, route: str) -> None:
     routes.travel(bench, route)
 
 
-@check("IO-17", hook="queuecommand", source="issue 3: pages above 4 GiB; 2.6.9 blkdev.h: no segment crosses a 4 GiB"
-       " boundary (seg_boundary_mask)", needs=(Need.MODEL, Need.HIGH_MEMORY), setup=Setup(edge_memory=True), fix="""
+@check("IO-17", hook="queuecommand", source="field.md 2, row 16: very large machines; 2.6.9 scsi_host.h: dma_boundary,"
+       " no segment crosses 4 GiB", needs=(Need.MODEL, Need.HIGH_MEMORY), setup=Setup(edge_memory=True), fix="""
        A segment that ends at 4 GiB is a 32-bit one: compare its last byte, addr + len - 1, with 0xFFFFFFFF.
        """)
 def segments_at_4_gib(bench: Bench) -> None:
@@ -100,8 +100,8 @@ def segments_at_4_gib(bench: Bench) -> None:
         there_and_back(bench, 32, [above, below])
 
 
-@check("IO-18", hook="queuecommand", level=Level.IF_OFFERED, source="issue 3: odd segment lengths; 2.6.9 blkdev.h:"
-       " blk_queue_dma_alignment()", needs=(Need.ODD_SEGMENTS, Need.SCATTER), fix="""
+@check("IO-18", hook="queuecommand", level=Level.IF_OFFERED, source="2.6.9 blkdev.h: blk_queue_dma_alignment() in"
+       " slave_configure()", needs=(Need.ODD_SEGMENTS, Need.SCATTER), fix="""
        Offer no more than the chip does: dma_alignment=3 when its elements take dwords only, 511 (or nothing) when it
        wants whole sectors.
        """)
