@@ -199,6 +199,8 @@ def _not_offered(plan: Plan, need: Need | Role) -> str:
 
 def _failed(plan: Plan, item: Item, error: BaseException, trace: tuple[str, ...]) -> Result:
     """The verdict an exception means.  One that no plugin had a hand in is ours and goes through."""
+    if isinstance(error, DriverFault) and isinstance(error.__cause__, NotImplementedError):
+        error = error.__cause__             # what the driver raised, before the dump layer put it into words
     line = plan.site(error.__traceback__)
     if isinstance(error, CheckFailed):
         return Result(item, Verdict.FAIL, str(error), line, trace=trace)

@@ -93,8 +93,9 @@ def test_each_first_failure_is_the_next_thing_to_write(tmp_path: Path) -> None:
         place, result = first_failure(project, place)
         assert result is not None, f"green, and nobody asked for {sorted(unwritten)}"
         assert result.verdict is Verdict.FAIL
-        asked = [name for name, step in unwritten.items() if step.sentence in result.why]
+        asked = [name for name, step in unwritten.items() if step.sentence == result.why]
         assert len(asked) == 1, f"{result.id}: {result.why}"
+        assert result.line.endswith(f" in {asked[0]}")
         walk += asked
         del unwritten[asked[0]]
     assert (tuple(walk[:len(WALK)]), set(walk[len(WALK):])) == (WALK, LATER)
