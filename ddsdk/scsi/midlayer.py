@@ -77,14 +77,18 @@ class ScsiRequest:
 
     @property
     def can_reset(self) -> bool:
-        """Whether there is an eh_host_reset_handler."""
-        return self.sdev.host.hostt.eh_host_reset_handler is not None
+        """Whether there is an eh_host_reset_handler, or an eh_bus_reset_handler at least."""
+        return self._reset_handler is not None
 
     def reset(self) -> None:
-        """Call the host reset handler, if there is one."""
-        handler = self.sdev.host.hostt.eh_host_reset_handler
-        if handler is not None:
-            self.call_handler(handler)
+        """Call it: the host reset, where there is none the bus reset."""
+        if self._reset_handler is not None:
+            self.call_handler(self._reset_handler)
+
+    @property
+    def _reset_handler(self) -> ErrorHandler | None:
+        hostt = self.sdev.host.hostt
+        return hostt.eh_host_reset_handler or hostt.eh_bus_reset_handler
 
     def _once(self, cdb: bytes, direction: int, sg: ScatterList, nbytes: int, underflow: int) -> None:
         """One try: result and sense are in `scmd` afterwards, DID_TIME_OUT if it never ended."""
