@@ -15,7 +15,7 @@ from .disposition import describe, ide_decide_disposition
 from .dump_io import DumpIo
 from .host import ide_started
 from .settings import settings
-from .taskfile import BAD_STAT, READY_STAT
+from .taskfile import BAD_STAT, BUSY_STAT, DRQ_STAT, READY_STAT
 
 if TYPE_CHECKING:
     from .host import IdeDrive
@@ -90,3 +90,7 @@ class AtaQueue(PolledQueue[DumpIo]):
         io.command.retries = 0
         self._warnings.append(f"{describe(io.command, 'DMA does not work')}; programmed I/O from here on")
         return True
+
+    def _stuck(self, io: DumpIo) -> bool:
+        """The drive still waits for the bus master."""
+        return bool(io.command.status & (BUSY_STAT | DRQ_STAT))

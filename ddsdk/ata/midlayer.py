@@ -14,7 +14,7 @@ from ..block.pieces import ScatterList
 from .disposition import describe, ide_decide_disposition
 from .host import ide_started
 from .settings import settings
-from .taskfile import TASKFILE_NO_DATA, AtaTaskfile, IdeTask, rw_taskfile
+from .taskfile import BUSY_STAT, DRQ_STAT, TASKFILE_NO_DATA, AtaTaskfile, IdeTask, rw_taskfile
 
 if TYPE_CHECKING:
     from .host import IdeDrive
@@ -142,6 +142,8 @@ class IdeRequest:
                     self.kernel.printk(f"{self.why}; programmed I/O from here on")
                     self.drive.using_dma = False
                     tries = 0
+                    if self.task.status & (BUSY_STAT | DRQ_STAT):       # the drive still waits for the bus master
+                        self.reset()
 
     def _settings(self) -> Outcome | None:
         """Send what a reset took away, if one did.  What the drive refuses it does without.

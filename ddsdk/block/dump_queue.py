@@ -112,6 +112,10 @@ class PolledQueue(ABC, Generic[Io]):
         """A slower way for a command that ran out of retries; false when there is none."""
         return False
 
+    def _stuck(self, io: Io) -> bool:
+        """Whether the hardware needs a reset before it can take the slower way."""
+        return False
+
     # --- calling the driver --------------------------------------------------------------------------------
 
     def ended(self, command: Any) -> None:
@@ -258,10 +262,12 @@ class PolledQueue(ABC, Generic[Io]):
             self._recover(io, outcome.why)
         elif verdict is Disposition.NEEDS_PIO or (verdict is Disposition.NEEDS_RETRY
                                                   and command.retries >= command.allowed):
-            if self._fall_back(io):
-                self._again(io, Disposition.NEEDS_RETRY, now_ns)
-            else:
+            if not self._fall_back(io):
                 self._finish(io, outcome.errno, f"{outcome.why}, after {command.retries} retries")
+            elif self._stuck(io):
+                self._recover(io, outcome.why)
+            else:
+                self._again(io, Disposition.NEEDS_RETRY, now_ns)
         else:
             self._again(io, verdict, now_ns)
 

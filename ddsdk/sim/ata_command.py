@@ -110,7 +110,10 @@ class Transfer(AtaCommand):
         self._sector = sector
         self._sectors = sectors
         self._ext = ext
-        nbytes = max(0, sectors - missing) * size
+        moving = max(0, sectors - missing)
+        if missing and not protocol.dma:
+            moving -= moving % block_sectors    # DRQ blocks are whole: it asks for one less
+        nbytes = moving * size
         super().__init__(taskfile, protocol if nbytes else Protocol.NON_DATA, nbytes, block_sectors * size)
         self._to_device = protocol.to_device
         self._bad = max(sector, fault.first) if fault is not None and self._kind is FaultKind.MEDIUM else -1

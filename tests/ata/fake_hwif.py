@@ -119,7 +119,7 @@ class Hardware:
         if generation != self.generation:
             return
         if task.dma and self._strikes("no_dma"):
-            self._post(Posted(task, 0x50, err_mask=AC_ERR_HOST_BUS), generation)
+            self._post(Posted(task, 0x58, err_mask=AC_ERR_HOST_BUS), generation)     # the drive still waits for data
             return
         if task.dma and self._strikes("bad_cable"):
             self._post(Posted(task, 0x51, 0x84, err_mask=AC_ERR_ATA_BUS), generation)

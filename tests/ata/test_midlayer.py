@@ -101,12 +101,12 @@ def test_a_bad_cable_ends_in_pio() -> None:
 
 
 def test_a_bus_master_error_ends_in_pio_at_once() -> None:
-    """hw-ide.md 11: stop, clear, retry in PIO."""
+    """hw-ide.md 11: stop, clear, retry in PIO - once the drive, which waits for the bus master, was reset."""
     world = build()
     with world.machine:
         world.hardware.no_dma = 1
         assert write(world) == (True, "")
-        assert world.hardware.codes == [0x35, 0x39]
+        assert world.hardware.log == [("cmd", 0x35), ("reset",), ("cmd", 0xC6), ("cmd", 0x39)]
         assert not world.drive.using_dma
 
 

@@ -490,6 +490,10 @@ def test_short() -> None:
     result = command.move([memoryview(bytearray(1536))])
     assert result is not None
     assert (result.status, result.transferred, result.taskfile.nsector) == (GOOD, 1536, 1)
+    drive.multiple = 4
+    drive.disk.inject(faults.wrong_length())
+    command = drive.begin(rw(ata.WRITE_MULTIPLE, 0, 9))
+    assert (command.nbytes, command.block_bytes) == (8 * 512, 2048)     # DRQ blocks are never cut
     drive.disk.inject(faults.wrong_length(9))
     command = drive.begin(rw(ata.READ_SECTORS, 0, 4))
     assert (command.protocol, command.nbytes) == (Protocol.NON_DATA, 0)
