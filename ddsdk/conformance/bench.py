@@ -21,7 +21,7 @@ from ddsdk.hookspecs.profile import Role
 from ddsdk.integrity import CodeImage
 from ddsdk.sim.locks import SpinLock
 
-from .check import CheckFailed, Need, Setup, not_applicable
+from .check import CheckFailed, Need, NothingCompletes, QuiesceFailed, ResetFailed, SanityRefused, Setup, not_applicable
 from .plan import Plan
 from .world import DATA, HIGH, World, pattern
 
@@ -316,13 +316,20 @@ class Bench(World):
     # -- the crash -------------------------------------------------------------------------------------
 
     def take_over(self) -> None:
-        """After the crash: sanity check, quiesce and host reset as the dump layer does them; the device must work."""
-        if not self.crashed:
+        """After the crash: sanity check, quiesce and host reset as the dump layer does them; the device must work.
+
+        TakeOverFailed from idle, where it is another check's rule; CheckFailed from a state the check brought about.
+        """
+        idle = not self.crashed
+        if idle:
             self.crash()
-        verdict = self.device.sanity_check()
-        self.expect(verdict >= 0, f"the device was refused: {self.device.why}")
-        error = self.device.quiesce()
-        self.expect(error == 0, f"the device could not be taken over: {self.device.why}")
+        if self.device.sanity_check() < 0:
+            raise (SanityRefused if idle else CheckFailed)(f"the device was refused: {self.device.why}")
+        if self.device.quiesce():
+            why = str(self.device.why)
+            step = (QuiesceFailed if why.startswith("quiesce of ") else
+                    ResetFailed if "reset handler failed" in why else NothingCompletes)
+            raise (step if idle else CheckFailed)(f"the device could not be taken over: {why}")
 
     def ask_sanity(self) -> int:
         """The driver's own dump_sanity_check; None counts as 0."""

@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING, Any, Final, NoReturn
 
 from attrs import field, frozen
 
-from ddsdk.errors import DdsdkError, PluginError
+from ddsdk.errors import DdsdkError
 from ddsdk.hookspecs.profile import Role
 
 if TYPE_CHECKING:
@@ -107,8 +107,8 @@ Cases = Callable[["Plan"], Sequence[str]]
 
 @frozen(eq=False)
 class Check:
-    """One check.  `faults`: the DriverFault classes - or PluginError, which bind() raises - whose rule this check is,
-    wherever they are raised.
+    """One check.  `faults`: the error classes - DriverFault's, TakeOverFailed's, or PluginError, which bind() raises -
+    whose rule this check is, wherever they are raised.
     """
 
     id: str
@@ -119,7 +119,7 @@ class Check:
     since: str
     needs: tuple[Need | Role, ...]
     setup: Setup
-    faults: tuple[type[PluginError], ...]
+    faults: tuple[type[DdsdkError], ...]
     cases: Cases | None
     fix: str = field(repr=False)
 
@@ -143,6 +143,26 @@ class CheckFailed(DdsdkError):
     """The rule does not hold; the text says what was seen and what should have been."""
 
 
+class TakeOverFailed(CheckFailed):
+    """The idle adapter could not be made ready for a check.  Each step has a subclass, and a check whose rule it is."""
+
+
+class SanityRefused(TakeOverFailed):
+    """dump_sanity_check refuses an idle, healthy adapter."""
+
+
+class QuiesceFailed(TakeOverFailed):
+    """quiesce does not return 0 there."""
+
+
+class ResetFailed(TakeOverFailed):
+    """The reset handler does not say SUCCESS there."""
+
+
+class NothingCompletes(TakeOverFailed):
+    """The first commands after the reset do not end well."""
+
+
 class NotApplicable(DdsdkError):
     """The check found out, half way, that what it needs is not there; the text says what."""
 
@@ -154,7 +174,7 @@ def not_applicable(why: str) -> NoReturn:
 
 def check(id: str, *, hook: str, source: str, fix: str, since: str = "0.1", level: Level = Level.REQUIRED,
           needs: Sequence[Need | Role] = (), setup: Setup | None = None,
-          faults: Sequence[type[PluginError]] = (), cases: Cases | None = None) -> Callable[[Function], Function]:
+          faults: Sequence[type[DdsdkError]] = (), cases: Cases | None = None) -> Callable[[Function], Function]:
     """Make the decorated function the check *id*.  It takes the bench, and the case when there are *cases*.
 
     *hook*: what it judges, as users call it.  *source*: the sentence of the design document or the row of the field

@@ -23,7 +23,7 @@ from ddsdk.scsi.dump_queue import blame
 
 from .bench import Bench, BringUpFailed
 from .bounded import HungError, bounded
-from .check import FAMILIES, Check, CheckFailed, Level, Need, NotApplicable
+from .check import FAMILIES, Check, CheckFailed, Level, Need, NotApplicable, TakeOverFailed
 from .plan import Plan
 
 #: A check that is not over by then, in real seconds, never will be.  Once one hung the next get less, and after so
@@ -203,7 +203,8 @@ def _failed(plan: Plan, item: Item, error: BaseException, trace: tuple[str, ...]
         error = error.__cause__             # what the driver raised, before the dump layer put it into words
     line = plan.site(error.__traceback__)
     if isinstance(error, CheckFailed):
-        return Result(item, Verdict.FAIL, str(error), line, trace=trace)
+        cause = type(error).__name__ if isinstance(error, TakeOverFailed) else ""
+        return Result(item, Verdict.FAIL, str(error), line, cause, trace=trace)
     if isinstance(error, HungError):
         limit_s = HANG_AGAIN_S if plan.hung else HANG_LIMIT_S
         why = f"not over after {limit_s:.0f} s of real time: a loop that lets no time pass, or a wait without a bound"
@@ -276,9 +277,12 @@ def _owners(results: Sequence[Result], in_order: Sequence[int]) -> dict[tuple[st
     owners: dict[tuple[str, str], str] = {}
     for n in in_order:
         result = results[n]
-        if result.verdict is Verdict.FAIL and result.cause:
-            if _is_own(result):
-                owners.setdefault((result.cause, ""), result.id)
+        if result.verdict is not Verdict.FAIL:
+            continue
+        if not result.cause or _is_own(result):     # by its own finding, it answers for its rule
+            for fault in result.item.check.faults:
+                owners.setdefault((fault.__name__, ""), result.id)
+        if result.cause:
             owners.setdefault(_key(result), result.id)
     return owners
 

@@ -4,7 +4,17 @@ from __future__ import annotations
 
 from typing import Any, Final
 
-from ddsdk.conformance.check import Check, Level, check
+from ddsdk.conformance.check import (
+    Check,
+    Level,
+    NothingCompletes,
+    QuiesceFailed,
+    ResetFailed,
+    SanityRefused,
+    TakeOverFailed,
+    check,
+)
+from ddsdk.conformance.checks import all_checks
 from ddsdk.conformance.load import plans_for
 from ddsdk.conformance.plan import Plan
 from ddsdk.conformance.runner import HANGS_MAX, Item, Result, Verdict, attribute, judge
@@ -51,6 +61,19 @@ def test_without_it_the_first_that_met_the_fault_fails() -> None:
     """One line is one cause; another line is another."""
     assert verdicts([mdelay(REG_1, "a:1"), mdelay(REG_2, "a:1"), mdelay(POLL_1, "a:2")]) == [
         ("REG-1", Verdict.FAIL, ""), ("REG-2", Verdict.BLOCKED, "REG-1"), ("POLL-1", Verdict.FAIL, "")]
+
+
+def test_a_check_that_fails_by_its_own_finding_answers_for_its_rule() -> None:
+    """Whoever meets the same rule broken while a check is set up is blocked by it, wherever that was."""
+    assert verdicts([mdelay(REG_1, "a:1"), mdelay(POLL_1, "a:2"), result(TIME_1, Verdict.FAIL, "a finding")]) == [
+        ("REG-1", Verdict.BLOCKED, "TIME-1"), ("POLL-1", Verdict.BLOCKED, "TIME-1"), ("TIME-1", Verdict.FAIL, "")]
+
+
+def test_each_step_of_the_take_over_is_one_checks_rule() -> None:
+    """An idle adapter that cannot be made ready for a check is the failure of one check, and blocks the others."""
+    owners = {fault: one.id for one in all_checks() for fault in one.faults if issubclass(fault, TakeOverFailed)}
+    assert owners == {SanityRefused: "SANE-1", QuiesceFailed: "QUIESCE-1", ResetFailed: "RESET-1",
+                      NothingCompletes: "POLL-1"}
 
 
 def test_a_checks_own_finding_is_blocked_by_nothing() -> None:

@@ -15,7 +15,7 @@ from ddsdk.sim.irq import IrqLine
 
 from .. import dumping, states
 from ..bench import DATA, NS_PER_MS, NS_PER_S, NS_PER_US, PAGE, POLL_US, Bench, Command
-from ..check import Need, check, not_applicable
+from ..check import Need, NothingCompletes, check, not_applicable
 from ..plan import Plan
 
 #: What lies between two accesses to a chip that wants it is no wait.
@@ -30,7 +30,8 @@ _POLLS_EACH: Final = 10
 _LOAD, _AT_A_TIME, _PAGES = 60, 6, 8
 
 
-@check("POLL-1", hook="dump_poll", source="white paper 4.4 (3): poll calls the interrupt service function", fix="""
+@check("POLL-1", hook="dump_poll", faults=(NothingCompletes,),
+       source="white paper 4.4 (3): poll calls the interrupt service function", fix="""
        def my_poll(sdev):
            if readl(chip, INT_STATUS) & REPLY:
                my_interrupt(0, ioc)

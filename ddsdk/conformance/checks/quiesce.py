@@ -12,7 +12,7 @@ from ddsdk.hookspecs.profile import Role
 
 from .. import linecrash, ownlocks, states, ways
 from ..bench import NS_PER_S, Bench
-from ..check import CheckFailed, Need, check, not_applicable
+from ..check import CheckFailed, Need, QuiesceFailed, check, not_applicable
 
 
 def take_over(bench: Bench, where: str) -> None:
@@ -37,7 +37,8 @@ def _limit_ns(bench: Bench) -> int:
     return (bench.plan.profile.reset_limit_s + 300) * NS_PER_S
 
 
-@check("QUIESCE-1", hook="quiesce", source="field.md 2, row 2: quiesce from every reachable device state",
+@check("QUIESCE-1", hook="quiesce", faults=(QuiesceFailed,),
+       source="field.md 2, row 2: quiesce from every reachable device state",
        cases=states.every_state, fix="""
        Forget what was in flight, mask the chip, and let the host reset do the rest; wait for nothing that only the
        dead kernel would have brought about.

@@ -13,7 +13,7 @@ from ddsdk.sim.disk_faults import Access, DiskFault, FaultKind
 
 from .. import dumping
 from ..bench import DATA, NS_PER_MS, NS_PER_S, PAGE, Bench
-from ..check import Need, check
+from ..check import Need, ResetFailed, check
 from ..plan import Plan
 
 #: How long a command that a slow disk holds takes, and how long after a reset somebody looks whether it still does.
@@ -30,7 +30,7 @@ def reset(bench: Bench, when: str = "") -> None:
     bench.expect(worked, f"the host reset{when} ended in FAILED; it must bring the adapter back and say SUCCESS")
 
 
-@check("RESET-1", hook="eh_host_reset_handler", needs=(Need.RESET,), cases=dumping.every_state,
+@check("RESET-1", hook="eh_host_reset_handler", faults=(ResetFailed,), needs=(Need.RESET,), cases=dumping.every_state,
        source="field.md 2, row 2 (the adapter cannot be recovered after the crash) and 4.3 (hung DMA, firmware fault"
               " state)", fix="""
        def my_host_reset(scmd):

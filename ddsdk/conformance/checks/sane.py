@@ -12,7 +12,7 @@ from ddsdk.hookspecs.profile import Role
 
 from .. import ownlocks, states, ways
 from ..bench import NS_PER_MS, Bench
-from ..check import CheckFailed, Level, Need, check, not_applicable
+from ..check import CheckFailed, Level, Need, SanityRefused, check, not_applicable
 from ..plan import Plan
 from ..scsi_bench import ScsiBench
 
@@ -47,7 +47,7 @@ def _lives(_plan: Plan) -> Sequence[str]:
     return tuple(_LIVES)
 
 
-@check("SANE-1", hook="dump_sanity_check", needs=(Need.SANITY,), cases=_lives, fix="""
+@check("SANE-1", hook="dump_sanity_check", faults=(SanityRefused,), needs=(Need.SANITY,), cases=_lives, fix="""
        def my_sanity_check(sdev):
            ...
            return 0            # nothing speaks against it

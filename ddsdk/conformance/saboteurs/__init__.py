@@ -6,7 +6,7 @@ Every check has at least one that it must catch; every required check one that n
 
 from __future__ import annotations
 
-from attrs import field, frozen
+from attrs import frozen
 
 from .workshop import Edit
 
@@ -24,7 +24,7 @@ class Saboteur:
     id: str
     catches: str
     summary: str
-    edits: tuple[Edit, ...] = field(converter=tuple)
+    edits: tuple[Edit, ...]
     case: str = ""
     bus: str = "scsi"
 
