@@ -54,12 +54,9 @@ def a_crash_under_load(bench: Bench, case: str) -> None:
     r = bench.plan.random("E2E-2", case)
     with Story(bench, seed=r.randrange(1, 1000)) as story:
         story.load(workers=r.choice((1, 2, 4)))
-        record = story.crash_after(r.randrange(_LOAD_NS))
+        story.crash_after(r.randrange(_LOAD_NS))
         story.dump()
-        if record.locks:
-            story.complete_or_refused()
-        else:
-            story.must_be_complete()
+        story.must_be_complete_unless_locked()
 
 
 # -- at any line ---------------------------------------------------------------------------------------------
@@ -139,8 +136,7 @@ def _crash_at(bench: Bench, seed: int, load_ns: int, reset_every: int, at: int,
 def a_dump_with_several_commands_in_flight(bench: Bench) -> None:
     """A dump with as many commands in flight as the driver takes, at most 16, is complete with every page right."""
     with Story(bench, queue_depth=min(_DEEP, bench.depth), block_order=0) as story:
-        story.load()
-        story.crash_after(_LOAD_NS)
+        story.crash()
         story.dump()
         story.must_be_complete()
 
@@ -214,12 +210,9 @@ def a_dump_after_every_trigger(bench: Bench, case: str) -> None:
         story.load()
         come(story.machine, trigger, r.randrange(_LOAD_NS // 3, _LOAD_NS))
         story.machine.run(for_ns=2 * _LOAD_NS)
-        record = story.crash(trigger)
+        story.crash(trigger)
         story.dump()
-        if record.locks:
-            story.complete_or_refused()
-        else:
-            story.must_be_complete()
+        story.must_be_complete_unless_locked()
 
 
 @check("E2E-8", hook="quiesce", needs=(Need.RESET,), cases=_moments,
@@ -286,8 +279,7 @@ def nothing_is_lost_with_the_power(bench: Bench) -> None:
         disk = story.rig.adapters[0].disk
         assert disk is not None
         disk.volatile_cache = True
-        story.load()
-        story.crash_after(_LOAD_NS)
+        story.crash()
         report = story.dump()
         bench.expect(not report.complete or not disk.unsynced,
                      f"{disk.unsynced} writes were still in the disk's volatile cache when shutdown() had returned")
@@ -306,9 +298,6 @@ def two_adapters_do_not_meet(bench: Bench) -> None:
     r = bench.plan.random("E2E-10")
     with Story(bench, seed=r.randrange(1, 1000), disks=2) as story:
         story.load(workers=1)
-        record = story.crash_after(r.randrange(_LOAD_NS))
+        story.crash_after(r.randrange(_LOAD_NS))
         story.dump()
-        if record.locks:
-            story.complete_or_refused()
-        else:
-            story.must_be_complete()
+        story.must_be_complete_unless_locked()
