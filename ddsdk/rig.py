@@ -199,8 +199,7 @@ class Rig:
         if target.backend == "qemu" and qemu is not None and self.ram is not None:
             from .qemu.machine import AdapterSpec, DiskImage, EmulatedAdapter
 
-            spec = AdapterSpec(qemu.device, model.chip.vendor, model.chip.device, qemu.options, qemu.disk_device,
-                               qemu.disk_bus_suffix)
+            spec = AdapterSpec.of(qemu, model.chip)
             slot = EMULATED_SLOT + len(self.adapters) + len(self.refused)
             adapter = EmulatedAdapter.start(self.machine, self.ram, spec, [DiskImage(target.path)], slot=slot)
             return self._stack.enter_context(adapter).function, None

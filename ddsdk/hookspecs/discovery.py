@@ -68,14 +68,18 @@ class DriverInfo:
 
 @frozen
 class QemuAdapter:
-    """The same chip as QEMU emulates it: `-device DEVICE,id=hba,OPTIONS` and disks on bus `hba` +
-    `disk_bus_suffix`.
+    """The same chip as QEMU emulates it: `-device DEVICE,id=hba,OPTIONS`, and how disks attach to it.
+
+    SCSI: a disk with id N is `scsi-id=N` on bus `hba` + `disk_bus_suffix`.  IDE (`disk_device` "ide-hd"): the disk at
+    (channel, unit) is `unit=UNIT` on bus `hba.CHANNEL`.  `onboard`: the chip is part of QEMU's `pc` already, and this
+    is the name its buses have instead of `hba` ("ide": `ide.0`, `ide.1`); OPTIONS are then `-global DEVICE.KEY=VALUE`.
     """
 
     device: str
     options: Mapping[str, str] = Factory(dict)
     disk_device: str = "scsi-hd"
     disk_bus_suffix: str = ".0"
+    onboard: str = ""
 
 
 @frozen

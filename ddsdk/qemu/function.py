@@ -33,6 +33,9 @@ POLL_SLEEP_MAX_NS = 1_000_000
 PIN_PERIOD_NS = 100_000
 PIN_PERIOD_MAX_NS = 1_000_000
 
+#: The interrupts of an IDE interface in compatibility mode, by channel.
+ISA_IDE_IRQS: Final = (14, 15)
+
 _MEM_SIZES: Final = {1: (b"readb", b"writeb"), 2: (b"readw", b"writew"), 4: (b"readl", b"writel"),
               8: (b"readq", b"writeq")}
 _IO_SIZES: Final = {1: (b"inb", b"outb"), 2: (b"inw", b"outw"), 4: (b"inl", b"outl")}
@@ -155,21 +158,25 @@ class QemuPciFunction:
 
     BARs are assigned here, decoding and bus mastering are off until the driver turns them on.  In normal mode
     its interrupt pin is sampled (PCI status register, interrupt status bit) and drives a line of the machine;
-    at the crash sampling stops.
+    at the crash sampling stops.  An IDE interface in compatibility mode has no pin: the ISA lines of its channels
+    are looked at instead.
     """
 
-    def __init__(self, machine: Machine, ram: SharedRam, qtest: QTest, slot: int, irq: int) -> None:
-        self.name = f"0000:00:{slot:02x}.0"
+    def __init__(self, machine: Machine, ram: SharedRam, qtest: QTest, slot: int, irq: int, func: int = 0) -> None:
+        self.name = f"0000:00:{slot:02x}.{func}"
         self.qtest = qtest
         self.clock = machine.clock
         self.trace = machine.trace
         self.stall = machine.stall
         self.decodes = 0                # COMMAND as last written: what the windows decode
-        self._slot = slot
+        self._slot, self._func = slot, func
         self._config = ConfigSpace(qtest)
-        self._bars = self._config.assign_bars(slot)
+        self._bars = self._config.assign_bars(slot, func)
         self._windows: dict[int, QemuWindow] = {}
         self._dma = BounceDma(self.name, ram, machine.memory)
+        self._isa_lines = {ISA_IDE_IRQS[channel] for channel in self._config.compatible_channels(slot, func)}
+        if self._isa_lines:
+            qtest.ask(b"irq_intercept_in ioapic\n")
         line = machine.irqs.line(irq)
         self.irq_line: IrqLine | None = line
         self._pin = line.pin(self.name)
@@ -177,21 +184,21 @@ class QemuPciFunction:
         self.pin_period_ns = PIN_PERIOD_NS
         self._sampling: Event | None = machine.clock.after_ns(PIN_PERIOD_NS, self._look_at_pin)
         machine.on_crash.append(self._on_crash)
-        self._config.write(slot, bus.PCI_INTERRUPT_LINE, 1, irq)
+        self._config.write(slot, bus.PCI_INTERRUPT_LINE, 1, irq, func)
 
     # -- configuration space -------------------------------------------------------------------------
 
     def config_read(self, offset: int, size: int) -> int:
         """See `bus.PciFunction.config_read`."""
         check_config_access(self.name, "read", offset, size)
-        return self._config.read(self._slot, offset, size)
+        return self._config.read(self._slot, offset, size, self._func)
 
     def config_write(self, offset: int, size: int, value: int) -> None:
         """See `bus.PciFunction.config_write`."""
         check_config_access(self.name, "write", offset, size)
-        self._config.write(self._slot, offset, size, value)
+        self._config.write(self._slot, offset, size, value, self._func)
         if offset < bus.PCI_COMMAND + 2 and offset + size > bus.PCI_COMMAND:
-            self.decodes = command = self._config.read(self._slot, bus.PCI_COMMAND, 2)
+            self.decodes = command = self._config.read(self._slot, bus.PCI_COMMAND, 2, self._func)
             self._pin.connect(not command & bus.PCI_COMMAND_INTX_DISABLE)
 
     @property
@@ -232,8 +239,9 @@ class QemuPciFunction:
 
     def sample_pin(self) -> None:
         """Carry the emulated pin's level over to the machine's line."""
-        status = self._config.read(self._slot, bus.PCI_STATUS, 2)
-        self.pin_up = status != 0xFFFF and bool(status & bus.PCI_STATUS_INTERRUPT)
+        status = self._config.read(self._slot, bus.PCI_STATUS, 2, self._func)
+        up = status & bus.PCI_STATUS_INTERRUPT or (self._isa_lines and self._isa_lines & self.qtest.irq_lines)
+        self.pin_up = status != 0xFFFF and bool(up)
         self._pin.set(self.pin_up)
 
     def detach(self) -> None:

@@ -15,7 +15,7 @@ from __future__ import annotations
 import os
 from collections.abc import Mapping, Sequence
 from types import TracebackType
-from typing import Self
+from typing import TYPE_CHECKING, Self
 
 from attrs import Factory, frozen
 
@@ -27,6 +27,9 @@ from .pci import ConfigSpace
 from .process import QemuProcess, option_value
 from .ram import SharedRam
 
+if TYPE_CHECKING:
+    from ddsdk.hookspecs.discovery import Chip, QemuAdapter
+
 #: The adapter's slot and line; every adapter is alone in its QEMU.
 ADAPTER_SLOT = 4
 ADAPTER_IRQ = 11
@@ -34,9 +37,9 @@ ADAPTER_IRQ = 11
 
 @frozen
 class AdapterSpec:
-    """What to ask QEMU for: `-device DEVICE,OPTIONS`, its PCI ids, and how disks attach to it.
+    """What to ask QEMU for: `-device DEVICE,OPTIONS` or what is on board, its PCI ids, and how disks attach to it.
 
-    The names come from a plugin (`hookspecs.discovery.QemuAdapter`).
+    The names come from a plugin; `hookspecs.discovery.QemuAdapter` says what each means.
     """
 
     device: str
@@ -45,15 +48,35 @@ class AdapterSpec:
     options: Mapping[str, str] = Factory(dict)
     disk_device: str = "scsi-hd"
     disk_bus_suffix: str = ".0"
+    onboard: str = ""
+
+    @classmethod
+    def of(cls, adapter: QemuAdapter, chip: Chip) -> AdapterSpec:
+        """What a plugin registered for *chip*."""
+        return cls(adapter.device, chip.vendor, chip.device, adapter.options, adapter.disk_device,
+                   adapter.disk_bus_suffix, adapter.onboard)
+
+    @property
+    def ide(self) -> bool:
+        """Disks are drives at (channel, unit)."""
+        return self.disk_device.startswith("ide-")
+
+    def place_of(self, disk: DiskImage) -> str:
+        """The properties of a disk's device that say where it is."""
+        bus = self.onboard or "hba"
+        if self.ide:
+            return f"bus={bus}.{disk.channel},unit={disk.target}"
+        return f"bus={bus}{self.disk_bus_suffix},scsi-id={disk.target}"
 
 
 @frozen
 class DiskImage:
-    """A raw image file or block device as the disk with SCSI id `target`."""
+    """A raw image file or block device as the disk with SCSI id `target`; IDE: unit `target` of `channel`."""
 
     path: str
     target: int = 0
     read_only: bool = False
+    channel: int = 0
 
 
 class EmulatedAdapter:
@@ -75,8 +98,8 @@ class EmulatedAdapter:
         """
         qemu = QemuProcess.start(ram, device_arguments(spec, disks, slot), timeout_s=timeout_s)
         try:
-            found = ConfigSpace(qemu.qtest).find(spec.vendor, spec.device_id)
-            function = QemuPciFunction(machine, ram, qemu.qtest, found, irq)
+            at, func = ConfigSpace(qemu.qtest).find(spec.vendor, spec.device_id)
+            function = QemuPciFunction(machine, ram, qemu.qtest, at, irq, func)
         except BaseException:
             qemu.close()
             raise
@@ -101,23 +124,28 @@ class EmulatedAdapter:
 
 
 def device_arguments(spec: AdapterSpec, disks: Sequence[DiskImage], slot: int = ADAPTER_SLOT) -> list[str]:
-    """QEMU arguments for *spec* with *disks*.  UsageError: two of one id; DeviceError: one without file."""
-    if len({disk.target for disk in disks}) != len(disks):
-        raise UsageError(f"disks of {spec.device}: SCSI ids {[disk.target for disk in disks]} must differ")
-    options = "".join(f",{key}={option_value(value)}" for key, value in spec.options.items())
-    arguments = ["-device", f"{spec.device},id=hba,addr={slot:#x}{options}"]
-    for number, disk in enumerate(disks):
+    """QEMU arguments for *spec* with *disks*.  UsageError: two at one place; DeviceError: one without file."""
+    places = [spec.place_of(disk) for disk in disks]
+    if len(set(places)) != len(places):
+        raise UsageError(f"disks of {spec.device}: each needs a place of its own, not {'; '.join(places)}")
+    arguments = []
+    if spec.onboard:
+        for key, value in spec.options.items():
+            arguments += ["-global", f"{spec.device}.{key}={value}"]
+    else:
+        options = "".join(f",{key}={option_value(value)}" for key, value in spec.options.items())
+        arguments = ["-device", f"{spec.device},id=hba,addr={slot:#x}{options}"]
+    for number, (disk, place) in enumerate(zip(disks, places, strict=True)):
         # absolute: a relative path with a colon in it would be a protocol to QEMU
         path = os.path.abspath(disk.path)
         if not os.path.exists(path):
             raise DeviceError(f"{disk.path}: no such image or device; create it first "
                               f"(truncate -s SIZE {disk.path})")
         mode = "on" if disk.read_only else "off"
-        # report: a host I/O error becomes a CHECK CONDITION instead of a stopped machine
+        # report: a host I/O error becomes a failed command instead of a stopped machine
         arguments += [
             "-drive", f"file={option_value(path)},format=raw,if=none,id=disk{number},readonly={mode},"
                       f"cache=writeback,werror=report,rerror=report",
-            "-device", f"{spec.disk_device},drive=disk{number},bus=hba{spec.disk_bus_suffix},"
-                       f"scsi-id={disk.target}",
+            "-device", f"{spec.disk_device},drive=disk{number},{place}",
         ]
     return arguments

@@ -23,51 +23,67 @@ SLOTS = 32
 IO_BASE, IO_END = 0xC000, 0x1_0000
 MEM_BASE, MEM_END = 0xF000_0000, 0xFEC0_0000
 
+#: Header type: the slot has functions 1 to 7 too.
+_MULTIFUNCTION = 0x80
+_CLASS_IDE = 0x0101
+#: Command block and control port of a channel in compatibility mode.
+_IDE_PORTS: Final = ((0x1F0, 0x3F6), (0x170, 0x376))
+
 _IN: Final = {1: b"inb", 2: b"inw", 4: b"inl"}
 _OUT: Final = {1: b"outb", 2: b"outw", 4: b"outl"}
 
 
 @frozen
 class ConfigSpace:
-    """Configuration space of the functions on bus 0, function number 0 of each slot."""
+    """Configuration space of the functions on bus 0; function 0 of a slot unless *func* says otherwise."""
 
     qtest: QTest
 
-    def read(self, slot: int, offset: int, size: int) -> int:
-        """*size* (1, 2, 4) bytes at *offset*; all ones when the slot is empty."""
-        _, answer = self.qtest.batch([_select(slot, offset, size),
+    def read(self, slot: int, offset: int, size: int, func: int = 0) -> int:
+        """*size* (1, 2, 4) bytes at *offset*; all ones when nobody is there."""
+        _, answer = self.qtest.batch([_select(slot, func, offset, size),
                                       b"%s 0x%x\n" % (_IN[size], CONFIG_DATA + (offset & 3))])
         return int(answer, 16) & (1 << 8 * size) - 1
 
-    def write(self, slot: int, offset: int, size: int, value: int) -> None:
+    def write(self, slot: int, offset: int, size: int, value: int, func: int = 0) -> None:
         """Write *size* (1, 2, 4) bytes at *offset*."""
         data = CONFIG_DATA + (offset & 3), value & (1 << 8 * size) - 1
-        self.qtest.batch([_select(slot, offset, size), b"%s 0x%x 0x%x\n" % (_OUT[size], *data)])
+        self.qtest.batch([_select(slot, func, offset, size), b"%s 0x%x 0x%x\n" % (_OUT[size], *data)])
 
-    def functions(self) -> Iterator[tuple[int, int, int]]:
-        """(slot, vendor, device) of every slot that answers."""
+    def functions(self) -> Iterator[tuple[int, int, int, int]]:
+        """(slot, function, vendor, device) of every function that answers."""
         for slot in range(SLOTS):
-            ids = self.read(slot, bus.PCI_VENDOR_ID, 4)
-            if ids & 0xFFFF != 0xFFFF:
-                yield slot, ids & 0xFFFF, ids >> 16
+            for func in range(self._functions_of(slot)):
+                ids = self.read(slot, bus.PCI_VENDOR_ID, 4, func)
+                if ids & 0xFFFF != 0xFFFF:
+                    yield slot, func, ids & 0xFFFF, ids >> 16
 
-    def find(self, vendor: int, device: int) -> int:
-        """The slot of the first function with these ids; DeviceError lists what answers instead."""
+    def _functions_of(self, slot: int) -> int:
+        """Function numbers worth asking for."""
+        header = self.read(slot, bus.PCI_HEADER_TYPE, 1)
+        return 8 if header != 0xFF and header & _MULTIFUNCTION else 1
+
+    def find(self, vendor: int, device: int) -> tuple[int, int]:
+        """(slot, function) of the first one with these ids; DeviceError lists what answers instead."""
         there = list(self.functions())
-        for slot, *ids in there:
+        for slot, func, *ids in there:
             if ids == [vendor, device]:
-                return slot
-        listed = ", ".join(f"{slot:02x}.0 {v:04x}:{d:04x}" for slot, v, d in there)
+                return slot, func
+        listed = ", ".join(f"{slot:02x}.{func} {v:04x}:{d:04x}" for slot, func, v, d in there)
         raise DeviceError(f"no PCI function {vendor:04x}:{device:04x} on QEMU's bus 0, which has "
                           f"{listed or 'none'}; choose the chip= that QEMU emulates")
 
-    def assign_bars(self, slot: int) -> tuple[Bar | None, ...]:
-        """Size every BAR of *slot* and place it; returns the six as programmed.  Decoding is left off."""
-        self.write(slot, bus.PCI_COMMAND, 2, 0)
+    def assign_bars(self, slot: int, func: int = 0) -> tuple[Bar | None, ...]:
+        """Size every BAR and place it; returns the six as programmed.  Decoding is left off.
+
+        An IDE interface in compatibility mode has no BARs 0 to 3: there are the ports of old, as pci_setup_device()
+        has them (`drivers/pci/probe.c`).
+        """
+        self.write(slot, bus.PCI_COMMAND, 2, 0, func)
         bars: list[Bar | None] = [None] * 6
         next_io, next_mem, number = IO_BASE, MEM_BASE, 0
         while number < 6:
-            bar = self._size_bar(slot, number)
+            bar = self._size_bar(slot, number, func)
             if bar is None:
                 number += 1
                 continue
@@ -83,24 +99,34 @@ class ConfigSpace:
                 raise DeviceError(f"PCI slot {slot:02x} BAR {number}: no room for {bar.size} bytes of "
                                   f"{bar.kind} space")
             at = bus.PCI_BASE_ADDRESS_0 + 4 * number
-            self.write(slot, at, 4, base)
+            self.write(slot, at, 4, base, func)
             if bar.is_64:
-                self.write(slot, at + 4, 4, 0)
+                self.write(slot, at + 4, 4, 0, func)
             bars[number] = Bar(bar.kind, base, bar.size, bar.is_64)
             number += 2 if bar.is_64 else 1
+        for channel in self.compatible_channels(slot, func):
+            command, control = _IDE_PORTS[channel]
+            bars[2 * channel], bars[2 * channel + 1] = Bar("io", command, 8), Bar("io", control, 1)
         return tuple(bars)
 
-    def _size_bar(self, slot: int, number: int) -> Bar | None:
+    def compatible_channels(self, slot: int, func: int = 0) -> list[int]:
+        """The channels of an IDE interface that are at the ports and interrupts of old; none for other classes."""
+        if self.read(slot, bus.PCI_CLASS_PROG + 1, 2, func) != _CLASS_IDE:
+            return []
+        interface = self.read(slot, bus.PCI_CLASS_PROG, 1, func)
+        return [channel for channel in (0, 1) if not interface >> 2 * channel & 1]
+
+    def _size_bar(self, slot: int, number: int, func: int) -> Bar | None:
         at = bus.PCI_BASE_ADDRESS_0 + 4 * number
-        self.write(slot, at, 4, 0xFFFF_FFFF)
-        low = self.read(slot, at, 4)
+        self.write(slot, at, 4, 0xFFFF_FFFF, func)
+        low = self.read(slot, at, 4, func)
         if low & 1:
             return Bar("io", 0, -(low & ~0x3 | ~0xFFFF) & 0xFFFF, False) if low & 0xFFFC else None
         is_64 = low & 0x6 == 0x4
         mask = low & ~0xF
         if is_64:
-            self.write(slot, at + 4, 4, 0xFFFF_FFFF)
-            mask |= self.read(slot, at + 4, 4) << 32
+            self.write(slot, at + 4, 4, 0xFFFF_FFFF, func)
+            mask |= self.read(slot, at + 4, 4, func) << 32
         if not mask:
             return None
         width = 64 if is_64 else 32
@@ -114,6 +140,6 @@ def check_config_access(name: str, verb: str, offset: int, size: int) -> None:
                                   f"2 or 4 bytes, aligned, inside 256 bytes")
 
 
-def _select(slot: int, offset: int, size: int) -> bytes:
-    check_config_access(f"0000:00:{slot:02x}.0", "access", offset, size)
-    return b"outl 0x%x 0x%x\n" % (CONFIG_ADDRESS, 1 << 31 | slot << 11 | offset & 0xFC)
+def _select(slot: int, func: int, offset: int, size: int) -> bytes:
+    check_config_access(f"0000:00:{slot:02x}.{func}", "access", offset, size)
+    return b"outl 0x%x 0x%x\n" % (CONFIG_ADDRESS, 1 << 31 | slot << 11 | func << 8 | offset & 0xFC)

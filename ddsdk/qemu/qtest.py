@@ -24,10 +24,11 @@ CHUNK_BYTES = 16 << 10
 class QTest:
     """A qtest client on a connected stream socket.
 
-    *obituary* says in one line why QEMU is gone.  Every error is a DeviceError naming the command.
+    *obituary* says in one line why QEMU is gone.  Every error is a DeviceError naming the command.  `irq_lines`:
+    interrupt lines that are up, once `irq_intercept_in` was asked for; as fresh as the last answer.
     """
 
-    __slots__ = ("_buffer", "_obituary", "_posted", "_socket", "_timeout_s")
+    __slots__ = ("_buffer", "_obituary", "_posted", "_socket", "_timeout_s", "irq_lines")
 
     def __init__(self, connected: socket.socket, obituary: Callable[[], str], *,
                  timeout_s: float = 30.0) -> None:
@@ -36,6 +37,7 @@ class QTest:
         self._buffer = b""
         self._posted: deque[bytes] = deque()
         self._timeout_s = 0.0
+        self.irq_lines: set[int] = set()
         connected.setblocking(True)
         self.set_timeout(timeout_s)
 
@@ -123,9 +125,18 @@ class QTest:
             if line.startswith(b"OK"):
                 return line[3:]
             if line.startswith(b"IRQ "):
-                continue            # "IRQ raise N": unasked for, may stand between any two answers
+                self._note_line(line)           # unasked for, may stand between any two answers
+                continue
             raise DeviceError(f"qtest: QEMU refused {asked.decode().strip()[:80]!r}: "
                               f"{line[:120].decode(errors='replace')}")
+
+    def _note_line(self, line: bytes) -> None:
+        """`IRQ raise N`, `IRQ lower N`."""
+        _, what, number = line.split()
+        if what == b"raise":
+            self.irq_lines.add(int(number))
+        else:
+            self.irq_lines.discard(int(number))
 
     def _receive(self, asked: bytes) -> None:
         try:

@@ -92,8 +92,12 @@ def _start_dma(toy: Toy, task: IdeTask) -> None:
     kernel, ports = toy.kernel, toy.ports
     direction = DMA_TO_DEVICE if task.to_device else DMA_FROM_DEVICE
     toy.mapped = kernel.dma_map_sg(toy.pdev, task.sg, direction)
-    pieces = [(at, min(0x10000, bus_addr + length - at)) for bus_addr, length in toy.mapped
-              for at in range(bus_addr, bus_addr + length, 0x10000)]
+    pieces = []
+    for bus_addr, length in toy.mapped:             # a region does not cross a 64 KiB boundary
+        while length:
+            take = min(length, 0x10000 - bus_addr % 0x10000)
+            pieces.append((bus_addr, take))
+            bus_addr, length = bus_addr + take, length - take
     for n, (at, length) in enumerate(pieces):
         pack_into("<IHH", toy.prds.view, 8 * n, at, length & 0xFFFF, 0x8000 if n == len(pieces) - 1 else 0)
     kernel.outl(toy.prds.bus_addr, ports, ToyRegs.PRD_TABLE)

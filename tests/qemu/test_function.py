@@ -32,6 +32,7 @@ class FakeQemu:
         self.address = 0
         self.registers: dict[bytes, int] = {}
         self.lines: list[bytes] = []
+        self.irq_lines: set[int] = set()
 
     def batch(self, lines: Sequence[bytes]) -> list[bytes]:
         """Several commands."""
@@ -215,3 +216,24 @@ def test_nobody_looks_at_the_pin_after_the_crash(bench: Bench) -> None:
     assert line is not None
     assert line.level
     assert bench.qemu.lines == []
+
+
+@pytest.mark.parametrize(("interface", "irq", "level"), [
+    (0x80, 14, True), (0x80, 15, True), (0x80, 11, False), (0x81, 14, False), (0x81, 15, True), (0x85, 14, False)])
+def test_ide_of_old_has_isa_lines(interface: int, irq: int, level: bool) -> None:
+    """A channel in compatibility mode raises line 14 or 15, which stands in for the pin it does not have."""
+    qemu = FakeQemu()
+    qemu.config[9:12] = bytes((interface, 0x01, 0x01))
+    with SharedRam.build([Extent(0, memoryview(mmap.mmap(-1, 4096)))], reserve_bytes=16 * MIB) as ram, \
+            Machine(PhysicalMemory(ram.extents)) as machine:
+        function = QemuPciFunction(machine, ram, cast(QTest, qemu), SLOT, 11, 1)
+        assert function.name == "0000:00:04.1"
+        assert (b"irq_intercept_in ioapic\n" in qemu.lines) is (interface != 0x85)
+        line = function.irq_line
+        assert line is not None
+        qemu.irq_lines.add(irq)
+        machine.pass_time(2_000_000)
+        assert line.level is level
+        qemu.irq_lines.clear()
+        machine.pass_time(5_000_000)
+        assert not line.level

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from typing import cast
+from collections.abc import Mapping, Sequence
+from typing import Any, cast
 
 import pytest
 
@@ -14,9 +14,9 @@ from ddsdk.qemu.qtest import QTest
 
 
 class FakeBus:
-    """Answers port commands as configuration mechanism #1 does: slot -> (bytes, writable bits)."""
+    """Answers port commands as configuration mechanism #1 does: slot or (slot, function) -> (bytes, writable)."""
 
-    def __init__(self, functions: dict[int, tuple[bytearray, bytes]]) -> None:
+    def __init__(self, functions: Mapping[Any, tuple[bytearray, bytes]]) -> None:
         self.functions = functions
         self.address = 0
 
@@ -31,8 +31,10 @@ class FakeBus:
             return b""
         size = {b"b": 1, b"w": 2, b"l": 4}[command[-1:]]
         assert self.address >> 31 == 1
-        slot, offset = self.address >> 11 & 31, (self.address & 0xFC) + int(port, 16) - 0xCFC
-        config, writable = self.functions.get(slot, (bytearray(b"\xff" * 256), bytes(256)))
+        slot, func = self.address >> 11 & 31, self.address >> 8 & 7
+        offset = (self.address & 0xFC) + int(port, 16) - 0xCFC
+        nobody = (bytearray(b"\xff" * 256), bytes(256))
+        config, writable = self.functions.get((slot, func) if func else slot, nobody)
         if command.startswith(b"in"):
             return b"0x%x" % int.from_bytes(config[offset:offset + size], "little")
         for at, byte in enumerate(int(value, 16).to_bytes(size, "little"), offset):
@@ -52,7 +54,7 @@ def function(vendor: int, device: int, bars: dict[int, tuple[int, int]]) -> tupl
     return config, bytes(writable)
 
 
-def space(functions: dict[int, tuple[bytearray, bytes]]) -> ConfigSpace:
+def space(functions: Mapping[Any, tuple[bytearray, bytes]]) -> ConfigSpace:
     """The bus under test."""
     return ConfigSpace(cast(QTest, FakeBus(functions)))
 
@@ -83,12 +85,42 @@ def test_an_io_bar_with_16_bit_decoding_is_sized() -> None:
 
 
 def test_a_function_is_found_by_its_ids_or_the_others_are_listed() -> None:
-    """The slot comes back; a miss names what there is."""
+    """Slot and function come back; a miss names what there is."""
     bus = space({0: function(0x8086, 0x1237, {}), 4: function(0x1000, 0x54, {})})
-    assert bus.find(0x1000, 0x54) == 4
+    assert bus.find(0x1000, 0x54) == (4, 0)
     with pytest.raises(DeviceError, match=r"no PCI function 1000:0030 on QEMU's bus 0, which has "
                                           r"00.0 8086:1237, 04.0 1000:0054; choose"):
         bus.find(0x1000, 0x30)
+
+
+def south_bridge(interface: int) -> dict[Any, tuple[bytearray, bytes]]:
+    """A bridge with an IDE interface as its function 1, which has a bus master BAR."""
+    bridge, ide = function(0x8086, 0x7000, {}), function(0x8086, 0x7010, {4: (1, 0x10)})
+    bridge[0][0x0E] = 0x80
+    ide[0][9:12] = bytes((interface, 0x01, 0x01))
+    return {1: bridge, (1, 1): ide}
+
+
+def test_functions_behind_the_first() -> None:
+    """Only a slot whose header type says so has more than function 0."""
+    functions = south_bridge(0x80)
+    assert space(functions).find(0x8086, 0x7010) == (1, 1)
+    functions[1][0][0x0E] = 0x00
+    with pytest.raises(DeviceError, match=r"which has 01.0 8086:7000; choose"):
+        space(functions).find(0x8086, 0x7010)
+
+
+@pytest.mark.parametrize(("interface", "channels"), [
+    (0x80, [0, 1]), (0x8A, [0, 1]), (0x85, []), (0x81, [1]), (0x84, [0])])
+def test_ide_at_the_ports_of_old(interface: int, channels: list[int]) -> None:
+    """A channel in compatibility mode has its ports where a PC always had them, BAR registers or not."""
+    bus = space(south_bridge(interface))
+    assert bus.compatible_channels(1, 1) == channels
+    bars = bus.assign_bars(1, 1)
+    ports = [bar.bus_addr if bar is not None else 0 for bar in bars]
+    assert ports == [0x1F0 * (0 in channels), 0x3F6 * (0 in channels), 0x170 * (1 in channels), 0x376 * (1 in channels),
+                     0xC000, 0]
+    assert [bar.size for bar in bars if bar is not None and bar.bus_addr < 0xC000] == [8, 1] * len(channels)
 
 
 def test_no_room_is_an_error() -> None:

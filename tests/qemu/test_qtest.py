@@ -51,14 +51,17 @@ def test_a_number_that_is_none_is_refused(pair: Pair) -> None:
         client.read_int(b"inl 0xcfc\n")
 
 
-def test_interrupt_lines_between_answers_are_skipped(pair: Pair) -> None:
-    """IRQ lines may stand before, between and after answers, and split over packets."""
+def test_interrupt_lines_between_answers_are_noted(pair: Pair) -> None:
+    """IRQ lines may stand before, between and after answers, and split over packets; levels are kept."""
     client, qemus = pair
-    qemus.sendall(b"IRQ raise 11\nOK 0x1\nIRQ lower 11\nIRQ raise 11\nOK 0x2\nIR")
+    qemus.sendall(b"IRQ raise 11\nOK 0x1\nIRQ lower 11\nIRQ raise 14\nOK 0x2\nIR")
     assert client.ask(b"inb 0x1\n") == b"0x1"
+    assert client.irq_lines == {11}
     assert client.ask(b"inb 0x2\n") == b"0x2"
-    qemus.sendall(b"Q lower 11\nOK 0x3\n")
+    assert client.irq_lines == {14}
+    qemus.sendall(b"Q lower 14\nIRQ lower 3\nOK 0x3\n")
     assert client.ask(b"inb 0x3\n") == b"0x3"
+    assert client.irq_lines == set()
 
 
 def test_posted_writes_go_out_at_once_and_their_answers_are_collected_later(pair: Pair) -> None:
