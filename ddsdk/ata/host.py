@@ -158,6 +158,11 @@ class IdeDrive:
         return f"{hwif.port_info.proc_name}{hwif.index}:{hwif.channel}:{self.unit}"
 
     @property
+    def model(self) -> str:
+        """By IDENTIFY DEVICE."""
+        return self.id.model if self.id is not None else ""
+
+    @property
     def online(self) -> bool:
         """Present and usable."""
         return self.present and not self.dead

@@ -109,6 +109,8 @@ class AtaDumpDevice(PolledDumpDevice[DumpIo]):
         if known is None or (now.model, now.serial) != (known.model, known.serial):
             was = "none" if known is None else f"{known.model} {known.serial}"
             return self._refuse(errno.ENODEV, f"another drive answers: {now.model} {now.serial}, registered was {was}")
+        if now.locked:
+            return self._refuse(errno.EIO, "after the reset the drive is locked by a password")
         sectors = now.sectors if drive.lba48 else min(now.sectors, LBA28_SECTORS - 1)
         if now.sector_size != known.sector_size or sectors < self._end_sector:
             return self._refuse(errno.ENODEV, f"after the reset the drive has {sectors} sectors of {now.sector_size}"

@@ -26,7 +26,8 @@ class IdentifyData:
     """struct hd_driveid, what of it matters here.
 
     `sectors` counts sectors of `sector_size` bytes.  `max_multiple`: sectors per DRQ block, 0 none.  `ultra_mask`,
-    `mwdma_mask`: bit n is mode n.  `write_cache`: it has one that can be switched; `wcache_on`: it is on.
+    `mwdma_mask`: bit n is mode n.  `write_cache`: it has one that can be switched; `wcache_on`: it is on.  `locked`: by
+    a password, so that every read and write is aborted.
     """
 
     model: str
@@ -44,6 +45,7 @@ class IdentifyData:
     wcache_on: bool
     flush: bool
     flush_ext: bool
+    locked: bool = False
 
     @classmethod
     def parse(cls, data: bytes | bytearray | memoryview) -> IdentifyData:
@@ -66,7 +68,7 @@ class IdentifyData:
             sectors=sectors or _number(words[60:62]), sector_size=_sector_size(words),
             max_multiple=words[47] & 0xFF, ultra_mask=words[88] & 0x7F if words[53] & 0x0004 else 0,
             mwdma_mask=words[63] & 0x07, write_cache=bool(words[82] & 0x0020), wcache_on=bool(words[85] & 0x0020),
-            flush=bool(sets & 0x1000), flush_ext=bool(sets & 0x2000))
+            flush=bool(sets & 0x1000), flush_ext=bool(sets & 0x2000), locked=words[128] & 0x0006 == 0x0006)
 
 
 def _sector_size(words: tuple[int, ...]) -> int:

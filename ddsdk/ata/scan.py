@@ -22,7 +22,7 @@ _SECTOR_SIZES: Final = (512, 1024, 2048, 4096)
 def scan_hwif(hwif: IdeHwif) -> list[IdeDrive]:
     """Every disk that answers on *hwif* and its mate, by channel and unit; each one set up: `ide_probe`.
 
-    A disk that cannot be used (it has no LBA, or sectors of an odd size) is in the list, with `dead` set.
+    A disk that cannot be used (no LBA, a password, sectors of an odd size) is in the list, with `dead` set.
     """
     memory = hwif.kernel.machine.memory
     paddr = memory.reserve.alloc(IDENTIFY_BYTES, IDENTIFY_BYTES)
@@ -67,6 +67,8 @@ def _set_up(drive: IdeDrive) -> None:
     unusable = ""
     if not identity.lba:
         unusable = "addresses by cylinder only"
+    elif identity.locked:
+        unusable = "locked by a password"
     elif drive.sector_size not in _SECTOR_SIZES or not drive.nr_sectors:
         unusable = f"{drive.nr_sectors} sectors of {drive.sector_size} bytes"
     if unusable:

@@ -37,8 +37,8 @@ class AtaHookSpecs:
         """Bring the channel from wherever the crash caught it to where a soft reset can run.
 
         Called once, before the mid-layer calls the port's do_reset; ide_lock is not held.  Release or re-initialise the
-        driver's own locks, stop the bus master, mask the drive's interrupt, forget what was in flight.  Every wait is
-        bounded.
+        driver's own locks, stop the bus master - of `hwif.mate` too, whose DMA would go on into memory that is being
+        saved -, mask the drive's interrupt, forget what was in flight.  Every wait is bounded.
         Returns 0 or -errno; anything but 0 rejects the device.  None: nothing to do.
         C: int (*quiesce)(ide_drive_t *)
         """

@@ -165,6 +165,16 @@ def test_another_drive_answers(world: World, identity: dict[str, Any], why: str)
     assert (device.quiesce(), device.why) == (-errno.ENODEV, why)
 
 
+def test_a_drive_that_locked_itself(world: World) -> None:
+    """A security feature that the reset brought back is said, not found out write by write."""
+    from tests.ata.test_scan import Locked
+
+    device = world.device()
+    world.crash()
+    world.hardware.drives[1] = Locked(world.disk)
+    assert (device.quiesce(), device.why) == (-errno.EIO, "after the reset the drive is locked by a password")
+
+
 def test_the_partition_moved(world: World) -> None:
     """A capacity that the reset changed (a host protected area, hw-ide.md 9) must still hold the partition."""
     device = world.device()

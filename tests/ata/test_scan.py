@@ -155,6 +155,26 @@ def test_a_drive_without_lba_is_listed_dead() -> None:
     assert world.kernel.log == ["fake0:0:1: DDSDK DISK: cannot be used: addresses by cylinder only"]
 
 
+class Locked(AtaDrive):
+    """A drive with a password set, before anybody gave it."""
+
+    def _identify(self) -> bytes:
+        data = bytearray(super()._identify())
+        data[256] = 0x07
+        data[511] = (data[511] - 0x07) & 0xFF
+        return bytes(data)
+
+
+def test_a_locked_drive_is_listed_dead() -> None:
+    """hw-ide.md 9: every write would be aborted."""
+    world = build(scan=False)
+    world.hardware.drives[1] = Locked(Disk(bytearray(1 << 20)))
+    with world.machine:
+        assert scanned(world) == [("fake0:0:1", False, 2048, 512)]
+    assert world.kernel.log == ["fake0:0:1: DDSDK DISK: cannot be used: locked by a password"]
+    assert world.drive.model == "DDSDK DISK"
+
+
 class Cdrom(AtaDrive):
     """A packet device that answers IDENTIFY DEVICE all the same."""
 
