@@ -131,11 +131,11 @@ def test_string_io_is_one_batch(bench: Bench) -> None:
     bench.qemu.lines.clear()
     io.write_string(0x10, 2, [0x1234, 0])
     started = time.monotonic()
-    assert io.read_string(0x10, 4, 500) == [0] * 500
-    assert time.monotonic() - started < 0.02
+    assert io.read_string(0x10, 4, 5000) == [0] * 5000
+    assert time.monotonic() - started < 0.2
     assert bench.qemu.lines[:3] == [b"outw 0xc010 0x1234\n", b"outw 0xc010 0x0\n", b"inl 0xc010\n"]
     assert [(r.kind, r.fields) for r in bench.machine.trace.records][-2:] == [
-        ("write", ("bar1+0x10", 2, "times")), ("read", ("bar1+0x10", 500, "times"))]
+        ("write", ("bar1+0x10", 2, "times")), ("read", ("bar1+0x10", 5000, "times"))]
     with pytest.raises(RegisterAccessFault):
         io.read_string(0xFF, 2, 1)
 
