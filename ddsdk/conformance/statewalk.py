@@ -32,7 +32,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 from attrs import frozen
 
-from ddsdk.helperlib.kernel import Kernel, PciDev
+from ddsdk.helperlib.kernel import Iomem, Kernel, PciDev
 from ddsdk.sim.clock import Clock
 from ddsdk.sim.cpu import Cpu, Task
 from ddsdk.sim.dma import DmaDomain
@@ -51,8 +51,8 @@ if TYPE_CHECKING:
 Snapshot = Mapping[str, object]
 
 #: The world: it is shared by all, and what a call does to it shows in the trace.
-WORLD: Final = (Machine, Kernel, PciDev, SimPciFunction, Clock, Trace, PhysicalMemory, DmaDomain, Scheduler, Cpu, Task,
-                NmiWatchdog, StallDetector, FaultPlan)
+WORLD: Final = (Machine, Kernel, PciDev, SimPciFunction, Iomem, Clock, Trace, PhysicalMemory, DmaDomain, Scheduler, Cpu,
+                Task, NmiWatchdog, StallDetector, FaultPlan)
 #: Attributes that are no state: dispatch tables that fill as they are used.
 UNSEEN: Final = frozenset({"_readers", "_writers", "_stores", "__weakref__", "__dict__"})
 #: Buffers beyond this are told by length and checksum.

@@ -154,7 +154,7 @@ def a_lost_adapter_fails_honestly(bench: Bench, case: str) -> None:
 
 
 #: How often the driver is stopped on each way: in the handler nearly everywhere; an emulated adapter takes its time.
-_STOPS_HANDLER, _STOPS, _STOPS_EMULATED = 32, 8, 1
+_STOPS_HANDLER, _STOPS, _STOPS_EMULATED = 32, 4, 1
 #: Not in queuecommand: host_lock is held there, which refuses the device.
 _STOPPED: Final = ways.WAYS[1:]
 
