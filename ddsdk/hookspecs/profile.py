@@ -26,6 +26,7 @@ class Role(Enum):
     COMPLETION_LATE = "completion-late"             # arrives seconds late, within the command's time-out
     COMPLETION_DUPLICATE = "completion-duplicate"   # the same completion arrives twice
     COMPLETION_FOREIGN = "completion-foreign"       # a completion of no command of this driver arrives first
+    COMPLETION_STALE = "completion-stale"           # that of an earlier command arrives once more, others under way
     FIRMWARE_FAULT = "firmware-fault"               # the adapter stops; nothing completes until it is reset
     COMMAND_HUNG = "command-hung"                   # one command is taken and never heard of again
     ADAPTER_GONE = "adapter-gone"                   # every register reads all ones from now on

@@ -10,12 +10,16 @@ from ddsdk.hookspecs.profile import Role
 
 from .. import dumping
 from ..bench import COMMAND_LIMIT_NS, DATA, NS_PER_MS, NS_PER_S, PAGE, SETTLE_MS, Bench, Command
-from ..check import Need, check, not_applicable
+from ..check import Level, Need, check, not_applicable
 from ..plan import Plan
 from .poll import watched
 
+#: The dump layer's bound is 30 s for a command; nobody else ends it before.
+_NOT_GIVEN_UP_NS: Final = 25 * NS_PER_S
 #: Commands after the one that the fault strikes.
 _NEXT: Final = 6
+#: Bytes of a command that is still under way at the next polls.
+_LONG: Final = 1 << 18
 
 
 @check("POLL-4", hook="dump_poll", source="field.md 4.3: lost completion", needs=(Role.COMPLETION_LOST, Need.RESET),
@@ -23,8 +27,20 @@ _NEXT: Final = 6
        Nothing to do in dump_poll: the dump layer times the command out and resets the host; the reset must work.
        """)
 def a_lost_completion_costs_a_reset(bench: Bench) -> None:
-    """When a completion never comes, the host reset that follows brings the device back and the command succeeds."""
+    """When a completion never comes nobody but the dump layer gives the command up; the host reset that follows brings
+    the device back, and the command succeeds."""
     bench.take_over()
+    fault = bench.inject(Role.COMPLETION_LOST)
+    early: list[str] = []
+    command = watched(bench, True, 500, DATA, PAGE, early, 4)
+    bench.expect(bench.start(command), "the driver says busy though nothing is outstanding")
+    before_ns = bench.now_ns
+    if bench.wait(command, limit_ns=_NOT_GIVEN_UP_NS):      # a driver may find out by itself that all went well
+        why = bench.error_of(command) or "".join(early)
+        bench.expect(not why, f"a command whose completion never came was ended after"
+                              f" {(bench.now_ns - before_ns) / NS_PER_S:.1f} s: {why}; its time is"
+                              f" {COMMAND_LIMIT_NS // NS_PER_S} s, and the dump layer looks after it")
+    bench.expect_struck(fault)
     fault = bench.inject(Role.COMPLETION_LOST)
     before_ns = bench.now_ns
     bench.write_and_compare(64, PAGE, DATA)
@@ -143,3 +159,26 @@ def an_adapter_gone_in_mid_command_is_survived(bench: Bench, how: str) -> None:
     bench.expect(not early, f"the adapter was gone, and {''.join(early[:1])}")
     bench.expect(error < 0, f"a write to an adapter that is gone returned {error}; it must be -errno")
     bench.expect(bench.device.why, "a write to an adapter that is gone failed without a word why")
+
+
+@check("POLL-14", hook="dump_poll", level=Level.IF_OFFERED, needs=(Role.COMPLETION_STALE,),
+       source="field.md 4.3, row HBA: stale completion; stale tag", fix="""
+       #define CONTEXT(use, index) ((use) << 10 | (index))     /* count the uses of each request slot */
+       if (request->context != context)                        /* that of an earlier use: not this command's */
+           return;
+       """)
+def a_stale_completion_ends_no_later_command(bench: Bench) -> None:
+    """The completion of an earlier command that arrives once more, while later ones are under way, ends none of them:
+    not even the one that has its request slot now."""
+    bench.take_over()
+    early: list[str] = []
+    nbytes = min(_LONG, bench.max_bytes)
+    for together in (1, min(4, bench.depth)):
+        _all(bench, [watched(bench, True, 500, DATA, PAGE, early, 9)], "before a stale completion")
+        fault = bench.inject(Role.COMPLETION_STALE)
+        batch = [watched(bench, write, 100 * (n + 1), DATA + n * _LONG, nbytes, early, 30 + n)
+                 for n, write in zip(range(together), (False, True) * 2, strict=False)]
+        _all(bench, batch, "a stale completion")
+        bench.expect_struck(fault)
+    bench.expect(not early, f"a stale completion: {''.join(early[:1])}")
+    bench.goes_on("after a stale completion")

@@ -23,6 +23,7 @@ PROFILE: Final = ConformanceProfile(
         Role.COMPLETION_LATE: ModelFault("reply-late"),
         Role.COMPLETION_DUPLICATE: ModelFault("reply-duplicate"),
         Role.COMPLETION_FOREIGN: ModelFault("reply-stale"),
+        Role.COMPLETION_STALE: ModelFault("reply-echo"),
         Role.FIRMWARE_FAULT: ModelFault("spontaneous-fault"),
         Role.COMMAND_HUNG: ModelFault("command-hung"),
         Role.ADAPTER_GONE: ModelFault("all-ones"),

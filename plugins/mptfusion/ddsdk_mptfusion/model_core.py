@@ -77,6 +77,7 @@ class IocCore(HwModel):
         self.epoch += 1
         self.fault_code = 0
         self.credits_used = 0
+        self.last_context: int | None = None
         self.free: deque[int] = deque()
         self.posted: deque[int] = deque()
         self._mfa_high = 0
@@ -149,6 +150,7 @@ class IocCore(HwModel):
     def post_context(self, context: int) -> None:
         """A request ends well."""
         self.credits_used -= 1
+        self.last_context = context
         if self.faults.armed:
             model_faulty.post(self, context)
             return

@@ -115,6 +115,7 @@ REQUEST_SIDE: Final[Mapping[str, str]] = MappingProxyType({
     "reply-lost": "the command is carried out, its reply never posted",
     "reply-late": "the reply is posted late [ns=10 s]",
     "reply-duplicate": "the same reply descriptor is posted twice",
+    "reply-echo": "the context reply that was posted last is posted once more, as another request is fetched",
     "reply-stale": "a context reply of an older life is posted first [context=0x0000FFFE]",
     "reply-bad-address": "an address reply to a frame nobody gave is posted first [address=0xFFFFFF00]",
     "reply-garbled": "the reply frame is of another request [context=0x0000FFFE, function=0x7F]",

@@ -39,6 +39,8 @@ def at_fetch(ioc: IocCore) -> bool:
     if hit("peer-reset") is not None:
         ioc.resets.hard_reset()
         return True
+    if ioc.last_context is not None and hit("reply-echo") is not None:
+        ioc.append_reply(ioc.last_context)
     return False
 
 

@@ -155,6 +155,17 @@ def _(host) -> None:
     assert [host.read("REPLY_FIFO") for _ in range(3)] == [0x1234, 0x21, 0xFFFFFFFF]
 
 
+@scenario("reply-echo")
+def _(host) -> None:
+    host.post(READ)
+    assert host.reply() == 0x21
+    host.ioc.faults.inject("reply-echo")
+    host.post(READ)
+    host.advance(host.ioc.timing.fetch_ns)
+    assert host.read("REPLY_FIFO") == 0x21          # at once, nothing has been read yet
+    assert host.reply() == 0x21
+
+
 @scenario("reply-bad-address")
 def _(host) -> None:
     host.ioc.faults.inject("reply-bad-address")

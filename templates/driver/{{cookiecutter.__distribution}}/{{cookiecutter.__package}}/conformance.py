@@ -13,6 +13,7 @@ PROFILE: Final = ConformanceProfile(
         Role.COMPLETION_LATE: ModelFault("completion-late"),
         Role.COMPLETION_DUPLICATE: ModelFault("completion-duplicate"),
         Role.COMPLETION_FOREIGN: ModelFault("completion-foreign"),
+        Role.COMPLETION_STALE: ModelFault("completion-stale"),
         Role.FIRMWARE_FAULT: ModelFault("firmware-fault"),
         Role.COMMAND_HUNG: ModelFault("command-hung"),
         Role.ADAPTER_GONE: ModelFault("adapter-gone"),

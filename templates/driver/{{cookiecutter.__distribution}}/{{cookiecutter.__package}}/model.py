@@ -60,6 +60,7 @@ class {{cookiecutter.__Name}}Model(HwModel):
         self.code = 0
         self._shown = True
         self._runaway = False
+        self.last = None
 
     def unplugged(self) -> None:
         """Pulled out: it does nothing any more."""
@@ -72,6 +73,7 @@ class {{cookiecutter.__Name}}Model(HwModel):
         self.epoch += 1
         self.state, self.code = state, code
         self._shown, self._runaway = True, False
+        self.last: int | None = None
         self.requests.forget()
         self.done.clear()
         self.drive_line()
@@ -168,6 +170,8 @@ class {{cookiecutter.__Name}}Model(HwModel):
         if address % BLOCK_BYTES:
             raise HardwareFault(f"SUBMIT of {address:#x}: a request block is aligned to {BLOCK_BYTES} bytes")
         self.requests.submit(address)
+        if self.last is not None and self.strikes("completion-stale") is not None:
+            self._append(self.last)
 
     def w_ABORT(self, tag: int) -> None:
         """The request with this tag, if the adapter holds it, ends."""
@@ -193,9 +197,8 @@ class {{cookiecutter.__Name}}Model(HwModel):
         struck = self.strikes("completion-foreign")
         if struck is not None:
             self.done.append(struck.get("tag", 0x00FFFF))
-        if self.strikes("completion-stale") is not None:
-            self.done.append(tag - 0x100 & 0x7FFFFFFF)
         self.done.append(tag)
+        self.last = tag
         if self.strikes("completion-duplicate") is not None:
             self.done.append(tag)
         self._runaway |= self.strikes("done-runaway") is not None

@@ -50,7 +50,7 @@ FAULTS: Final[Mapping[str, str]] = MappingProxyType({
     "completion-late": "its tag appears late [ns=5 s]",
     "completion-duplicate": "its tag appears twice",
     "completion-foreign": "a tag of no request appears first [tag=0x00FFFF]",
-    "completion-stale": "the tag of the same request's use before appears first",
+    "completion-stale": "the tag that appeared last appears once more, as another request is handed over",
     "done-runaway": "DONE gives the same tag over and over until the next reset",
     "irq-lost": "the interrupt line does not rise for one completion",
     **{name: f"the firmware stops as a request is fetched, code {code.name}" for name, code in FETCH_FAULTS.items()},
