@@ -60,7 +60,7 @@ class {{cookiecutter.__Name}}Model(HwModel):
         self.code = 0
         self._shown = True
         self._runaway = False
-        self.last = None
+        self.last: int | None = None        # the tag that appeared last
 
     def unplugged(self) -> None:
         """Pulled out: it does nothing any more."""
@@ -73,7 +73,7 @@ class {{cookiecutter.__Name}}Model(HwModel):
         self.epoch += 1
         self.state, self.code = state, code
         self._shown, self._runaway = True, False
-        self.last: int | None = None
+        self.last = None
         self.requests.forget()
         self.done.clear()
         self.drive_line()
