@@ -14,7 +14,7 @@ from ddsdk.hookspecs.profile import Role
 
 from .. import dumping, routes, states
 from ..bench import Bench
-from ..check import Need, check
+from ..check import Need, check, not_applicable
 from ..plan import Plan
 
 #: The adapter's time to ask for an interrupt, if it can.
@@ -104,18 +104,21 @@ def the_host_reset_leaves_the_chip_masked(bench: Bench, state: str) -> None:
     bench.call_quiesce()
     _reset(bench)
     _down(bench, "after the host reset", remedy)
+    bench.settle()
     dumping.enter(bench, state)
     bench.let_pass(_LOOK_MS)
     _down(bench, f"after the host reset, in state {state},", remedy)
     _reset(bench)
-    commands = dumping.start(bench, min(4, bench.depth))
+    bench.settle()
+    for _ in range(4):
+        bench.start(routes.page_command(bench))
     bench.let_pass(_LOOK_MS)
     _down(bench, "after another host reset, with completions pending that nobody polled for,", remedy)
-    bench.expect(bench.wait(*commands), "commands after a host reset did not end within 30 s")
 
 
 def _reset(bench: Bench) -> None:
-    bench.expect(bench.call_reset(), "the host reset ended in FAILED; it must bring the adapter back and say SUCCESS")
+    if not bench.call_reset():
+        not_applicable("the host reset ended in FAILED, which RESET-1 judges")
 
 
 @check("IRQ-4", hook="dump_poll", needs=(Need.INTERRUPT,),

@@ -144,8 +144,7 @@ def host_lock_stays_as_it_was(bench: Bench, mode: str) -> None:
         stuck = routes.page_command(bench, write=False)
         bench.start(stuck)
         call(partial(handle, stuck), name)
-    commands = dumping.queue_full(bench)
-    bench.start(bench.probe_command())      # perhaps refused
+    commands = bench.start_all([routes.page_command(bench) for _ in range(bench.depth + 1)])     # the last is refused
     if mode == "crash-mode":
         for _ in range(1000):
             bench.poll()

@@ -18,6 +18,8 @@ from .reset import reset
 
 #: The crash comes so many sixteenths of the reset's usual time after its beginning (states.py has other points).
 _SIXTEENTHS: Final = (1, 3, 5, 7, 9, 11, 13, 15)
+#: The same of a reset that never ends: a driver that tries more than once is in its first try, or in its last.
+_SIXTEENTHS_HANGING: Final = (3, 15)
 #: Fewer on an emulated adapter, where each takes real time.
 _SIXTEENTHS_EMULATED: Final = (3, 9, 15)
 #: Others spin for host_lock meanwhile, interrupts off.
@@ -26,8 +28,12 @@ _SAMPLE_NS: Final = 10 * NS_PER_MS
 
 
 def _half_way(plan: Plan) -> tuple[str, ...]:
-    points = _SIXTEENTHS if plan.backend == "model" else _SIXTEENTHS_EMULATED
-    return (*(f"reset-{n}-16ths" for n in points), "abort", "device-reset", "bus-reset")
+    if plan.backend != "model":
+        resets = [f"reset-{n}-16ths" for n in _SIXTEENTHS_EMULATED]
+    else:
+        resets = [f"reset-{n}-16ths" for n in _SIXTEENTHS]
+        resets += [f"hanging-reset-{n}-16ths" for n in _SIXTEENTHS_HANGING]
+    return (*resets, "abort", "device-reset", "bus-reset")
 
 
 @check("RESET-6", hook="eh_host_reset_handler", needs=(Need.RESET,), cases=_half_way,
@@ -36,14 +42,18 @@ def _half_way(plan: Plan) -> tuple[str, ...]:
        What was armed before the crash never fires.  Forget in quiesce what the half-done handler had under way:
        del_timer(&hba->reset_timer);
        hba->reset_state = IDLE;
+       hba->reset_tries = 0;
        """)
 def an_error_handler_was_under_way(bench: Bench, case: str) -> None:
     """Where the crash stopped an error handler half way its timers, tasklets and work items never fire; the reset in
-    crash mode works all the same, and the next one too."""
+    crash mode works all the same, and the next one too: also after a handler whose own resets did not end."""
+    hanging = case.startswith("hanging-")
+    took_ns = _hanging_ns(bench) if hanging else reset_ns(bench) if case.endswith("-16ths") else 0
     stuck = dumping.start(bench, 1)[0]
-    if case.endswith("-16ths"):
-        after_ns = reset_ns(bench) * int(case.split("-")[1]) // 16
-        _crash_in(bench, bench.call_reset, max(1, after_ns))
+    if hanging:
+        dumping.arm(bench, Role.RESET_HANGS, times=0)
+    if took_ns:
+        _crash_in(bench, bench.call_reset, max(1, took_ns * int(case.split("-")[-2]) // 16))
     else:
         handler = bench.error_handlers().get(case)
         if handler is None:
@@ -51,11 +61,24 @@ def an_error_handler_was_under_way(bench: Bench, case: str) -> None:
         _crash_in(bench, partial(handler, stuck), 1)
     if bench.lock.is_locked:
         not_applicable("the driver holds host_lock through the handler: after that crash nobody dumps through it")
+    if hanging:
+        bench.faults.clear()                # the next reset ends
+        if bench.device.sanity_check() < 0:
+            not_applicable(f"refused before quiesce: {bench.device.why}")
     bench.take_over()
     bench.goes_on("after a crash half way through an error handler")
     reset(bench, " that follows the one of the take-over")
     bench.settle()
     bench.goes_on("after another host reset")
+
+
+def _hanging_ns(bench: Bench) -> int:
+    """Nanoseconds until the handler gives up a reset that never ends, on a machine like this one, in normal mode."""
+    with bench.another() as other:
+        dumping.arm(other, Role.RESET_HANGS, times=0)
+        before_ns = other.now_ns
+        other.in_task(other.call_reset)
+        return other.now_ns - before_ns
 
 
 def _crash_in(bench: Bench, handler: Callable[[], object], after_ns: int) -> None:
@@ -128,10 +151,11 @@ def leaves_the_lock_as_it_was(bench: Bench, mode: str) -> None:
     if mode.endswith("hangs"):
         dumping.arm(bench, Role.RESET_HANGS, times=0)
     bench.on_return = look
-    if mode.startswith("crash"):
-        bench.call_reset()
-    else:
-        bench.in_task(bench.call_reset)
+    with bench.within(bench.plan.profile.reset_limit_s * NS_PER_S, "the host reset"):
+        if mode.startswith("crash"):
+            bench.call_reset()
+        else:
+            bench.in_task(bench.call_reset)
 
 
 def _holder(bench: Bench) -> str:
