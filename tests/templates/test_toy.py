@@ -27,6 +27,8 @@ def toy(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Plan]:
 def test_the_kit_is_green(toy: Plan, family: str) -> None:
     """Every check passes, or needs what the driver does not offer and need not; none fails, none is expected to."""
     items = [item for item in items_of(toy, all_checks()) if item.check.family == family]
+    if family == "ERR":         # a case for every fault there is: `make matrix` runs them all
+        items = items[::6]
     results = run(toy, items)
     assert {result.verdict for result in results} <= {Verdict.PASS, Verdict.NOT_OFFERED}, [
         f"{result.id}: {result.why} {result.line}" for result in results if result.verdict.bad]
