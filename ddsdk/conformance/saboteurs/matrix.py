@@ -7,8 +7,9 @@ were blocked.  Blocked is not caught: a check counts only where it names the fau
 from __future__ import annotations
 
 import sys
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from concurrent.futures import ProcessPoolExecutor
+from contextlib import ExitStack
 from itertools import groupby
 from multiprocessing import get_context
 from pathlib import Path
@@ -95,12 +96,14 @@ def _row(root: str, saboteur_id: str) -> Row:
     return try_one(Path(root), saboteur, all_checks())
 
 
-def matrix(saboteurs: Iterable[Saboteur], jobs: int = 2) -> list[Row]:
-    """Every saboteur against every check, *jobs* at a time; rows in the order of *saboteurs*."""
-    with baked_toy("scsi") as scsi, ProcessPoolExecutor(jobs, mp_context=get_context("spawn")) as pool:
-        roots = {"scsi": str(scsi)}
+def matrix(saboteurs: Sequence[Saboteur], jobs: int = 2) -> Iterator[Row]:
+    """Every saboteur against every check, *jobs* at a time; rows in the order of *saboteurs*, each as it is there."""
+    with ExitStack() as stack:
+        roots = {bus: str(stack.enter_context(baked_toy(bus))) for bus in sorted({one.bus for one in saboteurs})}
+        pool = stack.enter_context(ProcessPoolExecutor(jobs, mp_context=get_context("spawn")))
         futures = [pool.submit(_row, roots[one.bus], one.id) for one in saboteurs]
-        return [future.result() for future in futures]
+        for future in futures:
+            yield future.result()
 
 
 def complaints_of_toys(buses: Iterable[str]) -> list[str]:
@@ -135,8 +138,9 @@ def main(ids: tuple[str, ...], jobs: int) -> None:
     wanted = [one for one in all_saboteurs()
               if not ids or {one.id, one.catches, one.catches.partition("-")[0]} & set(ids)]
     innocent = [] if ids else complaints_of_toys(sorted({one.bus for one in wanted}))
-    rows = matrix(wanted, jobs)
-    for row in rows:
+    rows = []
+    for row in matrix(wanted, jobs):
+        rows.append(row)
         also = [one for one in row.failed if one != row.saboteur.catches]
         click.echo(f"{row.saboteur.id:<44} {row.saboteur.catches:<11} {'caught' if row.caught else 'GOT AWAY'}"
                    f"{'; also ' + ' '.join(also) if also else ''}"
