@@ -70,6 +70,11 @@ class Allocator:
             raise AllocationFault(f"{call}: {flag} in crashdump_mode sleeps for memory nobody will free;"
                                   " allocate at probe, or GFP_ATOMIC within declare_crash_budget()")
 
+    @property
+    def pieces(self) -> int:
+        """How many kmalloc() gave and nobody has freed, in either mode."""
+        return len(self._live)
+
     def check(self, call: str, size: int) -> None:
         """AllocationFault when the machine has crashed and *size* bytes more go over the declared budget."""
         if self._guard.machine.crashdump_mode and self.in_use_bytes + size > self.budget_bytes:

@@ -14,7 +14,7 @@ from ddsdk.sim.machine import Trigger
 
 from .. import routes, states
 from ..bench import DATA, NS_PER_MS, NS_PER_S, NS_PER_US, PAGE, POLL_US, Bench
-from ..check import CheckFailed, Need, Setup, check, not_applicable
+from ..check import CheckFailed, Need, NotApplicable, Setup, check, not_applicable
 from ..plan import Plan
 
 #: Nobody stalls a machine for longer: field.md 4.2.
@@ -93,9 +93,9 @@ def _strike(bench: Bench, trouble: str) -> None:
 _ARMING: Final = ("add_timer", "mod_timer", "tasklet_schedule", "tasklet_hi_schedule", "schedule_work",
                   "schedule_delayed_work")
 #: What the running kernel is doing when the crash comes.
-_ACTIVITIES: Final = ("idle", "commands", "abort", "device-reset", "bus-reset", "host-reset")
-#: Calls that arm something are crashed after one by one, up to so many of an activity.
-_ARMINGS: Final = 2
+_ACTIVITIES: Final = ("idle", "commands", "abort", "device-reset", "bus-reset", "host-reset", "firmware-fault")
+#: The crash comes after the first call that arms each timer, tasklet or work, up to so many of an activity.
+_ARMINGS: Final = 3
 
 
 @check("TIME-6", hook="quiesce", source="white paper 2.2: timers and tasklets may be used in the host reset process;"
@@ -113,7 +113,7 @@ _ARMINGS: Final = 2
 def nothing_pending_at_the_crash_is_relied_on(bench: Bench, activity: str) -> None:
     """Timers, tasklets and work that were pending at the crash never run; take-over and dump work without them.
 
-    The crash comes right after the call that armed one, in each of the driver's activities that does.
+    The crash comes right after the first call that armed one, in each of the driver's activities that does.
     """
     _crash_when_armed(bench, activity, 0)
     _work_without_them(bench, activity)
@@ -125,15 +125,17 @@ def nothing_pending_at_the_crash_is_relied_on(bench: Bench, activity: str) -> No
                 _crash_when_armed(other, activity, number)
             except NotArmed:
                 return
+            except NotApplicable:
+                continue                # a lock is held there
             _work_without_them(other, activity)
 
 
 class NotArmed(Exception):
-    """An activity ended without so many calls that arm something."""
+    """An activity ended without so many things armed."""
 
 
 def _crash_when_armed(bench: Bench, activity: str, number: int) -> None:
-    """Carry *activity* out and crash after its *number*th call that leaves something pending."""
+    """Carry *activity* out and crash when the *number*th timer, tasklet or work of it is armed first."""
     trap = _Trap(bench, number)
     bench.bring_up()
     if activity == "idle":
@@ -156,6 +158,11 @@ def _act(bench: Bench, activity: str) -> Callable[[], object]:
     commands = [bench.command(n % 2 == 0, 8 * n, [(DATA + n * PAGE, PAGE)]) for n in range(4)]
     if activity == "commands":
         return lambda: (bench.start_all(commands), bench.kernel.msleep(20))
+    if activity == Role.FIRMWARE_FAULT.value:
+        if not bench.plays(Role.FIRMWARE_FAULT):
+            not_applicable(f"no model's fault plays {activity} here")
+        bench.inject(Role.FIRMWARE_FAULT)
+        return lambda: (bench.start_all(commands), bench.kernel.msleep(20))
     handler = bench.error_handlers().get(activity)
     if handler is None:
         not_applicable(f"the driver has no {activity} handler")
@@ -166,19 +173,23 @@ def _act(bench: Bench, activity: str) -> Callable[[], object]:
 
 
 class _Trap:
-    """Crashes the machine after a call that arms something: at once, or a little later where a lock is held."""
+    """Crashes the machine after a call that arms something for the first time: at once, or a little later where a lock
+    is held.
+    """
 
     def __init__(self, bench: Bench, number: int) -> None:
         self.set = False
         self._bench = bench
         self._left = number
+        self._armed: list[object] = []
         for name in _ARMING:
             setattr(bench.kernel, name, partial(self._called, getattr(bench.kernel, name)))
 
     def _called(self, call: Callable[..., Any], *arguments: Any) -> Any:
         result = call(*arguments)
         machine = self._bench.machine
-        if self.set and not machine.crashdump_mode:
+        if self.set and not machine.crashdump_mode and not any(one is arguments[0] for one in self._armed):
+            self._armed.append(arguments[0])
             self._left -= 1
             if self._left < 0:
                 self.set = False
