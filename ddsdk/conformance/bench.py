@@ -9,19 +9,18 @@ from __future__ import annotations
 from abc import abstractmethod
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from typing import Any, Final
-
-from attrs import define
+from typing import Any, Final, TypeVar
 
 from ddsdk.block.load import BlockLoad
 from ddsdk.bus import Segment
 from ddsdk.errors import DdsdkError, LockFault, PluginError
-from ddsdk.hookspecs.device import BoundHooks
+from ddsdk.hookspecs.device import BoundHooks, bind
 from ddsdk.hookspecs.profile import Role
 from ddsdk.integrity import CodeImage
 from ddsdk.sim.locks import SpinLock
 
 from .check import CheckFailed, Need, NothingCompletes, QuiesceFailed, ResetFailed, SanityRefused, Setup, not_applicable
+from .command import BringUpFailed, Command
 from .plan import Plan
 from .world import DATA, HIGH, World, pattern
 
@@ -42,33 +41,7 @@ SETTLE_MS: Final = 5000
 TASK_LIMIT_NS: Final = 3600 * NS_PER_S
 
 
-class BringUpFailed(DdsdkError):
-    """The driver was not probed, or found no disk: nothing else can be judged.  `step`: "probe" or "scan"."""
-
-    def __init__(self, step: str, why: str) -> None:
-        super().__init__(why)
-        self.step = step
-
-
-@define(eq=False)
-class Command:
-    """One command of the bench's.
-
-    `ended`: how often the driver said so (a right driver: once).  `refused`: what it returned instead of taking it.
-    """
-
-    raw: Any
-    write: bool
-    sector: int
-    nbytes: int
-    ended: int = 0
-    refused: int = 0
-    on_end: Callable[[], object] | None = None
-
-    @property
-    def done(self) -> bool:
-        """The driver has said so."""
-        return self.ended > 0
+H = TypeVar("H")
 
 
 class Bench(World):
@@ -90,12 +63,12 @@ class Bench(World):
     @classmethod
     def build(cls, plan: Plan, setup: Setup | None = None, *, trace: bool = False) -> Bench:
         """A bench of the driver's bus, brought up as *setup* says.  BringUpFailed, or what the driver raised."""
+        from .ata_bench import AtaBench
         from .scsi_bench import ScsiBench
 
-        if plan.driver.bus != "scsi":
-            raise PluginError(f"driver {plan.driver.name}: the kit does not judge bus {plan.driver.bus} yet")
         setup = setup or Setup()
-        bench = ScsiBench(plan, setup, trace=trace)
+        kind: type[Bench] = AtaBench if plan.driver.bus == "ata" else ScsiBench
+        bench = kind(plan, setup, trace=trace)
         try:
             if setup.probe:
                 bench.bring_up()
@@ -114,6 +87,20 @@ class Bench(World):
         self.scan()
         self.make_device()
 
+    def probed(self, kind: type[H]) -> H:
+        """What the driver's probe returns, which must be a *kind*; its hooks are bound."""
+        driver, chip = self.plan.driver, self.plan.model.chip
+        try:
+            host: object = driver.probe(self.pdev, chip)
+        except DdsdkError as error:
+            if type(error).__module__ == DdsdkError.__module__ and error.exit_code == 3:
+                raise                       # a DriverFault or another rule broken: it speaks for itself
+            raise BringUpFailed("probe", f"probe refuses the {chip.name}: {error}") from error
+        if not isinstance(host, kind):
+            raise BringUpFailed("probe", f"probe returned {host!r}; it must return the {kind.__name__} it made")
+        self.hooks = bind(driver.hooks, self.plan.specs, plugin=driver.name)
+        return host
+
     def code_image(self) -> CodeImage:
         """No module at all: checks replace parts of drivers on purpose."""
         return CodeImage.take([])
@@ -131,6 +118,20 @@ class Bench(World):
     @abstractmethod
     def make_device(self) -> None:
         """The whole disk becomes `device`."""
+
+    @property
+    @abstractmethod
+    def template(self) -> Any:
+        """What the driver says of itself once: its host template, its port info.  `dma_alignment` is there."""
+
+    @property
+    @abstractmethod
+    def driver_data(self) -> Any:
+        """What the driver keeps with its host: hostdata, hwif_data.  May be set."""
+
+    @driver_data.setter
+    @abstractmethod
+    def driver_data(self, value: Any) -> None: ...
 
     @property
     @abstractmethod
@@ -167,6 +168,11 @@ class Bench(World):
     @abstractmethod
     def error_of(self, command: Command) -> str:
         """Why an ended command is not good, in one line; "" when it is and everything moved."""
+
+    @property
+    def reset_may_forget(self) -> bool:
+        """Whether a reset may leave the commands it took along to their time-out."""
+        return False
 
     @abstractmethod
     def call_reset(self) -> bool:

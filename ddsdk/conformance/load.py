@@ -15,10 +15,8 @@ from types import TracebackType
 from typing import Final
 
 from ddsdk.errors import DdsdkError, PluginError, UsageError
-from ddsdk.hookspecs.ata import AtaHookSpecs
 from ddsdk.hookspecs.device import bind
 from ddsdk.hookspecs.profile import Role
-from ddsdk.hookspecs.scsi import ScsiHookSpecs
 from ddsdk.registry import Registry, discover, load_path
 
 from .bench import Bench
@@ -28,7 +26,6 @@ from .plan import Plan, plans_of
 
 #: Importing a plugin and building its model take no longer.
 LOAD_LIMIT_S: Final = 30.0
-_SPECS: Final = {"scsi": ScsiHookSpecs, "ata": AtaHookSpecs}
 
 
 def plans_for(target: str | os.PathLike[str] | None, *, chip: str | None = None, backend: str = "model",
@@ -88,7 +85,7 @@ def _try(plan: Plan) -> None:
     for what, function in (("probe", driver.probe), ("its model's build", plan.model.build)):
         if not callable(function):
             raise PluginError(f"driver {driver.name}: {what} is {type(function).__name__}, not a function")
-    bind(driver.hooks, _SPECS[driver.bus], plugin=driver.name)
+    bind(driver.hooks, plan.specs, plugin=driver.name)
     with _turn_of(f"driver {driver.name}: chip {chip} on backend {plan.backend}"):
         Bench.build(plan, Setup(probe=False)).close()
 

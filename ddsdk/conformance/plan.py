@@ -13,8 +13,10 @@ from typing import TYPE_CHECKING, Any
 from attrs import define, field
 
 from ddsdk.errors import PluginError, UsageError
+from ddsdk.hookspecs.ata import AtaHookSpecs
 from ddsdk.hookspecs.discovery import DriverInfo, HardwareModelInfo
 from ddsdk.hookspecs.profile import ConformanceProfile, ModelFault, Role
+from ddsdk.hookspecs.scsi import ScsiHookSpecs
 from ddsdk.registry import Registry
 from ddsdk.target import BACKENDS, Target
 
@@ -42,6 +44,11 @@ class Plan:
     #: Ids of items that had no end: after the first the others get less time.
     hung: list[str] = field(factory=list, repr=False)
     _files: dict[str, str] | None = field(default=None, repr=False)
+
+    @property
+    def specs(self) -> type:
+        """The hook specs of the driver's bus."""
+        return AtaHookSpecs if self.driver.bus == "ata" else ScsiHookSpecs
 
     @property
     def registry(self) -> Registry:

@@ -17,9 +17,9 @@ from typing import Final
 import attrs
 from attrs import field, frozen
 
+from ddsdk.block.dump_queue import blame
 from ddsdk.errors import DdsdkError, DriverFault, PluginError
 from ddsdk.hookspecs.profile import Role
-from ddsdk.scsi.dump_queue import blame
 
 from .bench import Bench, BringUpFailed
 from .bounded import HungError, bounded

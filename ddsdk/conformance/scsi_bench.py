@@ -7,9 +7,6 @@ from functools import partial
 from typing import Any
 
 from ddsdk.bus import Segment
-from ddsdk.errors import DdsdkError
-from ddsdk.hookspecs.device import bind
-from ddsdk.hookspecs.scsi import ScsiHookSpecs
 from ddsdk.scsi import cdb
 from ddsdk.scsi.cmnd import (
     DMA_FROM_DEVICE,
@@ -20,7 +17,7 @@ from ddsdk.scsi.cmnd import (
     ScsiCmnd,
 )
 from ddsdk.scsi.disposition import Disposition, scsi_decide_disposition
-from ddsdk.scsi.host import ErrorHandler, ScsiDevice, ScsiHost
+from ddsdk.scsi.host import ErrorHandler, ScsiDevice, ScsiHost, ScsiHostTemplate
 from ddsdk.scsi.load import IoLoad, Region
 from ddsdk.scsi.midlayer import ScsiRequest
 from ddsdk.scsi.scan import scan_host
@@ -53,17 +50,7 @@ class ScsiBench(Bench):
 
     def probe(self) -> None:
         """See `Bench.probe`."""
-        driver, chip = self.plan.driver, self.plan.model.chip
-        try:
-            host: object = driver.probe(self.pdev, chip)
-        except DdsdkError as error:
-            if type(error).__module__ == DdsdkError.__module__ and error.exit_code == 3:
-                raise                       # a DriverFault or another rule broken: it speaks for itself
-            raise BringUpFailed("probe", f"probe refuses the {chip.name}: {error}") from error
-        if not isinstance(host, ScsiHost):
-            raise BringUpFailed("probe", f"probe returned {host!r}; it must return the ScsiHost it made")
-        self.host = host
-        self.hooks = bind(driver.hooks, ScsiHookSpecs, plugin=driver.name)
+        self.host = self.probed(ScsiHost)
 
     def scan(self) -> None:
         """See `Bench.scan`."""
@@ -80,7 +67,21 @@ class ScsiBench(Bench):
         self.device = ScsiDumpDevice(self.dev, self.hooks, 0, self.setup.disk_bytes // 512, 4096, self.code_image(),
                                      self.setup.queue_depth, name=self.plan.driver.name)
 
-    # -- limits ----------------------------------------------------------------------------------------
+    # -- what the driver says of itself ----------------------------------------------------------------
+
+    @property
+    def template(self) -> ScsiHostTemplate:
+        """See `Bench.template`."""
+        return self.host.hostt
+
+    @property
+    def driver_data(self) -> Any:
+        """See `Bench.driver_data`."""
+        return self.host.hostdata
+
+    @driver_data.setter
+    def driver_data(self, value: Any) -> None:
+        self.host.hostdata = value
 
     @property
     def lock(self) -> SpinLock:

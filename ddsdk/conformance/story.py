@@ -16,8 +16,9 @@ import tempfile
 from contextlib import ExitStack
 from pathlib import Path
 from types import TracebackType
-from typing import Final, Self
+from typing import Any, Final, Self
 
+from ddsdk.block.load import BlockLoad
 from ddsdk.diskdump.engine import DumpConfig, DumpReport
 from ddsdk.diskdump.partition import DumpState
 from ddsdk.diskdump.plan import CrashFacts, DumpPlan
@@ -26,7 +27,6 @@ from ddsdk.diskdump.writer import Stage
 from ddsdk.drill import compare_with_source
 from ddsdk.errors import DdsdkError, PluginError
 from ddsdk.rig import Rig
-from ddsdk.scsi.load import IoLoad
 from ddsdk.sim.machine import CrashRecord, Machine, Trigger
 from ddsdk.sim.trace import Trace
 from ddsdk.vmcore.source import open_source
@@ -52,7 +52,7 @@ class Story:
     def __init__(self, bench: Bench, *, seed: int = 1, memory_mib: int = 1, block_order: int = 2, queue_depth: int = 1,
                  disks: int = 1, code_check: bool = False, trace: Trace | None = None) -> None:
         self.bench = bench
-        self.loads: list[IoLoad] = []
+        self.loads: list[BlockLoad[Any]] = []
         self._seed = seed
         self._stack = ExitStack()
         self._report: DumpReport | None = None
@@ -95,7 +95,7 @@ class Story:
         """Start I/O on either side of every partition: *workers* commands outstanding on each."""
         for adapter, disk in zip(self.rig.adapters, self.disks, strict=True):
             for n, region in enumerate(disk.load_regions):
-                load = IoLoad(adapter.sdev, region, self._seed * 2 + n, workers, reset_every=0 if n else reset_every)
+                load = adapter.load(region, self._seed * 2 + n, workers=workers, reset_every=0 if n else reset_every)
                 load.start()
                 self.loads.append(load)
 

@@ -96,8 +96,9 @@ class World(ABC):
         with path.open("w+b") as file:
             file.truncate(self.setup.disk_bytes)
             self._image = memoryview(mmap.mmap(file.fileno(), self.setup.disk_bytes))   # shared: QEMU's writes show
-        spec = AdapterSpec(qemu.device, chip.vendor, chip.device, qemu.options, qemu.disk_device, qemu.disk_bus_suffix)
-        adapter = EmulatedAdapter.start(self.machine, self._ram, spec, [DiskImage(str(path))])
+        channel, target = self.plan.profile.disk_at
+        adapter = EmulatedAdapter.start(self.machine, self._ram, AdapterSpec.of(qemu, chip),
+                                        [DiskImage(str(path), target, channel=channel)])
         return self._stack.enter_context(adapter).function
 
     def close(self) -> None:

@@ -108,7 +108,7 @@ def _crash_at(bench: Bench, seed: int, load_ns: int, reset_every: int, at: int,
               refused: list[str]) -> Mapping[str, list[int]]:
     """Crash before line *at* of the driver and dump, or only count them (0): which there are, by what is held there."""
     with Story(bench, seed=seed) as story:
-        machine, lock = story.machine, story.rig.adapters[0].host.host_lock
+        machine, lock = story.machine, story.rig.adapters[0].device.lock
 
         def held() -> str:
             if lock.is_locked:

@@ -248,7 +248,7 @@ def _played(plan: Plan, roles: Sequence[Role]) -> list[str]:
 
 
 def _roles_and_disk(plan: Plan) -> Sequence[str]:
-    disk = _DISK_FOR_EVER if plan.backend == "model" and plan.driver.bus == "scsi" else ()
+    disk = _DISK_FOR_EVER if plan.backend == "model" else ()
     return [*_played(plan, _IN_MID_DUMP), *disk]
 
 

@@ -13,6 +13,8 @@ from ..transfers import cut, differs, get, put, scattered, there_and_back
 from ..world import EDGE
 
 _HIGH: Final = Setup(high_memory=True)
+#: How many fit a request, with addresses as wide as they can be, is for REG-5 to say.
+_SEGMENTS_MAX: Final = 8
 
 
 @check("IO-5", hook="queuecommand", source="field.md 2, row 16: very large machines, 64-bit PFN everywhere",
@@ -27,7 +29,7 @@ _HIGH: Final = Setup(high_memory=True)
 def pages_above_4_gib(bench: Bench, case: str) -> None:
     """A driver that sets a DMA mask above 32 bits moves pages above 4 GiB, alone and in a list with pages below."""
     bench.take_over()
-    pages = min(bench.max_segments, bench.max_bytes // PAGE, 48)
+    pages = min(bench.max_segments, bench.max_bytes // PAGE, _SEGMENTS_MAX)
     if case == "one":
         there_and_back(bench, 8, [(HIGH, PAGE)])
     elif case == "many":
@@ -65,7 +67,7 @@ def a_write_does_not_change_what_it_saves(bench: Bench) -> None:
         regions.append((HIGH, bench.setup.ram_bytes))
     before = bench.plan.random("IO-10").randbytes(sum(length for _, length in regions))
     put(bench, regions, before)
-    count = min(bench.max_segments, bench.max_bytes // PAGE, 32)
+    count = min(bench.max_segments, bench.max_bytes // PAGE, _SEGMENTS_MAX)
     for n, sg in enumerate(([(DATA, PAGE)], [(DATA, min(64 * PAGE, bench.max_bytes))], scattered(bench, count),
                             *([scattered(bench, count, start=HIGH)] if len(regions) > 1 else []))):
         error = bench.finish(bench.command(True, 64 * n, sg))
@@ -108,7 +110,7 @@ def segments_at_4_gib(bench: Bench) -> None:
 def odd_segments_where_offered(bench: Bench) -> None:
     """A driver whose dma_alignment allows it moves segments of odd lengths at odd addresses, bit for bit."""
     bench.take_over()
-    unit = bench.dev.host.hostt.dma_alignment + 1
+    unit = int(bench.template.dma_alignment) + 1
     nbytes = min(8 * bench.setup.sector_size, bench.max_bytes)
     out = cut(bench, nbytes, 37 * unit, DATA + unit, unit)
     there_and_back(bench, 8, out, cut(bench, nbytes, 53 * unit, DATA + (1 << 20) + unit, 3 * unit))

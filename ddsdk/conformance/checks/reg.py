@@ -10,17 +10,14 @@ import attrs
 
 from ddsdk.bus import PciFunction
 from ddsdk.errors import DdsdkError, PluginError
-from ddsdk.hookspecs.ata import AtaHookSpecs
 from ddsdk.hookspecs.device import bind, implementations, spec_signatures
 from ddsdk.hookspecs.discovery import Chip
-from ddsdk.hookspecs.scsi import ScsiHookSpecs
 
 from ..bench import DATA, NS_PER_MS, NS_PER_S, PAGE, Bench
 from ..check import CheckFailed, Level, Need, Setup, check
 from ..deaf import NotDecoding, Removed
 from ..plan import Plan
 
-_SPECS: Final[Mapping[str, type]] = MappingProxyType({"scsi": ScsiHookSpecs, "ata": AtaHookSpecs})
 _UNPROBED: Final = Setup(probe=False)
 
 
@@ -71,7 +68,7 @@ def the_disk_is_found_by_interrupts(bench: Bench) -> None:
 def the_dump_hooks_bind(bench: Bench) -> None:
     """Every dump hook has a name and arguments that its spec knows, is marked @hookimpl, and dump_poll is there."""
     driver = bench.plan.driver
-    spec = _SPECS[driver.bus]
+    spec = bench.plan.specs
     hooks = bind(driver.hooks, spec, plugin=driver.name)
     known = spec_signatures(spec)
     unmarked = [name for name in known

@@ -83,12 +83,11 @@ def _entrances(bench: Bench) -> Iterator[tuple[str, Callable[..., Any]]]:
     hooks = bench.plan.driver.hooks
     for name in sorted(bench.hooks.implemented):
         yield f"hook {name}", getattr(hooks, name)
-    hostt = getattr(bench.host, "hostt", None)
-    if hostt is not None:
-        for field in attrs.fields(type(hostt)):
-            value = getattr(hostt, field.name)
-            if callable(value):
-                yield field.name, value
+    template = bench.template
+    for field in attrs.fields(type(template)):
+        value = getattr(template, field.name)
+        if callable(value):
+            yield field.name, value
 
 
 def _module_of(function: Callable[..., Any]) -> str:

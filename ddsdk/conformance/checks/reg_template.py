@@ -20,7 +20,7 @@ from ddsdk.scsi.cmnd import (
 )
 from ddsdk.scsi.host import ScsiDevice
 
-from ..bench import COMMAND_LIMIT_NS, DATA, HIGH, NS_PER_S, PAGE, Command
+from ..bench import COMMAND_LIMIT_NS, DATA, HIGH, NS_PER_S, PAGE, Bench, Command
 from ..check import Level, Need, Setup, check, not_applicable
 from ..plan import Plan
 from ..scsi_bench import ScsiBench
@@ -75,10 +75,10 @@ def _memory(_plan: Plan) -> Sequence[str]:
     return tuple(_MEMORY)
 
 
-@check("REG-5", hook="queuecommand", needs=(Need.SCSI,), setup=Setup(high_memory=True), cases=_memory, fix="""
+@check("REG-5", hook="queuecommand", setup=Setup(high_memory=True), cases=_memory, fix="""
        sg_tablesize = elements of the longest list that fits a request, with the widest addresses
        """, source="white paper 4.3 (2): .sg_tablesize of the template")
-def sg_tablesize_is_true(bench: ScsiBench, case: str) -> None:
+def sg_tablesize_is_true(bench: Bench, case: str) -> None:
     """A write and a read with exactly sg_tablesize segments, no two adjacent, move every byte."""
     if case != "low" and bench.lacks(Need.HIGH_MEMORY):
         not_applicable(bench.lacks(Need.HIGH_MEMORY))
@@ -89,13 +89,13 @@ def sg_tablesize_is_true(bench: ScsiBench, case: str) -> None:
     _there_and_back(bench, sg, f"sg_tablesize is {bench.max_segments}")
 
 
-@check("REG-6", hook="queuecommand", needs=(Need.SCSI,), setup=_LONGEST, cases=lambda plan: ("one-piece", "scattered"),
+@check("REG-6", hook="queuecommand", setup=_LONGEST, cases=lambda plan: ("one-piece", "scattered"),
        source="white paper 4.3 (2): .max_sectors of the template", fix="""
        Count the bytes a segment descriptor can carry: dma_map_sg() merges neighbours, so one segment may be as long as
        the whole command.  Split it, or lower max_sectors.
        """)
-def max_sectors_is_true(bench: ScsiBench, case: str) -> None:
-    """A write and a read of max_sectors, as far as READ(10) names them, move every byte, in one piece and scattered."""
+def max_sectors_is_true(bench: Bench, case: str) -> None:
+    """A write and a read of max_sectors, as far as one command can, move every byte, in one piece and scattered."""
     bench.take_over()
     size, nbytes = bench.setup.sector_size, bench.max_bytes
     pieces = 1 if case == "one-piece" else max(1, min(bench.max_segments, nbytes // size))
@@ -104,7 +104,7 @@ def max_sectors_is_true(bench: ScsiBench, case: str) -> None:
     _there_and_back(bench, sg, f"max_sectors is {bench.host.max_sectors}")
 
 
-def _there_and_back(bench: ScsiBench, sg: Sequence[Segment], limit: str) -> None:
+def _there_and_back(bench: Bench, sg: Sequence[Segment], limit: str) -> None:
     """A write of *sg* from sector 8 on and a read back; *limit* is what the template says about such a command."""
     nbytes = sum(length for _, length in sg)
     what = f"{limit}; %s of {nbytes} bytes in {len(sg)} segments"

@@ -14,7 +14,6 @@ from .. import ownlocks, states, ways
 from ..bench import NS_PER_MS, Bench
 from ..check import CheckFailed, Level, Need, SanityRefused, check, not_applicable
 from ..plan import Plan
-from ..scsi_bench import ScsiBench
 
 _RESETS: Final = ("reset-begins", "reset-early", "reset-half-way")
 #: Error handling under way, which some driver may have reason to be wary of.
@@ -61,19 +60,20 @@ def a_healthy_adapter_is_sane(bench: Bench, case: str) -> None:
                              " say 0, or no dump ever goes there")
 
 
-@check("SANE-2", hook="dump_sanity_check", needs=(Need.SCSI, Need.SANITY), fix="""
+@check("SANE-2", hook="dump_sanity_check", needs=(Need.SANITY,), fix="""
        hd = sdev.host.hostdata
        if hd is None:
            return -errno.ENXIO
        """, source="white paper 4.4 (1): hd = sdev->host->hostdata; if (!hd) return -ENXIO")
-def host_data_missing(bench: ScsiBench) -> None:
+def host_data_missing(bench: Bench) -> None:
     """When the host's data is missing - the crash may have come while the driver was unloaded - the answer is not 0."""
-    if bench.host.hostdata is None:
-        not_applicable("the driver keeps nothing in host.hostdata")
+    what = "host.hostdata" if not bench.lacks(Need.SCSI) else "hwif.hwif_data"
+    if bench.driver_data is None:
+        not_applicable(f"the driver keeps nothing in {what}")
     bench.crash()
-    bench.host.hostdata = None
+    bench.driver_data = None
     answer = bench.ask_sanity()
-    bench.expect(answer, "host.hostdata is None and dump_sanity_check says 0; say -ENXIO before you look anything up")
+    bench.expect(answer, f"{what} is None and dump_sanity_check says 0; say -ENXIO before you look anything up")
 
 
 def _mends(bench: Bench) -> bool:
