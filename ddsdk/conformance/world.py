@@ -35,6 +35,9 @@ DATA: Final = 0x10_0000
 HIGH: Final = 5 << 30
 #: Where 32 bits of address end; `Setup.edge_memory` has a megabyte on either side.
 EDGE: Final = 4 << 30
+#: Register accesses without a nanosecond between them: an ATA command moves 65536 words at most; more is a loop that
+#: never ends, and no check waits for the million that a machine allows.
+_STUCK_ACCESSES: Final = 100_000
 
 
 class World(ABC):
@@ -62,6 +65,7 @@ class World(ABC):
             extents = self._ram.extents
         memory = PhysicalMemory(extents)
         self.machine = self._stack.enter_context(Machine(memory, ncpus=setup.ncpus, trace=Trace(enabled=trace)))
+        self.machine.stall.limit = _STUCK_ACCESSES
         self.memory = memory
         self.kernel = Kernel(self.machine)
         if setup.record:
