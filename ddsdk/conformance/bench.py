@@ -324,13 +324,16 @@ class Bench(World):
     def take_over(self) -> None:
         """After the crash: sanity check, quiesce and host reset as the dump layer does them; the device must work.
 
-        TakeOverFailed from idle, where it is another check's rule; CheckFailed from a state the check brought about.
+        TakeOverFailed from idle, where it is another check's rule; CheckFailed from a state the check brought about,
+        where a refusal ends the check: SANE-11 and SANE-12 say what may be refused.
         """
         idle = not self.crashed
         if idle:
             self.crash()
         if self.device.sanity_check() < 0:
-            raise (SanityRefused if idle else CheckFailed)(f"the device was refused: {self.device.why}")
+            if not idle:
+                not_applicable(f"refused before quiesce: {self.device.why}")
+            raise SanityRefused(f"the device was refused: {self.device.why}")
         if self.device.quiesce():
             why = str(self.device.why)
             step = (QuiesceFailed if why.startswith("quiesce of ") else
