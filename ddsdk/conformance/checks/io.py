@@ -13,8 +13,8 @@ from ..bench import DATA, PAGE, Bench
 from ..check import Need, Setup, check, not_applicable
 from ..transfers import differs, get, put, scattered, there_and_back, through_the_dump_layer
 
-#: Sector, page, what the original dump wrote at a time, and a megabyte.
-_SIZES: Final = ("512", "1024", "1536", "4096", "16384", "65536", "262144", "1048576")
+#: Sector, page, what the original dump wrote at a time, what 16 bits count and a sector more, and a megabyte.
+_SIZES: Final = ("512", "1024", "1536", "4096", "16384", "65536", "66048", "262144", "1048576")
 
 
 @check("IO-1", hook="queuecommand", source="field.md 4.3, invariants (ii) and (vi): never complete with a wrong"

@@ -7,14 +7,19 @@ from typing import Final
 from ddsdk.scsi import cdb
 from ddsdk.scsi.cmnd import DMA_FROM_DEVICE, DMA_TO_DEVICE, host_byte, status_byte
 from ddsdk.sim import disk_faults
+from ddsdk.sim.disk_faults import Access
 
-from ..bench import DATA, PAGE, Bench, Command
+from ..bench import DATA, NS_PER_S, PAGE, Bench, Command
 from ..check import Level, Need, Setup, check, not_applicable
 from ..scsi_bench import ScsiBench
 from ..transfers import differs, get, put, scattered, there_and_back
 
 _MARK: Final = 0xA5
 _ALLOCATION: Final = 255
+#: What a disk with much in its cache may take to write it out.
+_FLUSH_NS: Final = 2 * NS_PER_S
+#: Of a transfer that comes out short: one more than 16 bits count.
+_SHORT_BYTES: Final = 1 << 16
 
 
 @check("IO-7", hook="queuecommand", source="formats.md 1.15: sector numbers are converted for 1K/2K/4K sector sizes",
@@ -38,7 +43,9 @@ def sectors_of_4096_bytes(bench: Bench) -> None:
        SYNCHRONIZE CACHE goes to the disk like any command, and ends when the disk says so: it may take seconds.
        """)
 def what_was_flushed_survives_power_off(bench: Bench, how: str) -> None:
-    """Once SYNCHRONIZE CACHE ended well, by flush() or shutdown(), what was written is there after the power went."""
+    """Once SYNCHRONIZE CACHE ended well, by flush() or shutdown(), what was written is there after the power went,
+    however long the disk took for it.
+    """
     bench.take_over()
     assert bench.disk is not None
     bench.disk.write_cache = True           # whatever the take-over could set
@@ -49,6 +56,7 @@ def what_was_flushed_survives_power_off(bench: Bench, how: str) -> None:
         error = bench.device.rw_block(True, 20 * n, [(DATA, 4 * PAGE)])
         bench.expect(not error, f"the write of block {20 * n} failed: {bench.device.why}")
         written.append((160 * n, data))
+    bench.disk.inject(disk_faults.slow(_FLUSH_NS, on=Access.FLUSH))
     error = bench.device.flush() if how == "flush" else bench.device.shutdown()
     bench.expect(not error, f"{how} failed: {bench.device.why}")
     bench.machine.power_off()
@@ -71,10 +79,10 @@ def a_short_transfer_is_reported(bench: ScsiBench, case: str) -> None:
     bench.finish(bench.probe_command())
     assert bench.disk is not None
     way, missing = case.split("-")
-    sectors = 8
+    size = bench.setup.sector_size
+    sectors = min(bench.max_bytes, _SHORT_BYTES) // size
     missing_sectors = 1 if missing == "1" else sectors
     bench.disk.inject(disk_faults.wrong_length(missing_sectors))
-    size = bench.setup.sector_size
     command = bench.command(way == "write", 64, [(DATA, sectors * size)])
     bench.expect(bench.start(command) and bench.wait(command), "a command that moves too little does not end")
     scmd = command.raw
