@@ -235,7 +235,7 @@ def no_slot_is_lost(bench: Bench) -> None:
             bench.faults.clear()            # what was refused during a reset of the driver's own met no fault
         routes.reset(bench)
         bench.settle()
-    _none_lost(bench, before, "completions gone wrong, and the resets they cost")
+        _none_lost(bench, before, f"{role.value}, and the reset it costs")      # the next reset may bring it back
 
 
 def _none_lost(bench: Bench, before: int, what: str) -> None:
