@@ -5,7 +5,7 @@ BIN    := $(VENV)/bin
 PLUGINS := $(wildcard plugins/*/pyproject.toml)
 STAMP  := $(VENV)/.installed
 
-.PHONY: drill test real bench lint clean
+.PHONY: drill test conformance matrix real bench lint clean
 
 $(STAMP): pyproject.toml $(PLUGINS)
 	$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "ddsdk needs Python 3.11 or later; this is " + sys.version.split()[0])'
@@ -22,6 +22,12 @@ test: $(STAMP) lint     ## lint, types and the fast suite
 lint: $(STAMP)
 	$(BIN)/ruff check .
 	$(BIN)/mypy
+
+conformance: $(STAMP)   ## every driver in plugins/ judged on its own model
+	set -e; for plugin in $(patsubst %/pyproject.toml,%,$(PLUGINS)); do $(BIN)/ddsdk conformance $$plugin; done
+
+matrix: $(STAMP)        ## every saboteur against every check: the proof that the checks bite
+	$(BIN)/python -m ddsdk.conformance.saboteurs.matrix
 
 real: $(STAMP)          ## real kernels, QEMU, crash, makedumpfile (tests/real/install-tools installs them)
 	$(BIN)/python -m pytest tests/real

@@ -28,13 +28,14 @@ def test_every_make_target_it_names_exists() -> None:
     """`make drill` and the others are rules of the Makefile."""
     rules = set(re.findall(r"^(\w+):", (ROOT / "Makefile").read_text(), re.MULTILINE))
     named = set(re.findall(r"\bmake (\w+)", README))
-    assert {"drill", "test", "real", "bench"} <= named <= rules
+    assert {"drill", "test", "conformance", "matrix", "real", "bench"} <= named <= rules
 
 
 def test_ci_runs_the_readmes_test_command() -> None:
     """.ci/run installs the real tier's tools and calls make."""
     script = (ROOT / ".ci" / "run").read_text()
-    for line in ("tests/real/install-tools", "make drill", "make test", "make real"):
+    for line in ("tests/real/install-tools", "make drill", "make test", "make conformance", "make matrix",
+                 "make real"):
         assert line in script
 
 
