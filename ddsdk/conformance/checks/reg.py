@@ -12,13 +12,17 @@ from ddsdk.bus import PciFunction
 from ddsdk.errors import DdsdkError, PluginError
 from ddsdk.hookspecs.device import bind, implementations, spec_signatures
 from ddsdk.hookspecs.discovery import Chip
+from ddsdk.sim import disk_faults
+from ddsdk.sim.disk_faults import Access
 
 from ..bench import DATA, NS_PER_MS, NS_PER_S, PAGE, Bench
-from ..check import CheckFailed, Level, Need, Setup, check
+from ..check import CheckFailed, Level, Need, Setup, check, not_applicable
 from ..deaf import NotDecoding, Removed
 from ..plan import Plan
 
 _UNPROBED: Final = Setup(probe=False)
+#: How long a read of the kernel before takes: probe() has reset the adapter by then.
+_SLOW_NS: Final = 5 * NS_PER_S
 
 
 def _limit_ns(bench: Bench) -> int:
@@ -103,20 +107,33 @@ def the_chip_is_named_by_its_ids(bench: Bench) -> None:
     _probe(bench, other, f"probe of a chip {other.vendor:04x}:{other.device:04x} that is not there")
 
 
-@check("REG-11", hook="probe", level=Level.ADVISORY, cases=lambda plan: ("idle", "busy"), fix="""
+@check("REG-11", hook="probe", level=Level.ADVISORY, cases=lambda plan: ("idle", "busy", "in-flight"), fix="""
        Reset the chip in probe() before anything else, mask its interrupt first, and request_irq() only when nothing of
        its former life can be pending.
        """, source="hookspecs, shutdown: a warm reboot follows; field.md 2, row 2: as a dead kernel left it")
 def probe_takes_over_a_running_adapter(bench: Bench, case: str) -> None:
-    """A second kernel's probe() brings up the adapter that another one left running, and its disk works."""
-    if case == "busy":
-        bench.start_all([bench.command(False, 8 * n, [(DATA + n * PAGE, PAGE)]) for n in range(min(4, bench.depth))])
+    """A second kernel's probe() brings up the adapter that another one left running, and its disk works.
+
+    What the first one had asked for touches no memory any more.
+    """
+    count = min(4, bench.depth)
+    if case == "in-flight":
+        if bench.disk is None:
+            not_applicable("needs a disk that takes its time")
+        bench.disk.inject(disk_faults.slow(_SLOW_NS, count, 0, Access.READ))
+    if case != "idle":
+        bench.start_all([bench.command(False, 8 * n, [(DATA + n * PAGE, PAGE)]) for n in range(count)])
         bench.kernel.disable_irq_nosync(bench.pdev)
         bench.machine.run(for_ns=NS_PER_MS)
         bench.kernel.enable_irq(bench.pdev)
     bench.another_kernel()
+    memory = bench.fill(DATA, count * PAGE, 7)
     with bench.within(_limit_ns(bench), "probe and scan"):
         bench.bring_up()
+    bench.machine.run(for_ns=count * _SLOW_NS if case == "in-flight" else NS_PER_MS)
+    bench.expect(bench.memory.read(DATA, count * PAGE) == memory,
+                 "a read that the kernel before had asked for went on under the next one, and wrote over memory that is"
+                 " somebody else's by then; reset the adapter in probe(), before anything else")
     bench.goes_on("after a second kernel took the adapter over")
 
 

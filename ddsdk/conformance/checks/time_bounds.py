@@ -55,7 +55,8 @@ def every_wait_is_bounded(bench: Bench, case: str) -> None:
     if at_the_crash:
         _strike(bench, trouble)
         bench.start(routes.page_command(bench))
-        bench.machine.run(for_ns=NS_PER_MS)
+        struck = bench.faults.struck if bench.disk is not None else ()
+        bench.machine.run(until=lambda: bool(struck), for_ns=NS_PER_MS)     # before the driver does something about it
     bench.crash()
     routes.adopt(bench)
     with bench.within(limit_ns, "dump_sanity_check"):

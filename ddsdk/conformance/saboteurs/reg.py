@@ -84,6 +84,19 @@ SABOTEURS: Final[tuple[Saboteur, ...]] = (
 """),
         Edit("driver.py", "import SIGNATURE, Regs\n", "import SIGNATURE, Regs, State\n"),
     )),
+    Saboteur("reg-probe-trusts-power-on", "REG-11", "probe() resets nothing: after power on the adapter is READY.", (
+        Edit("driver.py", """
+    if toy_reset(adapter, "probe"):
+        kernel.dma_free_coherent(pdev, adapter.pool)
+        raise DeviceError(f"{adapter.name}: the reset failed: {kernel.log[-1]}; is the adapter seated and powered?")
+""", """
+    adapter.reclaim()
+    run(adapter)
+    adapter.active = True
+"""),
+        Edit("driver.py", "from .recovery import (\n", "from .recovery import (\n    run,\n"),
+        Edit("driver.py", "    toy_reset,\n", ""),
+    ), case="in-flight"),
     Saboteur("reg-probe-does-not-look-who-is-there", "REG-13", "probe() reads no ID and takes no reset for failed.", (
         Edit("driver.py", """
     ident = adapter.kernel.readl(adapter.chip, Regs.ID)

@@ -19,18 +19,13 @@ SABOTEURS: Final[tuple[Saboteur, ...]] = (
         kernel.mdelay(10)
 """),
     ), case="resets"),
-    Saboteur("time-schedule-in-the-reset", "TIME-2", "The reset waits in a loop of schedule().", (
+    Saboteur("time-schedule-in-the-reset", "TIME-2", "The reset gives up the CPU by schedule() before it waits.", (
         Edit("recovery.py", """
-    limit = kernel.msecs_to_jiffies((RESET_TRIES + 1) * RESET_LIMIT_MS)
-    if not kernel.wait_event_timeout(adapter.wait, lambda: not adapter.resetting, limit):
-        return -errno.ETIMEDOUT
-""", """
-    end = kernel.jiffies + kernel.msecs_to_jiffies((RESET_TRIES + 1) * RESET_LIMIT_MS)
-    while adapter.resetting:
-        if kernel.time_after(kernel.jiffies, end):
-            return -errno.ETIMEDOUT
-        kernel.schedule()
-"""),
+    toy_start_reset(adapter, why)
+    limit =""", """
+    toy_start_reset(adapter, why)
+    kernel.schedule()
+    limit ="""),
     ), case="dump"),
     Saboteur("time-high-priority-tasklet", "TIME-2", "The reset ends in a high-priority tasklet.", (
         Edit("recovery.py", "kernel.tasklet_schedule(adapter.reset_tasklet)",
