@@ -186,6 +186,21 @@ def test_budget_is_one_for_both_kinds_of_memory(world: World) -> None:
     kernel.kmalloc(4000, GFP_ATOMIC)
 
 
+def test_pieces_are_counted_in_either_mode(world: World) -> None:
+    """What kmalloc() gave counts until it is freed; kfree(NULL) frees nothing; DMA memory is no piece."""
+    kernel = world.kernel
+    kernel.declare_crash_budget(8192)
+    first = kernel.kmalloc(16, GFP_KERNEL)
+    world.crash()
+    second = kernel.kmalloc(16, GFP_ATOMIC)
+    kernel.dma_alloc_coherent(world.pdev, 4096)
+    kernel.kfree(None)
+    assert kernel.crash_memory.pieces == 2
+    kernel.kfree(first)
+    kernel.kfree(second)
+    assert kernel.crash_memory.pieces == 0
+
+
 def test_same_world_same_trace() -> None:
     """Interrupts, timers, tasklets, work, a crash, polled waits: twice the same history."""
     def history() -> tuple[str, list[str]]:
