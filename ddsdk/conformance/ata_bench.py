@@ -65,6 +65,7 @@ class AtaBench(Bench):
 
     def probe(self) -> None:
         """See `Bench.probe`."""
+        self._sent = None
         self.host = self.probed(IdeHwif)
 
     def scan(self) -> None:

@@ -17,6 +17,7 @@ import pytest
 
 from tests.templates.baking import ROOT, TEMPLATE, WRITTEN, bake, package_of
 
+BUSES = ("scsi", "ata")
 STARTS = ("toy", "skeleton")
 #: The shortest, one with parts, and the longest name there may be, each with a chip.
 NAMES = (("a", "7"), ("zz_9", "toy320"), ("abcdefgh_ijklmno", "x12345678.90-_ab"))
@@ -50,13 +51,30 @@ void spin_lock(spinlock_t *lock);
 void spin_unlock(spinlock_t *lock);
 void spin_lock_irq(spinlock_t *lock);
 void spin_unlock_irq(spinlock_t *lock);
+typedef struct { void *hwif_data; } ide_hwif_t;
+typedef struct { ide_hwif_t *hwif; } ide_drive_t;
 struct NAME_adapter { spinlock_t queue_lock; };
+void NAME_step(struct NAME_adapter *adapter);
+void NAME_write_srst(struct NAME_adapter *adapter);
 int NAME_interrupt(int irq, void *dev_id, struct pt_regs *regs);
-int NAME_sanity_check(struct scsi_device *sdev);
-int NAME_quiesce(struct scsi_device *sdev);
-void NAME_poll(struct scsi_device *sdev);
-int NAME_shutdown(struct scsi_device *sdev);
+int NAME_sanity_check(UNIT);
+int NAME_quiesce(UNIT);
+void NAME_poll(UNIT);
+int NAME_shutdown(UNIT);
 #endif
+"""
+#: The same, as a reset would.
+IDE_USES = """
+#include "NAME_dump.c"
+void use(ide_drive_t *drive, spinlock_t *lock);
+void use(ide_drive_t *drive, spinlock_t *lock)
+{
+	if (drive)
+		UPPER_IDE_UNLOCK(lock);
+	else
+		UPPER_MDELAY(10);
+	UPPER_IDE_LOCK(lock);
+}
 """
 #: One use of each macro, as an error handler would.
 USES = """
@@ -73,12 +91,16 @@ void use(struct Scsi_Host *shost)
 """
 
 
-@pytest.fixture(scope="module", params=[(start, *name) for start in STARTS for name in NAMES],
-                ids=lambda param: "-".join(param[:2]))
+#: Every name for one bus; for the other the longest, where lines break, and one that sorts last.
+PROJECTS = [("scsi", start, *name) for start in STARTS for name in NAMES] + [
+    ("ata", start, *name) for start, name in (("toy", NAMES[2]), ("skeleton", NAMES[2]), ("toy", NAMES[1]))]
+
+
+@pytest.fixture(scope="module", params=PROJECTS, ids=lambda param: "-".join(param[:3]))
 def project(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A distribution for each starting point and name; tests leave it as it is."""
-    start, name, chip = request.param
-    return bake(tmp_path_factory.mktemp(start), name=name, chip=chip, starting_point=start)
+    """A distribution for each bus, starting point and name; tests leave it as it is."""
+    bus, start, name, chip = request.param
+    return bake(tmp_path_factory.mktemp(start), name=name, chip=chip, bus=bus, starting_point=start)
 
 
 def name_of(project: Path) -> str:
@@ -147,15 +169,16 @@ def test_the_house_keeps_its_rules(project: Path) -> None:
     assert [line for rule in rules.RULES for line in rule(sources)] == []
 
 
-def test_its_vectors_pass(tmp_path: Path) -> None:
+@pytest.mark.parametrize(("bus", "count"), [("scsi", 13), ("ata", 8)])
+def test_its_vectors_pass(bus: str, count: int, tmp_path: Path) -> None:
     """The tests of registers and frames that come with it."""
-    project = bake(tmp_path, name="my_hba")
+    project = bake(tmp_path, name="my_hba", bus=bus)
     ended = subprocess.run(
         [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", "tests/test_regs.py", "tests/test_frames.py"],
         cwd=project, capture_output=True, text=True,
         env={**os.environ, "PYTHONPATH": f"{project}:{ROOT}", "PYTHONDONTWRITEBYTECODE": "1"})
     assert ended.returncode == 0, ended.stdout + ended.stderr
-    assert "13 passed" in ended.stdout
+    assert f"{count} passed" in ended.stdout
 
 
 def test_the_c_side_compiles(project: Path, tmp_path: Path) -> None:
@@ -167,12 +190,14 @@ def test_the_c_side_compiles(project: Path, tmp_path: Path) -> None:
     name, stub = name_of(project), tmp_path / "stub"
     source = (project / "c" / f"{name}_dump.c").read_text()
     headers = re.findall(r'^#include [<"]([^>"]+)[>"]', source, re.MULTILINE)
+    ide = "linux/ide.h" in headers
     assert len(headers) == 8
     for header in headers:
         (stub / header).parent.mkdir(parents=True, exist_ok=True)
         (stub / header).write_text('#include "stub.h"\n')
-    (stub / "stub.h").write_text(STUB.replace("NAME", name))
-    (stub / "uses.c").write_text(USES.replace("NAME", name).replace("UPPER", name.upper()))
+    unit = "ide_drive_t *drive" if ide else "struct scsi_device *sdev"
+    (stub / "stub.h").write_text(STUB.replace("NAME", name).replace("UNIT", unit))
+    (stub / "uses.c").write_text((IDE_USES if ide else USES).replace("NAME", name).replace("UPPER", name.upper()))
     ended = subprocess.run(
         [gcc, "-std=gnu99", "-nostdinc", "-Wall", "-Wextra", "-Werror", "-fsyntax-only", "-I", str(stub),
          "-I", str(project / "c"), str(stub / "uses.c")], capture_output=True, text=True)
@@ -191,6 +216,17 @@ def test_the_c_side_is_the_white_papers(tmp_path: Path) -> None:
     assert source.count("/* TODO") == 7
 
 
+def test_the_c_side_of_ide(tmp_path: Path) -> None:
+    """The white paper's four functions, on ide_drive_t."""
+    source = (bake(tmp_path, name="my_ide", bus="ata") / "c" / "my_ide_dump.c").read_text()
+    for text in ("\nint my_ide_sanity_check(ide_drive_t *drive)\n", "\nint my_ide_quiesce(ide_drive_t *drive)\n",
+                 "\nvoid my_ide_poll(ide_drive_t *drive)\n", "\nint my_ide_shutdown(ide_drive_t *drive)\n",
+                 "\t.sanity_check\t= my_ide_sanity_check,\n", "\t.poll\t\t= my_ide_poll,\n",
+                 "#define MY_IDE_IDE_LOCK(lock)", "#define MY_IDE_IDE_UNLOCK(lock)", "#define MY_IDE_MDELAY(n)"):
+        assert source.count(text) == 1, text
+    assert source.count("/* TODO") == 6
+
+
 def test_the_readme_names_every_file(project: Path) -> None:
     """Each module of the package is in the README's table."""
     table = " ".join(re.findall(r"^\| (`.+?`(?:, `.+?`)*) \|", (project / "README.md").read_text(), re.MULTILINE))
@@ -200,17 +236,20 @@ def test_the_readme_names_every_file(project: Path) -> None:
     assert f"`c/{name_of(project)}_dump.c`" in table
 
 
-def test_the_starting_points_differ_in_four_files(tmp_path: Path) -> None:
+@pytest.mark.parametrize("bus", BUSES)
+def test_the_starting_points_differ_in_four_files(bus: str, tmp_path: Path) -> None:
     """Skeleton and toy share everything but the driver itself, what README and changelog say of it."""
-    toy, skeleton = (bake(tmp_path / start, name="both", starting_point=start) for start in STARTS)
+    toy, skeleton = (bake(tmp_path / start, name="both", bus=bus, starting_point=start) for start in STARTS)
     differ = {path for path in files_of(toy) if (toy / path).read_text() != (skeleton / path).read_text()}
     assert differ == {"README.md", "CHANGELOG.md", *(f"ddsdk_both/{file}" for file in WRITTEN)}
 
 
+@pytest.mark.parametrize("bus", BUSES)
 @pytest.mark.parametrize("file", WRITTEN)
-def test_the_skeleton_is_the_toy_without_bodies(file: str, tmp_path: Path) -> None:
+def test_the_skeleton_is_the_toy_without_bodies(file: str, bus: str, tmp_path: Path) -> None:
     """Same functions, arguments and docstrings; what is not written yet raises one sentence that names it."""
-    toy, skeleton = (functions(package_of(bake(tmp_path / start, starting_point=start)) / file) for start in STARTS)
+    toy, skeleton = (functions(package_of(bake(tmp_path / start, bus=bus, starting_point=start)) / file)
+                     for start in STARTS)
     assert list(toy) == list(skeleton)
     for name, function in skeleton.items():
         whole = toy[name]
@@ -232,11 +271,13 @@ def test_byte_code_in_the_template_is_left_behind(tmp_path: Path) -> None:
     """An installer compiles what it can of the template; none of that gets into a project."""
     template = tmp_path / "template"
     shutil.copytree(TEMPLATE, template)
-    for place in ("tests", "{{cookiecutter.__package}}"):
-        cache = template / "{{cookiecutter.__distribution}}" / place / "__pycache__"
+    for place in {path.parent for path in (template / "{{cookiecutter.__distribution}}").rglob("*.py")}:
+        cache = place / "__pycache__"
         cache.mkdir()
         (cache / "regs.cpython-311.pyc").write_bytes(b"\0\x01\xff" * 100)
-    assert not [path for path in files_of(bake(tmp_path / "out", template)) if "__pycache__" in path]
+    for start in STARTS:
+        made = files_of(bake(tmp_path / start, template, starting_point=start))
+        assert not [path for path in made if "__pycache__" in path]
 
 
 def test_the_template_is_in_wheel_and_sdist() -> None:

@@ -25,8 +25,8 @@ def complaint(answers: Mapping[str, str]) -> str:
     for what in ("vendor_id", "device_id"):
         if not re.fullmatch(r"(0[xX])?[0-9a-fA-F]{1,4}", answers[what]):
             return f"{what} {answers[what]!r}: it must be a PCI id, one to four hexadecimal digits such as 0x1000"
-    if answers["bus"] != "scsi":
-        return f"bus {answers['bus']!r}: only bus scsi has a starting point so far"
+    if answers["bus"] not in ("scsi", "ata"):
+        return f"bus {answers['bus']!r}: it must be scsi or ata"
     if answers["starting_point"] not in ("toy", "skeleton"):
         return f"starting_point {answers['starting_point']!r}: it must be toy or skeleton"
     if not author.strip() or not author.isprintable() or set(author) & set('"\\'):

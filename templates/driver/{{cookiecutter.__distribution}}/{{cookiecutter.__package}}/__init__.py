@@ -1,4 +1,4 @@
-"""diskdump port of the {{cookiecutter.name}} SCSI host adapter driver, and the hardware model it is tried on.
+"""diskdump port of the {{cookiecutter.name}} {{cookiecutter.__what}} driver, and the hardware model it is tried on.
 
 Importing this module imports neither the driver nor the model: they come when they are asked for.
 """
@@ -24,8 +24,8 @@ def ddsdk_register_drivers() -> Sequence[DriverInfo]:
 
     return (DriverInfo(
         name="{{cookiecutter.name}}",
-        bus="scsi",
-        summary="{{cookiecutter.chip}} SCSI host adapter",
+        bus="{{cookiecutter.bus}}",
+        summary="{{cookiecutter.chip}} {{cookiecutter.__what}}",
         chips=(CHIP,),
         probe={{cookiecutter.name}}_probe,
         hooks={{cookiecutter.__Name}}DumpHooks(),
