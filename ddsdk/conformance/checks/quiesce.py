@@ -179,13 +179,13 @@ def works_wherever_the_driver_stopped(bench: Bench, way: str) -> None:
                 _quiesce(other, f"the crash came at {where}")
                 other.works()
             except DriverFault as fault:
-                if _meets(bench, type(fault)):
+                if meets(bench, type(fault)):
                     raise                   # some other check's rule: the crash has no part in it
                 raise CheckFailed(f"the crash came at {where}, and what follows ends in {type(fault).__name__}: {fault}"
                                   ).with_traceback(fault.__traceback__) from fault
 
 
-def _meets(bench: Bench, kind: type[DriverFault]) -> bool:
+def meets(bench: Bench, kind: type[DriverFault]) -> bool:
     """Whether a take-over after a crash on an idle machine meets a fault of that *kind* as well."""
     with bench.another() as other:
         other.crash()
