@@ -170,7 +170,11 @@ def toy_shutdown("""),
         if scmd.cmnd[0] in (0x88, 0x8A) else bytes(scmd.cmnd),
 """),
     )),
-    Saboteur("io-too-long-a-list-is-forgotten", "IO-16", "A command whose list does not fit is taken and never ends.", (
-        Edit("driver.py", "    if not sent:\n        end_cmds([scmd], DID_ERROR)\n    return 0\n", "    return 0\n"),
+    Saboteur("io-list-runs-over", "IO-16", "A list that does not fit is written over what is behind it.", (
+        Edit("driver.py", """
+    if len(request.mapped) > adapter.segments:
+        adapter.printk(f"{len(request.mapped)} segments do not fit; sg_tablesize is {adapter.segments}")
+        return False
+""", "\n"),
     )),
 )
