@@ -18,8 +18,8 @@ MODULES: Final = (
     "lock", "lock_left",
     "time", "time_bounds",
     "mem",
-    "io", "io_memory", "io_commands",
-    "err", "err_commands", "err_handlers",
+    "io", "io_memory", "io_commands", "io_ata",
+    "err", "err_commands", "err_handlers", "err_ata",
     "e2e",
 )
 

@@ -31,10 +31,10 @@ class Saboteur:
 
 def all_saboteurs() -> tuple[Saboteur, ...]:
     """Every saboteur there is, by the family it attacks; TypeError for an id that is there twice."""
-    from . import e2e, err, io, irq, lock, mem, poll, quiesce, reg, reset, sane, time
+    from . import ata, e2e, err, io, irq, lock, mem, poll, quiesce, reg, reset, sane, time
 
     found: dict[str, Saboteur] = {}
-    for module in (reg, sane, quiesce, reset, poll, irq, lock, time, mem, io, err, e2e):
+    for module in (reg, sane, quiesce, reset, poll, irq, lock, time, mem, io, err, e2e, ata):
         for one in module.SABOTEURS:
             if one.id in found:
                 raise TypeError(f"saboteur {one.id} is defined twice")
