@@ -75,7 +75,9 @@ def {{cookiecutter.name}}_poll(drive: IdeDrive) -> None:
     """What the interrupt handler does, and the timer; BM_STATUS.INTR is not asked, masked it stays 0."""
     adapter: Adapter | None = drive.hwif.hwif_data
     if adapter is not None:
-        step(adapter)
+        stat = int(adapter.kernel.inb(adapter.ports, Regs.ALTSTATUS))
+        if stat == GONE or not stat & BUSY_STAT:
+            step(adapter)
 
 
 def {{cookiecutter.name}}_shutdown(drive: IdeDrive) -> int:

@@ -47,7 +47,8 @@ def {{cookiecutter.name}}_quiesce(drive: IdeDrive) -> int:
 def {{cookiecutter.name}}_poll(drive: IdeDrive) -> None:
     """What the interrupt handler does, and the timer; BM_STATUS.INTR is not asked, masked it stays 0."""
     raise NotImplementedError(
-        "{{cookiecutter.name}}_poll: step(), as the interrupt handler does, without asking BM_STATUS.INTR.")
+        "{{cookiecutter.name}}_poll: step(), as the interrupt handler does, when ALTSTATUS (regs.py) is GONE or says not "
+        "BSY; BM_STATUS.INTR is not asked.")
 
 
 def {{cookiecutter.name}}_shutdown(drive: IdeDrive) -> int:
