@@ -170,6 +170,20 @@ SABOTEURS: Final[tuple[Saboteur, ...]] = (
 """),
     )),
 
+    Saboteur("err-log-that-fills-up", "ERR-9", "Sense data goes into a log of 64 entries that nobody empties: busy.", (
+        Edit("interrupt.py", """
+        count = min(status.SENSE_COUNT, SENSE_BYTES)
+""", """
+        count = min(status.SENSE_COUNT, SENSE_BYTES)
+        if count:
+            adapter.log.append(bytes(view[request.sense:request.sense + count]))
+"""),
+        Edit("driver.py", "    if not adapter.active or not adapter.free:\n",
+             "    if not adapter.active or not adapter.free or len(adapter.log) >= 64:\n"),
+        Edit("adapter.py", "        self.reset_error = 0\n",
+             "        self.reset_error = 0\n        self.log: list[bytes] = []\n"),
+    )),
+
     # -- what moved --------------------------------------------------------------------------------------------------
     Saboteur("err-resid-only-of-good-commands", "ERR-10", "resid of a command that moved nothing is left 0.", (
         Edit("interrupt.py", _RESID, """\
