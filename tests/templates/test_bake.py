@@ -10,6 +10,7 @@ import shutil
 import subprocess
 import sys
 import tomllib
+from itertools import product
 from pathlib import Path
 from types import ModuleType
 
@@ -275,8 +276,8 @@ def test_byte_code_in_the_template_is_left_behind(tmp_path: Path) -> None:
         cache = place / "__pycache__"
         cache.mkdir()
         (cache / "regs.cpython-311.pyc").write_bytes(b"\0\x01\xff" * 100)
-    for start in STARTS:
-        made = files_of(bake(tmp_path / start, template, starting_point=start))
+    for bus, start in product(BUSES, STARTS):
+        made = files_of(bake(tmp_path / bus / start, template, bus=bus, starting_point=start))
         assert not [path for path in made if "__pycache__" in path]
 
 
