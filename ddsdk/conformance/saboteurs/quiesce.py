@@ -74,7 +74,7 @@ _PCI_COMMAND: Final"""),
     adapter.active = adapter.resetting = False
 """),
     ), case="all-ones"),
-    Saboteur("quiesce-leaves-the-handler-at-work", "QUIESCE-6", "Busy while a handler takes tags, even one that never ends.", (
+    Saboteur("quiesce-leaves-the-handler-at-work", "QUIESCE-6", "Busy while a handler takes tags, a dead one too.", (
         Edit("interrupt.py", """
     take_tags(adapter)
     adapter.kernel.tasklet_schedule""", """
