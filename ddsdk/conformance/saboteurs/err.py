@@ -185,6 +185,9 @@ SABOTEURS: Final[tuple[Saboteur, ...]] = (
     )),
 
     # -- what moved --------------------------------------------------------------------------------------------------
+    Saboteur("err-resid-in-sectors", "ERR-10", "resid counts whole sectors, and is 0 for an INQUIRY cut short.", (
+        Edit("interrupt.py", _RESID, "    scmd.resid = max(0, scmd.request_bufflen - status.MOVED) // 512 * 512\n"),
+    )),
     Saboteur("err-resid-only-of-good-commands", "ERR-10", "resid of a command that moved nothing is left 0.", (
         Edit("interrupt.py", _RESID, """\
     if status.MOVED:
