@@ -9,7 +9,7 @@ from __future__ import annotations
 import re
 import sys
 import time
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import suppress
 from enum import Enum
 from typing import Final
@@ -23,7 +23,7 @@ from ddsdk.hookspecs.profile import Role
 
 from .bench import Bench, BringUpFailed
 from .bounded import HungError, bounded
-from .check import FAMILIES, Check, CheckFailed, Level, Need, NotApplicable, TakeOverFailed
+from .check import FAMILIES, Check, CheckFailed, Level, Need, NotApplicable, NothingCompletes, TakeOverFailed
 from .plan import Plan
 
 #: A check that is not over by then, in real seconds, never will be.  Once one hung the next get less, and after so
@@ -32,6 +32,8 @@ HANG_LIMIT_S: Final = 30.0
 HANG_AGAIN_S: Final = 10.0
 HANGS_MAX: Final = 4
 TRACE_LINES: Final = 30
+#: How the bench and the dump layer say that a command did not end.
+_NOTHING_CAME: Final = re.compile(r"no completion after \d+ s|it did not end within \d+ s")
 #: `Result.cause` of an item that the bound in real time ended.
 HUNG: Final = "hung"
 
@@ -256,11 +258,17 @@ def attribute(plan: Plan, results: Sequence[Result]) -> list[Result]:
     judged = list(results)
     for n in in_order:
         result = judged[n]
-        if result.verdict is Verdict.FAIL and result.cause:
-            owner = owners.get((result.cause, "")) or owners.get(_key(result))
-            if owner is not None and owner != result.id and not _is_own(result):
-                judged[n] = attrs.evolve(result, verdict=Verdict.BLOCKED, blocked_by=owner, trace=())
+        owner = _to_blame(result, owners) if result.verdict is Verdict.FAIL else None
+        if owner is not None and owner != result.id and not _is_own(result):
+            judged[n] = attrs.evolve(result, verdict=Verdict.BLOCKED, blocked_by=owner, trace=())
     return [_expectation(plan, result) for result in judged]
+
+
+def _to_blame(result: Result, owners: Mapping[tuple[str, str], str]) -> str | None:
+    """The id of the check to name for a failure: its cause's; where nothing completes from idle, that one's too."""
+    if result.cause:
+        return owners.get((result.cause, "")) or owners.get(_key(result))
+    return owners.get((NothingCompletes.__name__, "")) if _NOTHING_CAME.search(result.why) else None
 
 
 def _key(result: Result) -> tuple[str, str]:

@@ -82,6 +82,18 @@ def test_a_checks_own_finding_is_blocked_by_nothing() -> None:
     assert verdicts(findings) == [("REG-1", Verdict.FAIL, ""), ("REG-2", Verdict.FAIL, "")]
 
 
+def test_where_nothing_completes_from_idle_nothing_completes_elsewhere() -> None:
+    """Commands that do not end are POLL-1's finding, if it has one; what else was found stands."""
+    poll = next(one for one in all_checks() if NothingCompletes in one.faults)
+    findings = [result(REG_1, Verdict.FAIL, "no dump: REQUEST SENSE: no completion after 24 s"),
+                result(REG_2, Verdict.FAIL, "the first write: it did not end within 30 s"),
+                result(TIME_1, Verdict.FAIL, "the disk holds something else")]
+    assert [v for _, v, _ in verdicts(findings)] == [Verdict.FAIL] * 3
+    assert verdicts([*findings, result(poll, Verdict.FAIL, "the first command: it did not end within 30 s")]) == [
+        ("REG-1", Verdict.BLOCKED, "POLL-1"), ("REG-2", Verdict.BLOCKED, "POLL-1"), ("TIME-1", Verdict.FAIL, ""),
+        ("POLL-1", Verdict.FAIL, "")]
+
+
 def test_after_so_many_hangs_the_rest_is_not_run() -> None:
     """The report must come; what was not run is blocked by the first that hung."""
     one = plan()

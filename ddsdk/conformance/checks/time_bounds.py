@@ -208,9 +208,9 @@ def _work_without_them(bench: Bench, activity: str) -> None:
     aside = bench.kernel.set_aside
     pending = ", ".join(map(str, (*aside.timers, *aside.tasklets, *aside.works)))
     resets = not bench.lacks(Need.RESET)
-    limit_ns = 60 * NS_PER_S + (10 * states.reset_ns(bench) if resets else 0)
+    limit_ns = 90 * NS_PER_S + (10 * states.reset_ns(bench) if resets else 0)
     try:
-        with bench.within(min(bench.plan.profile.reset_limit_s * NS_PER_S, limit_ns), "the take-over"):
+        with bench.within(min((bench.plan.profile.reset_limit_s + 90) * NS_PER_S, limit_ns), "the take-over"):
             bench.take_over()
         bench.works()
         bench.expect(not resets or routes.reset(bench), "a second host reset failed")

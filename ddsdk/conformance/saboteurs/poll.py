@@ -46,15 +46,36 @@ SABOTEURS: Final[tuple[Saboteur, ...]] = (
     Saboteur("poll-is-empty", "POLL-1", "dump_poll leaves everything to the interrupt, which never comes.", (
         Edit("dump.py", _HANDLER + _BOTTOM_HALF[1:], "\n        return\n"),
     )),
-    Saboteur("poll-puts-an-idle-adapter-to-sleep", "POLL-2", "After 500 idle polls the adapter is stopped for good.", (
-        Edit("dump.py", _BOTTOM_HALF, _BOTTOM_HALF + """\
-        idle = len(adapter.free) == len(adapter.requests)
-        adapter.idle_polls = adapter.idle_polls + 1 if idle else 0
-        if adapter.idle_polls == 500:
-            adapter.active = False
-            adapter.kernel.writel(0, adapter.chip, Regs.CONTROL)
+    Saboteur("poll-takes-idle-polls-for-a-storm", "POLL-2", "900 idle calls in a second, and the handler gives up.", (
+        Edit("interrupt.py", """
+    if not pending:
+        return IRQ_NONE
+""", """
+    if not pending:
+        if len(adapter.free) == len(adapter.requests):
+            storm(adapter)
+        return IRQ_NONE
 """),
-        Edit("adapter.py", "        self.reset_tries = 0\n", "        self.reset_tries = self.idle_polls = 0\n"),
+        Edit("interrupt.py", """
+def take_tags(adapter: Adapter) -> None:
+""", """
+def storm(adapter: Adapter) -> None:
+    \"""Called for nothing, no command outstanding: somebody else's line is stuck.\"""
+    now = adapter.kernel.jiffies
+    if adapter.kernel.time_after(now, adapter.storm_since + adapter.kernel.HZ):
+        adapter.storm_since, adapter.storm_calls = now, 0
+    adapter.storm_calls += 1
+    if adapter.storm_calls == 900:
+        adapter.printk("interrupt storm; the line is given up")
+        adapter.active = False
+
+
+def take_tags(adapter: Adapter) -> None:
+"""),
+        Edit("adapter.py", "        self.reset_tries = 0\n", """\
+        self.reset_tries = self.storm_calls = 0
+        self.storm_since = kernel.jiffies
+"""),
     )),
     Saboteur("poll-forgets-the-tasklet", "POLL-3", "The poll takes the tags and leaves the rest to the tasklet.", (
         Edit("dump.py", _BOTTOM_HALF, "\n"),
@@ -90,8 +111,8 @@ SABOTEURS: Final[tuple[Saboteur, ...]] = (
     ), case="idle"),
 
     # -- completions ---------------------------------------------------------------------------------------------------
-    Saboteur("poll-gives-lost-completions-up", "POLL-4", "What has not ended after 20 s is ended by the poll.",
-             _gives_up_after(20)),
+    Saboteur("poll-gives-lost-completions-up", "POLL-4", "What has not ended after 12 s is ended by the poll.",
+             _gives_up_after(12)),
     Saboteur("poll-gives-late-completions-up", "POLL-5", "What has not ended after 2 s is ended by the poll.",
              _gives_up_after(2)),
     Saboteur("poll-believes-a-second-tag", "POLL-6", "Whether a tag's request still has a command is not asked.", (

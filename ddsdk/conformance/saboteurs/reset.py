@@ -56,17 +56,15 @@ SABOTEURS: Final[tuple[Saboteur, ...]] = (
     TOY_HOST_LOCK(shost)
 """),
     ), case="slow-disk"),
-    Saboteur("reset-returns-before-the-adapter-is-ready", "RESET-4", "Busy for 50 ms more, waited for before the crash"
-             " only.", (
+    Saboteur("reset-returns-before-the-adapter-is-ready", "RESET-4", "In crash mode it is busy for 50 ms more.", (
         Edit("driver.py", "    if not adapter.active or not adapter.free:\n", """\
     kernel = adapter.kernel
     if not adapter.active or not adapter.free or kernel.time_before(kernel.jiffies, adapter.settled):
 """),
         Edit("adapter.py", _MEMBERS, _MEMBERS + "        self.settled = kernel.jiffies\n"),
         Edit("recovery.py", "    return -errno.EIO if adapter.dead else 0\n", """\
-    adapter.settled = kernel.jiffies + kernel.msecs_to_jiffies(50)
-    if not kernel.crashdump_mode():
-        kernel.msleep(50)
+    if kernel.crashdump_mode():
+        adapter.settled = kernel.jiffies + kernel.msecs_to_jiffies(50)
     return -errno.EIO if adapter.dead else 0
 """),
     )),
