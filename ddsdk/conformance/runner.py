@@ -214,7 +214,9 @@ def _failed(plan: Plan, item: Item, error: BaseException, trace: tuple[str, ...]
     if isinstance(error, BringUpFailed):
         return Result(item, Verdict.FAIL, str(error), line, f"bring-up {error.step}", trace=trace)
     if isinstance(error, DriverFault | PluginError):
-        return Result(item, Verdict.FAIL, f"{type(error).__name__}: {error}", line, type(error).__name__, trace=trace)
+        # what the dump layer put into words is the same cause as where nobody did
+        root = error.__cause__ if type(error) is DriverFault and error.__cause__ is not None else error
+        return Result(item, Verdict.FAIL, f"{type(error).__name__}: {error}", line, type(root).__name__, trace=trace)
     if not line and not _of_plugin(plan, error) and not _called_wrongly(plan, error):
         raise error
     if isinstance(error, DdsdkError):       # the driver used ddsdk wrongly, and was told so
@@ -281,18 +283,25 @@ def _is_own(result: Result) -> bool:
 
 
 def _owners(results: Sequence[Result], in_order: Sequence[int]) -> dict[tuple[str, str], str]:
-    """Cause -> the id of the check to name for it: the one whose rule it is, else the first that met it."""
+    """Cause -> the id of the check to name for it: the one whose rule it is, else the first that met it.
+
+    First among those that were looking for something; who goes everywhere for the sake of one kind of fault meets all
+    the others too.
+    """
     owners: dict[tuple[str, str], str] = {}
-    for n in in_order:
-        result = results[n]
-        if result.verdict is not Verdict.FAIL:
-            continue
+    failures = [results[n] for n in in_order if results[n].verdict is Verdict.FAIL]
+    for result in failures:
         if not result.cause or _is_own(result):     # by its own finding, it answers for its rule
             for fault in result.item.check.faults:
                 owners.setdefault((fault.__name__, ""), result.id)
+    for result in sorted(failures, key=_goes_everywhere):
         if result.cause:
             owners.setdefault(_key(result), result.id)
     return owners
+
+
+def _goes_everywhere(result: Result) -> bool:
+    return any(issubclass(fault, DriverFault) for fault in result.item.check.faults)
 
 
 def _expectation(plan: Plan, result: Result) -> Result:

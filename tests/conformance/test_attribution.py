@@ -63,6 +63,18 @@ def test_without_it_the_first_that_met_the_fault_fails() -> None:
         ("REG-1", Verdict.FAIL, ""), ("REG-2", Verdict.BLOCKED, "REG-1"), ("POLL-1", Verdict.FAIL, "")]
 
 
+def test_one_that_goes_everywhere_answers_for_nothing_but_its_rule() -> None:
+    """It meets every error of the driver's; the check that was looking for it is named, though it comes later."""
+    def oops(check: Check) -> Result:
+        return result(check, Verdict.FAIL, "KeyError: 7", cause="KeyError", line="a:1")
+
+    wide = owner("REG-12")
+    assert verdicts([oops(wide), oops(POLL_1)]) == [
+        ("REG-12", Verdict.BLOCKED, "POLL-1"), ("POLL-1", Verdict.FAIL, "")]
+    assert verdicts([oops(wide), oops(TIME_1)]) == [
+        ("REG-12", Verdict.FAIL, ""), ("TIME-1", Verdict.BLOCKED, "REG-12")]
+
+
 def test_a_check_that_fails_by_its_own_finding_answers_for_its_rule() -> None:
     """Whoever meets the same rule broken while a check is set up is blocked by it, wherever that was."""
     assert verdicts([mdelay(REG_1, "a:1"), mdelay(POLL_1, "a:2"), result(TIME_1, Verdict.FAIL, "a finding")]) == [

@@ -208,6 +208,7 @@ def _work_without_them(bench: Bench, activity: str) -> None:
     aside = bench.kernel.set_aside
     pending = ", ".join(map(str, (*aside.timers, *aside.tasklets, *aside.works)))
     resets = not bench.lacks(Need.RESET)
+    # besides the reset: the first command times out, and once more after another one
     limit_ns = 90 * NS_PER_S + (10 * states.reset_ns(bench) if resets else 0)
     try:
         with bench.within(min((bench.plan.profile.reset_limit_s + 90) * NS_PER_S, limit_ns), "the take-over"):

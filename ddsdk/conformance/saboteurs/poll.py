@@ -18,13 +18,14 @@ _BOTTOM_HALF: Final = """
 _DOUBTS: Final = " or request.tag != tag or request.scmd is None:\n"
 
 
-def _gives_up_after(seconds: int) -> tuple[Edit, ...]:
-    """dump_poll ends what has been with the adapter for so long."""
+def _gives_up(seconds: int, how: str, *besides: Edit) -> tuple[Edit, ...]:
+    """dump_poll ends what has been with the adapter for so long; *how* says which requests that may befall."""
     return (
-        Edit("dump.py", _BOTTOM_HALF, _BOTTOM_HALF + """\
+        Edit("dump.py", _BOTTOM_HALF, _BOTTOM_HALF + f"""\
         kernel = adapter.kernel
-        for request in adapter.requests:
-            if request.scmd is not None and kernel.time_after(kernel.jiffies, request.deadline):
+        held = [request for request in adapter.requests if request.scmd is not None]
+        for request in {how}:
+            if kernel.time_after(kernel.jiffies, request.deadline):
                 scmd, request.scmd = request.scmd, None
                 end_cmds([scmd], DID_TIME_OUT)
 """),
@@ -34,10 +35,12 @@ from ddsdk.scsi.cmnd import DID_TIME_OUT
 from .adapter import end_cmds
 from .interrupt import"""),
         Edit("adapter.py", '    __slots__ = ("block", ', '    __slots__ = ("block", "deadline", '),
+        Edit("adapter.py", "        self.tag = number\n", "        self.tag = number\n        self.deadline = 0\n"),
         Edit("driver.py", "    request.scmd = scmd\n", f"""\
     request.scmd = scmd
     request.deadline = adapter.kernel.jiffies + {seconds} * adapter.kernel.HZ
 """),
+        *besides,
     )
 
 
@@ -112,9 +115,15 @@ def take_tags(adapter: Adapter) -> None:
 
     # -- completions ---------------------------------------------------------------------------------------------------
     Saboteur("poll-gives-lost-completions-up", "POLL-4", "What has not ended after 12 s is ended by the poll.",
-             _gives_up_after(12)),
-    Saboteur("poll-gives-late-completions-up", "POLL-5", "What has not ended after 2 s is ended by the poll.",
-             _gives_up_after(2)),
+             _gives_up(12, "held")),
+    Saboteur("poll-gives-late-completions-up", "POLL-5", "A lone command is given up when 2 s go by and nothing ends.",
+             _gives_up(2, "held if len(held) == 1 else ()", Edit("interrupt.py", """
+    scmds = [finish_request(adapter, tag) for tag in tags]
+""", """
+    scmds = [finish_request(adapter, tag) for tag in tags]
+    for request in adapter.requests if tags else ():        # it is alive: the others get more time
+        request.deadline += 60 * kernel.HZ
+"""))),
     Saboteur("poll-believes-a-second-tag", "POLL-6", "Whether a tag's request still has a command is not asked.", (
         Edit("interrupt.py", _DOUBTS, " or request.tag != tag:\n"),
     )),
