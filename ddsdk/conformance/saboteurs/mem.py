@@ -140,7 +140,7 @@ def toy_poll("""),
         adapter.free.append(request)
 """),
     )),
-    Saboteur("mem-reset-loses-slots", "MEM-7", "A reset frees the requests that were idle, not those it ends.", (
+    Saboteur("mem-reset-loses-what-it-ends", "MEM-7", "A reset frees the requests that were idle, not those it ends.", (
         Edit("adapter.py", """
         for request in self.requests:
             request.scmd = None
@@ -159,6 +159,22 @@ def toy_poll("""),
         self.free = [request for request in self.requests if request.scmd is None]
         for request in self.requests:
             request.scmd = None
+"""),
+    )),
+    Saboteur("mem-reset-loses-a-slot", "MEM-7", "A reset makes requests free only when there is none left.", (
+        Edit("adapter.py", """
+        self.done = []
+        self.free = []
+        return scmds
+""", """
+        self.done = []
+        return scmds
+"""),
+        Edit("adapter.py", """
+        self.free = list(reversed(self.requests))
+""", """
+        if not self.free:
+            self.free = list(reversed(self.requests))
 """),
     )),
     Saboteur("mem-quiesce-forgets-the-mappings", "MEM-8", "quiesce() forgets what is mapped; nobody unmaps it.", (

@@ -214,6 +214,19 @@ def toy_reset_poll("""),
     kernel.udelay(200)
 """),
     )),
+    Saboteur("time-queuecommand-waits-for-a-request", "TIME-9", "Without a free request it waits 1 ms for one.", (
+        Edit("driver.py", """
+    if not adapter.active or not adapter.free:
+        return None
+""", """
+    for _ in range(100):
+        if adapter.free:
+            break
+        adapter.kernel.udelay(10)
+    if not adapter.active or not adapter.free:
+        return None
+"""),
+    )),
     Saboteur("time-handler-waits", "TIME-9", "The handler waits 500 us, so that it finds more tags at once.", (
         Edit("interrupt.py", """
     take_tags(adapter)
