@@ -216,6 +216,7 @@ def _failed(plan: Plan, item: Item, error: BaseException, trace: tuple[str, ...]
     if isinstance(error, DriverFault | PluginError):
         # what the dump layer put into words is the same cause as where nobody did
         root = error.__cause__ if type(error) is DriverFault and error.__cause__ is not None else error
+        line = plan.site(root.__traceback__) or line
         return Result(item, Verdict.FAIL, f"{type(error).__name__}: {error}", line, type(root).__name__, trace=trace)
     if not line and not _of_plugin(plan, error) and not _called_wrongly(plan, error):
         raise error
