@@ -49,8 +49,7 @@ def registry(**changes: Any) -> Registry:
     return Registry(MappingProxyType({"toy": attrs.evolve(DRIVER, **changes)}), MODELS)
 
 
-@pytest.mark.parametrize("chip", ["dma", "pio"])
-@pytest.mark.parametrize("load_us", [0, 3_000, 20_000])
+@pytest.mark.parametrize(("chip", "load_us"), [("dma", 0), ("dma", 3_000), ("dma", 20_000), ("pio", 3_000)])
 def test_the_whole_story(tmp_path: Path, chip: str, load_us: int) -> None:
     """Every page of the vmcore is the memory's, and no byte outside the partition changed."""
     report = run_drill(Drill("toy", "synthetic:1M,cpus=2", chip=chip, load_us=load_us), registry(), tmp_path)
@@ -187,7 +186,7 @@ def test_a_flush_that_fails_is_no_complete_dump(tmp_path: Path) -> None:
         assert "FLUSH CACHE EXT to toy0:0:0" in report.rejections[-1].reason
 
 
-@pytest.mark.parametrize(("chip", "crashes"), [("dma", 12), ("pio", 4)])
+@pytest.mark.parametrize(("chip", "crashes"), [("dma", 8), ("pio", 2)])
 def test_crashes_at_any_moment(tmp_path: Path, chip: str, crashes: int) -> None:
     """Load that reads, writes and resets the channel, a crash somewhere in it, a complete dump."""
     for seed in range(crashes):

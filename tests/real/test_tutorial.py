@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ast
 import os
 import sys
 from collections.abc import Callable
@@ -9,14 +10,17 @@ from pathlib import Path
 
 import pytest
 
-from tests.templates.baking import ROOT
+from tests.conformance.test_skeleton import steps_of
+from tests.templates.baking import ROOT, WRITTEN, bake, package_of
 from tests.templates.tutorial import TUTORIAL, Code, run, steps, write
 
 pytestmark = pytest.mark.real
 
 
 def test_every_command_with_nothing_left_out(tools: Callable[..., None], tmp_path: Path) -> None:
-    """All of it, in an environment that the tutorial makes itself."""
+    """All of it, in an environment that the tutorial makes itself; afterwards nothing is left to be written, and the
+    driver is the toy's.
+    """
     tools("qemu-system-x86_64")
     work = tmp_path / "work"
     work.mkdir()
@@ -32,3 +36,14 @@ def test_every_command_with_nothing_left_out(tools: Callable[..., None], tmp_pat
             write(step, work / "ddsdk-acme" / "ddsdk_acme")
         else:
             run(step, work, environment)
+    acme = work / "ddsdk-acme"
+    assert not steps_of(acme)
+    toy = package_of(bake(tmp_path / "toy", name="acme", chip="acme320"))
+    for file in WRITTEN:
+        assert imported(package_of(acme) / file) == imported(toy / file)
+
+
+def imported(path: Path) -> set[str]:
+    """The names a module imports, at the top or for its annotations."""
+    return {alias.name for node in ast.walk(ast.parse(path.read_text()))
+            if isinstance(node, ast.Import | ast.ImportFrom) for alias in node.names}
