@@ -2,6 +2,7 @@
 PYTHON ?= python3
 VENV   := .venv
 BIN    := $(VENV)/bin
+CASES  ?= 1
 PLUGINS := $(wildcard plugins/*/pyproject.toml)
 STAMP  := $(VENV)/.installed
 
@@ -26,8 +27,8 @@ lint: $(STAMP)
 conformance: $(STAMP)   ## every driver in plugins/ judged on its own model
 	set -e; for plugin in $(patsubst %/pyproject.toml,%,$(PLUGINS)); do $(BIN)/ddsdk conformance $$plugin; done
 
-matrix: $(STAMP)        ## every saboteur against every check: the proof that the checks bite
-	$(BIN)/python -m ddsdk.conformance.saboteurs.matrix
+matrix: $(STAMP)        ## every saboteur against every check: the proof that the checks bite (CASES=8 takes an hour)
+	$(BIN)/python -m ddsdk.conformance.saboteurs.matrix --cases $(CASES)
 
 real: $(STAMP)          ## real kernels, QEMU, crash, makedumpfile (tests/real/install-tools installs them)
 	$(BIN)/python -m pytest tests/real
