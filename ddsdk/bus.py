@@ -16,6 +16,8 @@ from attrs import frozen
 
 #: One piece of a scatter list: (address, length in bytes).
 Segment = tuple[int, int]
+#: No segment is merged over a multiple of what this masks: BLK_SEG_BOUNDARY_MASK, linux/blkdev.h of 2.6.9.
+SEG_BOUNDARY_MASK = 0xFFFF_FFFF
 
 # PCI configuration header, PCI Local Bus Specification 3.0, 6.1 (figure 6-1) and 6.2.2.
 PCI_VENDOR_ID = 0x00

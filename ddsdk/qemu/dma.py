@@ -12,7 +12,7 @@ from collections.abc import Sequence
 
 from attrs import frozen
 
-from ddsdk.bus import Segment
+from ddsdk.bus import SEG_BOUNDARY_MASK, Segment
 from ddsdk.errors import AllocationFault, DmaFault
 from ddsdk.sim.memory import Allocator, Extent, PhysicalMemory
 
@@ -56,7 +56,7 @@ class BounceDma:
         low, high = self._low, self._high
         start = end = -1
         for paddr, length in segments:
-            if paddr == end and end + length <= high:
+            if paddr == end and end + length <= high and paddr & SEG_BOUNDARY_MASK:
                 end += length
                 continue
             if start >= 0:
