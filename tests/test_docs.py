@@ -34,7 +34,7 @@ def test_every_make_target_it_names_exists() -> None:
 def test_ci_runs_the_readmes_test_command() -> None:
     """.ci/run installs the real tier's tools and calls make."""
     script = (ROOT / ".ci" / "run").read_text()
-    for line in ("tests/real/install-tools", "make drill", "make test", "make conformance",
+    for line in ("tests/real/install-tools", "make drill", "make test", "make conformance", "make matrix",
                  "make real"):
         assert line in script
 
