@@ -5,8 +5,12 @@ from __future__ import annotations
 import re
 from pathlib import Path
 
+import pytest
+
 import ddsdk.errors
 from ddsdk.cli.main import EXIT_BUG, VERBS
+from ddsdk.registry import discover
+from tests.driver_table import BEGIN, END, table
 
 ROOT = Path(__file__).parents[1]
 README = (ROOT / "README.md").read_text()
@@ -43,3 +47,10 @@ def test_every_place_in_the_lay_of_the_land_exists() -> None:
     """Folders named in the table are there."""
     for place in re.findall(r"^\| `(ddsdk/\w+|plugins)/?` \|", README, re.MULTILINE):
         assert (ROOT / place).is_dir(), place
+
+
+def test_the_table_of_drivers_is_what_is_there(monkeypatch: pytest.MonkeyPatch) -> None:
+    """`make table` would change nothing."""
+    plugins = [path.parent.name for path in ROOT.glob("plugins/*/pyproject.toml")]
+    monkeypatch.setenv("DDSDK_LOAD_PLUGINS", ",".join(plugins))
+    assert README.partition(BEGIN)[2].partition(END)[0] == table(discover())
