@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Final
 
-from ddsdk.hookspecs import DriverInfo, hookimpl
+from ddsdk.hookspecs import ConformanceProfile, DriverInfo, HardwareModelInfo, hookimpl
 
 #: Every module whose code runs after a crash: what the code CRC covers.
 DRIVER_MODULES: Final = tuple(f"ddsdk_ide.{name}" for name in (
@@ -33,3 +33,18 @@ def ddsdk_register_drivers() -> Sequence[DriverInfo]:
         modules=DRIVER_MODULES,
     ),)
 
+
+@hookimpl
+def ddsdk_register_hardware_models() -> Sequence[HardwareModelInfo]:
+    """The models of both chips."""
+    from .model import hardware_models
+
+    return hardware_models()
+
+
+@hookimpl
+def ddsdk_register_conformance_profiles() -> Sequence[ConformanceProfile]:
+    """What the conformance kit has to know of the driver."""
+    from .conformance import PROFILE
+
+    return (PROFILE,)

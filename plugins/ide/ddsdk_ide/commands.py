@@ -61,7 +61,7 @@ def select_drive(channel: Channel, unit: int, device: int) -> int:
     """
     kernel = channel.kernel
     stat = int(kernel.inb(channel.control, ControlBlock.ALTSTATUS))
-    if unit == channel.unit or stat & (BUSY_STAT | DRQ_STAT):
+    if unit == channel.unit or (stat not in NO_DRIVE and stat & (BUSY_STAT | DRQ_STAT)):
         return stat
     kernel.outb(device, channel.ports, CommandBlock.DEVICE)
     kernel.udelay(1)                                    # 400 ns

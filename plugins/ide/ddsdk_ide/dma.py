@@ -106,23 +106,25 @@ def finish_dma(channel: Channel, task: IdeTask, status: BmStatus, err_mask: int 
     channel.unmap()
     if not err_mask and stat & (BUSY_STAT | DRQ_STAT):
         err_mask = AC_ERR_HSM
-    failed = err_mask or stat & (ERR_STAT | WRERR_STAT) or status.BMIDEA
-    channel.offset = 0 if failed or not _all_counted(channel, task, status) else task.nbytes
+    failed = err_mask or stat & (ERR_STAT | WRERR_STAT)
+    channel.offset = 0 if failed or not _all_moved(channel, task, status) else task.nbytes
     return end(channel, task, stat, err_mask)
 
 
-def _all_counted(channel: Channel, task: IdeTask, status: BmStatus) -> bool:
-    """Where no interrupt vouches for the data, whether the drive's count register does.
+def _all_moved(channel: Channel, task: IdeTask, status: BmStatus) -> bool:
+    """Whether all of a command that ended well has moved.
 
-    The standard leaves the register open after a command that went well.  A drive that was seen to count down to 0,
-    with an interrupt that said that all had moved, is held to it afterwards.
+    Where BMISX does not vouch for it - it is active still, or no interrupt came - the drive's count register may.  The
+    standard leaves that open after a command that went well; so a drive that was once seen to count down to 0, when
+    BMISX said that all had moved, is held to it afterwards.
     """
-    bit = 1 << task.drive.unit
-    if bool(channel.counts & bit) is bool(status.IDEINTS):
-        return True                     # known already; or nothing to learn from
+    counts = bool(channel.counts >> task.drive.unit & 1)
+    sure = status.IDEINTS and not status.BMIDEA
+    if sure is counts:
+        return sure or not status.BMIDEA        # nothing to learn; or nothing to go by but the bus master
     left = int(channel.kernel.inb(channel.ports, CommandBlock.NSECTOR))
-    if not status.IDEINTS:
+    if counts:
         return not left
     if task.tf.nsector and not left:
-        channel.counts |= bit
+        channel.counts |= 1 << task.drive.unit
     return True
