@@ -49,10 +49,11 @@ class Channel:
 
     ide_lock protects all of it.  `task` is the command that is outstanding, None when there is none; `offset` bytes of
     it are moved by programmed I/O; `stalled` counts polls that found the drive waiting for a bus master that has
-    finished.  `mapped` is memory the bus master may still reach, as dma_map_sg() returned it.  `unit` is the drive that
-    is selected, -1 when nobody knows.  `counts`: a bit for each unit whose count register was seen to go down to 0 with
-    a command by DMA.  `capable`: the bus master's notes about its drives (DMA0CAP, DMA1CAP), as somebody left them.
-    `resetting`: a reset is under way.  `dead`: a bit for each unit that the last one did not bring back.
+    finished, `busy` those that found the drive busy.  `mapped` is memory the bus master may still reach, as
+    dma_map_sg() returned it.  `unit` is the drive that is selected, -1 when nobody knows.  `counts`: a bit for each
+    unit whose count register was seen to go down to 0 with a command by DMA.  `capable`: the bus master's notes about
+    its drives (DMA0CAP, DMA1CAP), as somebody left them.  `resetting`: a reset is under way.  `dead`: a bit for each
+    unit that the last one did not bring back.
     """
 
     def __init__(self, piix: Piix, number: int, ports: Iomem, control: Iomem, bus_master: Iomem) -> None:
@@ -68,7 +69,7 @@ class Channel:
         self.BM_TABLE = BusMaster.TABLE[number]
         self.task: IdeTask | None = None
         self.offset = 0
-        self.stalled = 0
+        self.stalled = self.busy = 0
         self.mapped: Sequence[tuple[int, int]] = ()
         self.direction = 0
         self.unit = -1

@@ -70,12 +70,6 @@ def start_dma(channel: Channel, task: IdeTask) -> None:
     channel.kernel.outb(BmCommand.of(SSBM=1, RWCON=int(not task.to_device)), channel.bm, channel.BM_COMMAND)
 
 
-def stop_bus_master(channel: Channel) -> None:
-    """Stop it, whatever it does, and clear its events: nothing of this channel reaches memory any more."""
-    channel.kernel.outb(_STOP, channel.bm, channel.BM_COMMAND)
-    channel.kernel.outb(channel.capable | _EVENTS, channel.bm, channel.BM_STATUS)
-
-
 # -- one look at a command by DMA: ide_lock is held --------------------------------------------------------------------
 
 

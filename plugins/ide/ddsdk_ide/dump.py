@@ -11,9 +11,8 @@ from typing import TYPE_CHECKING
 from ddsdk.hookspecs import hookimpl
 
 from .adapter import channel_of
-from .dma import stop_bus_master
 from .interrupt import piix_poll_channel
-from .recovery import SRST_US, wait_ready, write_srst
+from .recovery import SRST_US, silence, wait_ready, write_srst
 from .regs import (
     GONE,
     IDETIM,
@@ -71,12 +70,10 @@ def piix_quiesce(drive: IdeDrive) -> int:
 
 def _quiet(channel: Channel) -> None:
     """One channel, in whatever state."""
-    kernel = channel.kernel
-    kernel.del_timer(channel.drq_timer)
-    stop_bus_master(channel)
+    channel.kernel.del_timer(channel.drq_timer)
     if channel.resetting:
-        kernel.udelay(SRST_US)                      # perhaps SRST has just been set
-    kernel.outb(channel.masked, channel.control, ControlBlock.CONTROL)
+        channel.kernel.udelay(SRST_US)              # perhaps SRST has just been set
+    silence(channel)
     channel.unit = -1
     channel.resetting, channel.dead = False, 0
     channel.forget()
@@ -100,7 +97,7 @@ def piix_shutdown(drive: IdeDrive) -> int:
         return 0
     for one in channel.piix.channels:
         one.forget()
-        stop_bus_master(one)
+        silence(one)
         one.unmap()
         write_srst(one)
     return wait_ready(channel)[drive.unit]

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
 from ddsdk.ata.taskfile import AC_ERR_NODEV_HINT, BUSY_STAT, DRQ_STAT, IdeTask, ide_end_drive_cmd
 from ddsdk.helperlib.kernel import IRQ_HANDLED, IRQ_NONE
@@ -14,6 +14,9 @@ from .regs import GONE, NO_DRIVE, BmStatus, CommandBlock, ControlBlock
 
 if TYPE_CHECKING:
     from .adapter import Channel
+
+#: Of so many polls that find the drive busy one looks at the bus master, too.
+BUSY_POLLS: Final = 16
 
 
 def piix_interrupt(_irq: int, channel: Channel) -> int:
@@ -69,9 +72,17 @@ def piix_poll_channel(channel: Channel) -> None:
     """What the handler would do, and the timer: look at the drive, and say so without the lock if the command is over.
 
     BMISX is not asked whether the line has risen: masked it does not.  Of a command by programmed I/O every block is
-    moved that the drive is ready for.
+    moved that the drive is ready for.  While the drive is busy there is nothing to do, but for a look now and then
+    whether the PCI bus has refused the bus master.
     """
     kernel, lock = channel.kernel, channel.hwif.ide_lock
+    if channel.task is None or channel.resetting:
+        return
+    stat = int(kernel.inb(channel.control, ControlBlock.ALTSTATUS))
+    if stat & BUSY_STAT and stat != GONE:
+        channel.busy += 1
+        if channel.busy % BUSY_POLLS or not channel.task.dma:
+            return
     flags = kernel.spin_lock_irqsave(lock)
     ending = None if channel.resetting else _look(channel)
     kernel.spin_unlock_irqrestore(lock, flags)

@@ -14,7 +14,7 @@ from ddsdk.sim.model import HwModel
 
 from .model_dma import AtomicEngine, Engine
 from .model_drive import DriveModel
-from .regs import GONE, BmCommand, BmStatus, CommandBlock, Control, ControlBlock, IdeTim
+from .regs import GONE, IDETIM, BmCommand, BmStatus, CommandBlock, Control, ControlBlock
 
 if TYPE_CHECKING:
     from ddsdk.sim.clock import Clock
@@ -92,11 +92,15 @@ class ChannelModel:
 
     def silent(self) -> bool:
         """Nobody decodes the ports, or the cable is off."""
-        if self.piix.silent():
+        if self.gone or self.piix.gone:
             return True
-        if not self.gone and self.armed and self.strikes("drive-gone") is not None:
-            self.pull_cable()
-        return self.gone or (self.personality.strict and not self.timing_register.IDE)
+        if self.piix.faults.armed:
+            if self.piix.silent():
+                return True
+            if self.strikes("drive-gone") is not None:
+                self.pull_cable()
+                return True
+        return self.personality.strict and not self.piix.config.read(IDETIM[self.number] + 1, 1) & 0x80
 
     def pull_cable(self) -> None:
         """The drives are gone for good."""
@@ -107,11 +111,6 @@ class ChannelModel:
         self.drive_line()
 
     # -- configuration ---------------------------------------------------------------------------------------
-
-    @property
-    def timing_register(self) -> IdeTim:
-        """IDETIM."""
-        return self.piix.idetim(self.number)
 
     def check_timing(self, unit: int, mode: int) -> None:
         """HardwareFault when the interface is programmed for something that *mode*, set by the host, cannot do."""

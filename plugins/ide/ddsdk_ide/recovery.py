@@ -12,8 +12,7 @@ from typing import TYPE_CHECKING, Final
 from ddsdk.ata.taskfile import AC_ERR_OTHER, BUSY_STAT, DRQ_STAT, ide_end_drive_cmd
 
 from .commands import select_drive
-from .dma import stop_bus_master
-from .regs import GONE, NO_DRIVE, CommandBlock, Control, ControlBlock
+from .regs import NO_DRIVE, BmCommand, BmStatus, CommandBlock, Control, ControlBlock
 
 if TYPE_CHECKING:
     from ddsdk.ata.host import IdeDrive, IdeHwif
@@ -80,7 +79,7 @@ def piix_soft_reset(channel: Channel, wanted: int | None = None) -> tuple[int, i
     errors = (-errno.EIO, -errno.EIO)
     for _ in range(RESET_TRIES):
         _note_busy(channel)
-        stop_bus_master(channel)
+        silence(channel)
         write_srst(channel)
         errors = wait_ready(channel)
         if -errno.EIO not in (errors if wanted is None else errors[wanted:wanted + 1]):
@@ -90,28 +89,49 @@ def piix_soft_reset(channel: Channel, wanted: int | None = None) -> tuple[int, i
     return errors
 
 
+def silence(channel: Channel) -> None:
+    """Stop the bus master, mask the drives, end an interrupt that is pending: from whatever state, SRST set or not.
+
+    Nothing of this channel reaches memory any more.  An interface may hold its line up until the status is read, though
+    the drives are masked or reset meanwhile (QEMU's does).
+    """
+    kernel = channel.kernel
+    kernel.outb(BmCommand.of(), channel.bm, channel.BM_COMMAND)
+    kernel.outb(Control.of(NIEN=1), channel.control, ControlBlock.CONTROL)
+    kernel.inb(channel.ports, CommandBlock.STATUS)
+    kernel.outb(channel.capable | BmStatus.of(IDEINTS=1, ERROR=1), channel.bm, channel.BM_STATUS)
+
+
 def write_srst(channel: Channel) -> None:
-    """The pulse of SRST; the drives' interrupt stays masked.  Drive 0 is selected afterwards."""
+    """The pulse of SRST; the drives' interrupt stays masked.  The reads see to it that the drives have seen each write.
+
+    By the standard drive 0 is selected afterwards; QEMU's interface keeps whoever was.
+    """
     kernel = channel.kernel
     kernel.outb(Control.of(SRST=1, NIEN=1), channel.control, ControlBlock.CONTROL)
+    kernel.inb(channel.control, ControlBlock.ALTSTATUS)
     kernel.udelay(SRST_US)
     kernel.outb(Control.of(NIEN=1), channel.control, ControlBlock.CONTROL)
-    channel.unit = 0
+    kernel.inb(channel.control, ControlBlock.ALTSTATUS)
+    channel.unit = -1
 
 
 def wait_ready(channel: Channel) -> tuple[int, int]:
     """Wait until neither drive is busy, a bounded time, and look at their diagnosis; results as piix_soft_reset()'s."""
     kernel = channel.kernel
-    first, left_ms = _wait_not_busy(channel, RESET_LIMIT_MS)
-    if first == -errno.EIO:
-        channel.printk(f"BSY for {RESET_LIMIT_MS // 1000} s after a soft reset")
-        return first, first
+    kernel.diskdump_msleep(RESET_POLL_MS)
+    error, left_ms = _wait_at_rest(channel, RESET_LIMIT_MS)     # whoever is selected
+    if error == -errno.EIO:
+        channel.printk(f"busy for {RESET_LIMIT_MS // 1000} s after a soft reset")
+        return error, error
+    select_drive(channel, 0, DEVICE[0])
+    first, left_ms = _wait_at_rest(channel, left_ms)
     code = int(kernel.inb(channel.ports, CommandBlock.ERROR)) if not first else _PASSED
     if code & ~_DRIVE_1_FAILED != _PASSED:
         channel.printk(f"drive 0 failed its diagnosis, code {code:02x}")
         first = -errno.EIO
     select_drive(channel, 1, DEVICE[1])
-    second, _ = _wait_not_busy(channel, left_ms)
+    second, _ = _wait_at_rest(channel, left_ms)
     if second == -errno.EIO:
         channel.printk("drive 1 stays busy after a soft reset")
     elif not second and code & _DRIVE_1_FAILED:
@@ -120,12 +140,10 @@ def wait_ready(channel: Channel) -> tuple[int, int]:
     return first, second
 
 
-def _wait_not_busy(channel: Channel, limit_ms: int) -> tuple[int, int]:
+def _wait_at_rest(channel: Channel, limit_ms: int) -> tuple[int, int]:
     """Wait until the selected drive is at rest: (0, -ENODEV or -EIO; milliseconds of *limit_ms* that are left)."""
     kernel = channel.kernel
     while True:
-        kernel.diskdump_msleep(RESET_POLL_MS)
-        limit_ms -= RESET_POLL_MS
         stat = int(kernel.inb(channel.control, ControlBlock.ALTSTATUS))
         if stat in NO_DRIVE:
             return -errno.ENODEV, limit_ms
@@ -133,6 +151,8 @@ def _wait_not_busy(channel: Channel, limit_ms: int) -> tuple[int, int]:
             return 0, limit_ms
         if limit_ms <= 0:
             return -errno.EIO, 0
+        kernel.diskdump_msleep(RESET_POLL_MS)
+        limit_ms -= RESET_POLL_MS
 
 
 def _note_busy(channel: Channel) -> None:
@@ -140,10 +160,3 @@ def _note_busy(channel: Channel) -> None:
     stat = int(channel.kernel.inb(channel.control, ControlBlock.ALTSTATUS))
     if stat not in NO_DRIVE and stat & (BUSY_STAT | DRQ_STAT):
         channel.printk(f"the reset ends a command that is under way (status {stat:02x})")
-
-
-def gone(channel: Channel) -> bool:
-    """Nobody decodes the channel's ports any more, or its bus master's."""
-    kernel = channel.kernel
-    return (int(kernel.inb(channel.bm, channel.BM_STATUS)) == GONE
-            or int(kernel.inb(channel.control, ControlBlock.ALTSTATUS)) == GONE)
