@@ -88,6 +88,9 @@ class HwModel:
     def plugged(self) -> None:
         """The function is on its bus: clock, dma, irq and trace can be used from here on."""
 
+    def config_written(self, offset: int, size: int) -> None:
+        """Configuration space was written: `config` has what came of it.  For registers of the device's own."""
+
     def unplugged(self) -> None:
         """Surprise removal: stop.  What the clock still holds may fire; DMA raises DmaFault from here on."""
 

@@ -124,6 +124,8 @@ class SimPciFunction:
         self._config.write(offset, size, value)
         if offset < bus.PCI_COMMAND + 2 and offset + size > bus.PCI_COMMAND:
             self._apply_command()
+        if self.dma is not None:
+            self.model.config_written(offset, size)
 
     @property
     def bars(self) -> Sequence[Bar | None]:
