@@ -140,6 +140,11 @@ class PiixIde(HwModel):
 
     # -- configuration space ---------------------------------------------------------------------------------
 
+    def config_written(self, offset: int, size: int) -> None:
+        """See `HwModel.config_written`."""
+        for channel in self.channels:
+            channel.timing_written()
+
     def idetim(self, channel: int) -> IdeTim:
         """Decoding and timing of *channel*."""
         return IdeTim(self.config.read(IDETIM[channel], 2))

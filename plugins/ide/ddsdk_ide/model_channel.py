@@ -14,7 +14,7 @@ from ddsdk.sim.model import HwModel
 
 from .model_dma import AtomicEngine, Engine
 from .model_drive import DriveModel
-from .regs import GONE, IDETIM, BmCommand, BmStatus, CommandBlock, Control, ControlBlock
+from .regs import GONE, BmCommand, BmStatus, CommandBlock, Control, ControlBlock
 
 if TYPE_CHECKING:
     from ddsdk.sim.clock import Clock
@@ -47,7 +47,8 @@ class Timing:
 class ChannelModel:
     """Channel *number* of *piix* with *drives*, by unit.
 
-    `device`: the device register, which both drives hold.  `line`: what the interrupt line does.
+    `device`: the device register, which both drives hold.  `line`: what the interrupt line does.  `decoded`: the
+    interface answers at the channel's ports.
     """
 
     def __init__(self, piix: PiixIde, number: int, drives: Mapping[int, AtaDrive]) -> None:
@@ -58,6 +59,7 @@ class ChannelModel:
         self.strikes: Callable[[str], dict[str, Any] | None] = piix.faults.hit
         self.engine: Engine = (AtomicEngine if piix.personality.atomic else Engine)(self)
         self._drives = drives
+        self.decoded = not piix.personality.strict
         self.command_block = CommandWindow(self)
         self.control_block = ControlWindow(self)
         self.reset()
@@ -92,15 +94,15 @@ class ChannelModel:
 
     def silent(self) -> bool:
         """Nobody decodes the ports, or the cable is off."""
-        if self.gone or self.piix.gone:
+        if self.gone or self.piix.gone or not self.decoded:
             return True
-        if self.piix.faults.armed:
+        armed = self.piix.faults.armed
+        if armed and ("adapter-gone" in armed or "drive-gone" in armed):
             if self.piix.silent():
                 return True
             if self.strikes("drive-gone") is not None:
                 self.pull_cable()
-                return True
-        return self.personality.strict and not self.piix.config.read(IDETIM[self.number] + 1, 1) & 0x80
+        return self.gone
 
     def pull_cable(self) -> None:
         """The drives are gone for good."""
@@ -111,6 +113,10 @@ class ChannelModel:
         self.drive_line()
 
     # -- configuration ---------------------------------------------------------------------------------------
+
+    def timing_written(self) -> None:
+        """IDETIM may have changed.  QEMU's interface decodes whatever it says."""
+        self.decoded = bool(self.piix.idetim(self.number).IDE) or not self.personality.strict
 
     def check_timing(self, unit: int, mode: int) -> None:
         """HardwareFault when the interface is programmed for something that *mode*, set by the host, cannot do."""
@@ -321,9 +327,19 @@ class ControlWindow(HwModel):
         self.channel = channel
         super().__init__()
 
+    def read(self, offset: int, size: int) -> int:
+        """See `HwModel.read`; this is what polls do, and made short."""
+        if offset or size != 1 or self.trace.on:
+            return super().read(offset, size)
+        return self.r_ALTSTATUS()
+
     def r_ALTSTATUS(self) -> int:
         """The status, and nothing happens."""
-        return GONE if self.channel.silent() else self.channel.status()
+        channel = self.channel
+        if channel.silent():
+            return GONE
+        side = channel.sides.get(channel.device >> 4 & 1)
+        return side.status if side is not None else channel.status()
 
     def w_CONTROL(self, value: Control) -> None:
         """Device control."""
