@@ -50,10 +50,10 @@ class Channel:
     ide_lock protects all of it.  `task` is the command that is outstanding, None when there is none; `offset` bytes of
     it are moved by programmed I/O; `stalled` counts polls that found the drive waiting for a bus master that has
     finished, `busy` those that found the drive busy.  `mapped` is memory the bus master may still reach, as
-    dma_map_sg() returned it.  `unit` is the drive that is selected, -1 when nobody knows.  `counts`: a bit for each
-    unit whose count register was seen to go down to 0 with a command by DMA.  `capable`: the bus master's notes about
-    its drives (DMA0CAP, DMA1CAP), as somebody left them.  `resetting`: a reset is under way.  `dead`: a bit for each
-    unit that the last one did not bring back.
+    dma_map_sg() returned it.  `unit` is the drive that is selected, -1 when nobody knows.  `counts`: whether a unit's
+    count register goes down to 0 with a command by DMA, None as long as nobody knows; `doubts` commands did not show
+    it.  `capable`: the bus master's notes about its drives (DMA0CAP, DMA1CAP), as somebody left them.  `resetting`: a
+    reset is under way.  `dead`: a bit for each unit that the last one did not bring back.
     """
 
     def __init__(self, piix: Piix, number: int, ports: Iomem, control: Iomem, bus_master: Iomem) -> None:
@@ -73,7 +73,8 @@ class Channel:
         self.mapped: Sequence[tuple[int, int]] = ()
         self.direction = 0
         self.unit = -1
-        self.counts = 0
+        self.counts: list[bool | None] = [None, None]
+        self.doubts = 0
         self.capable = BmStatus.of()
         self.resetting = False
         self.dead = 0

@@ -39,6 +39,8 @@ if TYPE_CHECKING:
 
 #: Polls that may find the bus master done and the drive wanting data before that is a fault: 10 ms of the dump loop.
 STALL_POLLS: Final = 100
+#: Commands that may go well and leave their count register alone before it is known that the drive does so.
+DOUBTS: Final = 3
 _STOP: Final = BmCommand.of()
 _EVENTS: Final = BmStatus.of(IDEINTS=1, ERROR=1)
 _PACK: Final = Prd.on(WIRE_LE).struct.pack_into
@@ -109,16 +111,27 @@ def _all_moved(channel: Channel, task: IdeTask, status: BmStatus) -> bool:
     """Whether all of a command that ended well has moved.
 
     Where BMISX does not vouch for it - it is active still, or no interrupt came - the drive's count register may.  The
-    standard leaves that open after a command that went well; so a drive that was once seen to count down to 0, when
-    BMISX said that all had moved, is held to it afterwards.
+    standard leaves that open after a command that went well, so a drive has to show first that it counts down to 0.  As
+    long as it has not, and nobody vouches, the command is not taken for done; after DOUBTS of them the bus master alone
+    is believed.
     """
-    counts = bool(channel.counts >> task.drive.unit & 1)
-    sure = status.IDEINTS and not status.BMIDEA
-    if sure is counts:
-        return sure or not status.BMIDEA        # nothing to learn; or nothing to go by but the bus master
+    counts, unit = channel.counts, task.drive.unit
+    sure = bool(status.IDEINTS and not status.BMIDEA)
+    if sure and counts[unit] is not None:
+        return True
+    if counts[unit] is False or not task.tf.nsector:
+        return sure or not status.BMIDEA
     left = int(channel.kernel.inb(channel.ports, CommandBlock.NSECTOR))
-    if counts:
-        return not left
-    if task.tf.nsector and not left:
-        channel.counts |= 1 << task.drive.unit
-    return True
+    if counts[unit] is None:
+        _learn(channel, unit, left)
+    return sure or not left or (counts[unit] is False and not status.BMIDEA)
+
+
+def _learn(channel: Channel, unit: int, left: int) -> None:
+    """A command by DMA of drive *unit* went well and left *left* in its count register."""
+    if not left:
+        channel.counts[unit] = True
+        return
+    channel.doubts += 1
+    if channel.doubts >= DOUBTS:
+        channel.counts[unit], channel.doubts = False, 0
