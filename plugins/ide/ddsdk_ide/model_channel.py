@@ -199,7 +199,7 @@ class ChannelModel:
             self.engine.drives_reset()
             for side in self.sides.values():
                 side.reset_begins()
-            self.device = self.personality.reset_device
+            self.device = self.personality.reset_device | (self.device & 0x10 if self.personality.atomic else 0)
             self._srst_since_ns = self.clock.now_ns
         elif before.SRST and not value.SRST:
             self._srst_ends()

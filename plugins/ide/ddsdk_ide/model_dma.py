@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Final
 from ddsdk.abi import WIRE_LE
 from ddsdk.errors import HardwareFault
 from ddsdk.sim.ata_command import AtaCommand, first_bytes
-from ddsdk.sim.ata_taskfile import DF, ERR, AtaResult
+from ddsdk.sim.ata_taskfile import DF, ERR, READ_DMA_EXT, WRITE_DMA_EXT, AtaResult
 
 from .frames import EOT, REGION_BYTES, Prd
 from .model_drive import Phase
@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     from .model_drive import DriveModel
 
 _PRD: Final = Prd.on(WIRE_LE)
+_EXT: Final = (READ_DMA_EXT, WRITE_DMA_EXT)
 _ACTIVE: Final = BmStatus.BMIDEA.mask
 #: What moves at a time: a stop in between leaves the rest where it was.
 _CHUNK_BYTES: Final = REGION_BYTES
@@ -112,6 +113,10 @@ class Engine:
         self.run += 1
         self._side = None
 
+    def drive_failed(self) -> None:
+        """A command by DMA ended in an error: it is active still, unless it came to the end of its table."""
+        self._side = None
+
     # -- data ------------------------------------------------------------------------------------------------
 
     def _go(self) -> None:
@@ -183,21 +188,29 @@ class AtomicEngine(Engine):
         super().stop()
 
     def drives_reset(self) -> None:
-        """After the transfer, which it waits for; the bus master's status is cleared as well."""
-        self._drain()
+        """After the transfer, which it waits for; then the bus master's status is cleared as well."""
+        if self._drain():
+            self._channel.bm_status(0, 0xFF)
         super().drives_reset()
-        self._channel.bm_status(0, 0xFF)
 
-    def _drain(self) -> None:
+    def drive_failed(self) -> None:
+        """It stops by itself."""
+        super().drive_failed()
+        self._channel.bm_status(0, _ACTIVE)
+
+    def _drain(self) -> bool:
         side = self._side
-        if side is not None and self._table is not None and side.command is not None:
-            self._move(side, side.command, side.command.nbytes, self.run)
+        if side is None or self._table is None or side.command is None:
+            return False
+        self._move(side, side.command, side.command.nbytes, self.run)
+        return True
 
     def _go(self) -> None:
         side, channel = self._side, self._channel
         if side is not None and self._table is not None and side.command is not None and not channel.dma.bus_master:
             self._side = None
-            side.end(AtaResult(READY, 0, side.command.taskfile._replace(nsector=0)))
+            sent, ext = side.command.taskfile, side.command.taskfile.command in _EXT
+            side.end(AtaResult(READY, 0, sent.at(sent.sector(ext) + sent.sectors(ext), 0, ext)))
             return
         super()._go()
 
@@ -222,5 +235,5 @@ class AtomicEngine(Engine):
         """Nothing moves, and it looks like success, but for the interrupt."""
         self._table, self._side = None, None
         self._channel.bm_status(0, _ACTIVE)
-        side.phase, side.status, side.command = Phase.IDLE, READY, None
+        side.phase, side.status, side.error, side.command = Phase.IDLE, READY, 0, None
         side.show(command.taskfile)

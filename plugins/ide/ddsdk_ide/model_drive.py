@@ -22,6 +22,7 @@ if TYPE_CHECKING:
 #: These registers hold two bytes: the last one written, and the one before.
 PAIRS: Final = ("FEATURE", "NSECTOR", "LBAL", "LBAM", "LBAH")
 _FLUSHES: Final = (ata.FLUSH_CACHE, ata.FLUSH_CACHE_EXT)
+_DMA: Final = (ata.READ_DMA, ata.READ_DMA_EXT, ata.WRITE_DMA, ata.WRITE_DMA_EXT)
 _ABORTED: Final = (READY | ERR, ABRT)
 
 
@@ -52,6 +53,7 @@ class DriveModel:
         self.epoch = 0
         self.host_mode = 0
         self.ended = 0                          # commands, ever
+        self.sent = Taskfile()                  # the last one, as it came
         self.pairs = dict.fromkeys(PAIRS, (0, 0))
         self.phase, self.status, self.intrq = Phase.IDLE, READY, False
         self.error = channel.personality.power_on_error
@@ -125,7 +127,8 @@ class DriveModel:
         self._clear()
         low = [self.pairs[name][0] for name in PAIRS]
         high = [self.pairs[name][1] for name in PAIRS]
-        self.command = command = self.drive.begin(Taskfile._make([code, *low, self.channel.device, *high]))
+        self.sent = Taskfile._make([code, *low, self.channel.device, *high])
+        self.command = command = self.drive.begin(self.sent)
         self.phase = Phase.BUSY
         self.later(self.channel.timing.busy_ns, self._busy, command)
 
@@ -181,8 +184,11 @@ class DriveModel:
         """The command is over: its result shows, and the host is told; or not, where a fault is in the way."""
         assert result is not None
         strikes, command = self.channel.strikes, self.command
-        if command is not None and command.protocol.dma and strikes("icrc") is not None:
-            result = AtaResult(READY | ERR, ICRC | ABRT, command.taskfile)
+        if command is not None and command.taskfile.command in _DMA:
+            if strikes("icrc") is not None:
+                result = AtaResult(READY | ERR, ICRC | ABRT, command.taskfile)
+            if result.status & (ERR | DF):
+                self.channel.engine.drive_failed()
         if strikes("completion-lost") is not None:
             self.status = self.personality.busy
             return
@@ -196,8 +202,8 @@ class DriveModel:
     def _ends(self, result: AtaResult, interrupt: bool) -> None:
         strikes, command = self.channel.strikes, self.command
         if command is not None:
-            result = self.personality.ended(result, command.taskfile)
-            sent = command.taskfile
+            sent = self.sent
+            result = self.personality.ended(result, sent)
             if (sent.command, sent.feature, result.status) == (ata.SET_FEATURES, ata.SET_TRANSFER_MODE, READY):
                 self.host_mode = self.drive.dma_mode
         stuck = DRQ if strikes("drq-stuck") is not None else 0

@@ -22,7 +22,8 @@ class Personality:
     data moves.  `floating`: what a channel with nothing on it reads as.  `power_on_error`, `reset_device`: registers
     after power-on, after SRST.  `absent`: registers of a drive that is not there beside one that is - count, LBA - or
     None for the other drive's.  `atomic`: a transfer by DMA is one piece: a short table moves nothing and ends well,
-    stopping it waits for its end, and so does SRST; without bus mastering it ends well too.
+    stopping it waits for its end, and so does SRST, which leaves selected who was; without bus mastering it ends well
+    too, and an error is an error.
     """
 
     name: str
