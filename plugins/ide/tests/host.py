@@ -180,7 +180,7 @@ def hosts() -> Iterator[Make]:
         function = machine.pci.plug(build(chip, machine, drives, personality))
         function.config_write(0x04, 2, 0x5)
         function.config_write(0x40, 4, 0x8000_8000)
-        function.dma_grant(TABLE, 0x30_0000)
+        function.dma_grant(TABLE, 0x50_0000)
         return Host(machine, function, drives)
 
     yield make
