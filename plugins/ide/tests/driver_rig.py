@@ -83,6 +83,11 @@ class Rig:
         return self.hwif.hwif_data
 
     @property
+    def piix_name(self) -> str:
+        """How the driver's messages call it."""
+        return f"{self.chip.name} {self.pdev.name}"
+
+    @property
     def drive(self) -> IdeDrive:
         """The drive, found by a scan."""
         if not self.found:
