@@ -59,6 +59,7 @@ class Rig:
     hwifs: tuple[IdeHwif, ...] = ()
     found: list[IdeDrive] = field(factory=list)
     done: list[IdeTask] = field(factory=list)
+    hooks: BoundHooks = field(factory=lambda: bind(PiixDumpHooks(), AtaHookSpecs))
 
     @property
     def model(self) -> PiixIde:
@@ -99,10 +100,6 @@ class Rig:
         """What is in it."""
         return self.disks[self.place]
 
-    @property
-    def hooks(self) -> BoundHooks:
-        """The dump hooks, bound."""
-        return bind(PiixDumpHooks(), AtaHookSpecs)
 
     # -- before the driver ---------------------------------------------------------------------------------------------
 
