@@ -50,8 +50,6 @@ _BUFFER_BYTES: Final = 256
 INDEX_MASK: Final = 0x7F
 _USE: Final = INDEX_MASK + 1
 _HANDLES: Final = 1 << 30
-#: A handle that many uses ahead of its block's was never given out; behind, it is stale.
-STALE_RANGE: Final = _HANDLES >> 1
 
 Done = Callable[["IprIoaCfg", "IprCmnd"], None]
 #: A step of the reset job: true to go on with `job_step` at once, false when something will bring it on.
@@ -76,13 +74,14 @@ LATER: Final = BlockLayout(IOASA_BYTES, INLINE_IOADLS)
 class IprCmnd:
     """struct ipr_cmnd, a command block.  Offsets are bytes into `IprIoaCfg.view`.
 
-    `pending`: the adapter holds it; whoever takes that back (its response, a reset) ends it, once.  `handle`: of its
-    latest use, as the response queue brings it, shifted down.
+    `pending`: somebody waits for its end; who takes that back (its response, a reset) ends it, once.  `held`: the
+    adapter may still read or write it, until its response or a reset.  `handle`: of its latest use, as the response
+    queue brings it, shifted down.
     """
 
-    __slots__ = ("bus_addr", "direction", "done", "handle", "hostrcb_offset", "index", "ioa_cfg", "ioadl_bus_addr",
-                 "ioadl_offset", "ioarcb_offset", "ioasa_bus_addr", "ioasa_offset", "mapped", "pending", "res",
-                 "scmd", "sense_bus_addr", "sense_offset", "timed", "timer")
+    __slots__ = ("bus_addr", "direction", "done", "handle", "held", "hostrcb_offset", "index", "ioa_cfg",
+                 "ioadl_bus_addr", "ioadl_offset", "ioarcb_offset", "ioasa_bus_addr", "ioasa_offset", "mapped",
+                 "pending", "res", "scmd", "sense_bus_addr", "sense_offset", "timed", "timer")
 
     def __init__(self, ioa_cfg: IprIoaCfg, index: int) -> None:
         self.ioa_cfg = ioa_cfg
@@ -93,7 +92,7 @@ class IprCmnd:
         self.ioadl_bus_addr = self.ioadl_offset = 0
         self.sense_bus_addr = self.sense_offset = 0
         self.hostrcb_offset = 0
-        self.pending = False
+        self.pending = self.held = False
         self.done: Done = _nothing
         self.scmd: ScsiCmnd | None = None
         self.res: Resource | None = None
@@ -193,6 +192,7 @@ class IprIoaCfg:
         self.view = memoryview(bytearray())
         self.blocks: tuple[IprCmnd, ...] = ()
         self.free_q: list[IprCmnd] = []
+        self.reset_cmd = IprCmnd(self, NUM_CMD_BLKS - 1)
         self.hrrq_offset = self.hrrq_bus_addr = 0
         self.hrrq_curr = 0
         self.toggle_bit = 1
@@ -237,6 +237,7 @@ class IprIoaCfg:
         self.cfg_table_offset, self.cfg_table_bus_addr = cfg_table, pool.bus_addr + cfg_table
         self.buffer_offset, self.buffer_bus_addr = buffer, pool.bus_addr + buffer
         self.refill_free_q()
+        self.pick_reset_cmd()
 
     @property
     def scsi_blocks(self) -> tuple[IprCmnd, ...]:
@@ -251,12 +252,12 @@ class IprIoaCfg:
     @property
     def eh_cmd(self) -> IprCmnd:
         """That of the error handlers."""
-        return self.blocks[-2]
+        return self.blocks[IPR_MAX_COMMANDS + IPR_NUM_HCAMS]
 
-    @property
-    def reset_cmd(self) -> IprCmnd:
-        """That of the reset job."""
-        return self.blocks[-1]
+    def pick_reset_cmd(self) -> None:
+        """The job's block: the last that the adapter does not hold, as it may after a crash in the job."""
+        spare = self.blocks[:IPR_MAX_COMMANDS + IPR_NUM_HCAMS:-1]
+        self.reset_cmd = next((block for block in spare if not block.held), spare[0])
 
     def refill_free_q(self) -> None:
         """Every block of the mid-layer's is free; the lowest is used first."""

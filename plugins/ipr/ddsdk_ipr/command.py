@@ -67,7 +67,7 @@ def ipr_build_scsi(ioa_cfg: IprIoaCfg, ipr_cmd: IprCmnd, scmd: ScsiCmnd, res: Re
     flags_hi = _HI_WRITE | _HI_ALWAYS if write else _HI_ALWAYS
     if not scmd.underflow:
         flags_hi |= _HI_NO_ULEN
-    if res.needs_sync_complete:
+    if res.needs_sync_complete and not res.in_erp:
         res.needs_sync_complete = False
         flags_hi |= _HI_SYNC
     flags_lo = _LO_ALWAYS | (_LO_SIMPLE if scmd.device.tagged_supported else _LO_UNTAGGED)
@@ -111,7 +111,7 @@ def _descriptors(segments: Sequence[tuple[int, int]], flags: int) -> list[int]:
 
 def ipr_send_command(ioa_cfg: IprIoaCfg, ipr_cmd: IprCmnd) -> None:
     """Hand the block to the adapter; its response may come from here on."""
-    ipr_cmd.pending = True
+    ipr_cmd.pending = ipr_cmd.held = True
     ioa_cfg.writel(ipr_cmd.bus_addr, ioa_cfg.hdw_dma_regs, ioa_cfg.ioarrin_at)
 
 

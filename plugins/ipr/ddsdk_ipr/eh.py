@@ -151,7 +151,7 @@ def _send_blocking(ioa_cfg: IprIoaCfg, res: Resource, cdb: bytes, timeout_ms: in
     False while the block is in use: the error handlers run one at a time, but one may have been given up.
     """
     kernel, ipr_cmd = ioa_cfg.kernel, ioa_cfg.eh_cmd
-    if ipr_cmd.pending:
+    if ipr_cmd.held:
         return False
     completion = kernel.init_completion()
     ipr_ioa_request(ioa_cfg, ipr_cmd, RequestType.IOACMD, cdb, res_handle=res.handle)

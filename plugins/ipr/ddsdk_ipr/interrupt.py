@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Final
 from ddsdk.bus import PCI_COMMAND, PCI_COMMAND_MEMORY, PCI_VENDOR_ID
 from ddsdk.helperlib.kernel import IRQ_HANDLED, IRQ_NONE
 
-from .adapter import INDEX_MASK, STALE_RANGE
+from .adapter import INDEX_MASK
 from .frames import HRRQ_HANDLE_SHIFT, HRRQ_TOGGLE_BIT, NUM_CMD_BLKS, ShutdownType
 from .job import ipr_initiate_ioa_reset, ipr_ioa_gone, ipr_oper
 from .regs import ALL_ONES, ERROR_INTERRUPTS, HRRQ_UPD, TO_OPER, UNIT_CHECK, Interrupt
@@ -51,15 +51,14 @@ def ipr_drain(ioa_cfg: IprIoaCfg) -> int:
                     if index >= NUM_CMD_BLKS else f"the response queue is not empty after {found} entries")
             return found
         ipr_cmd = blocks[index]
+        if handle == ipr_cmd.handle:
+            ipr_cmd.held = False
         if handle == ipr_cmd.handle and ipr_cmd.pending:
             ipr_cmd.pending = False
             if ipr_cmd.timed:
                 ipr_cmd.timed = False
                 ioa_cfg.kernel.del_timer(ipr_cmd.timer)
             ipr_cmd.done(ioa_cfg, ipr_cmd)
-        elif handle != ipr_cmd.handle and (handle - ipr_cmd.handle) % (2 * STALE_RANGE) < STALE_RANGE:
-            _broken(ioa_cfg, f"response {word:#010x} is for a request that was never made")
-            return found
         else:
             ioa_cfg.stale_responses += 1
         word = word_of(ioa_cfg.hrrq_offset + _WORD_BYTES * ioa_cfg.hrrq_curr)

@@ -9,7 +9,15 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Final
 
-from ddsdk.bus import PCI_BASE_ADDRESS_0, PCI_COMMAND, PCI_COMMAND_MEMORY, PCI_VENDOR_ID
+from ddsdk.bus import (
+    PCI_BASE_ADDRESS_0,
+    PCI_BIST,
+    PCI_BIST_CODE,
+    PCI_BIST_START,
+    PCI_COMMAND,
+    PCI_COMMAND_MEMORY,
+    PCI_VENDOR_ID,
+)
 from ddsdk.scsi.cmnd import DID_NO_CONNECT, DID_RESET
 
 from .command import ipr_arm, ipr_do_req, ipr_ioa_request
@@ -20,9 +28,6 @@ from .mailbox import ipr_get_unit_check_buffer
 from .regs import (
     ALL_ONES,
     CRIT_OP,
-    PCI_BIST,
-    PCI_BIST_CODE,
-    PCI_BIST_START,
     PCI_X_CMD,
     RESET_ALERT,
     TO_OPER,
@@ -75,6 +80,7 @@ def ipr_initiate_ioa_reset(ioa_cfg: IprIoaCfg, shutdown_type: ShutdownType, why:
     if ioa_cfg.ioa_is_dead:
         ioa_cfg.printk(f"given up after {ioa_cfg.reset_retries - 1} resets that failed")
     ipr_stop_job(ioa_cfg)
+    ioa_cfg.pick_reset_cmd()
     ioa_cfg.shutdown_type = shutdown_type
     ioa_cfg.job_step = ioa_cfg.first_step
     if kernel.crashdump_mode() and not ioa_cfg.waiters:
@@ -287,7 +293,7 @@ def ipr_fail_all_ops(ioa_cfg: IprIoaCfg) -> None:
     callers: list[IprCmnd] = []
     for block in ioa_cfg.blocks:
         ioa_cfg.unmap(block)
-        was_pending, block.pending = block.pending, False
+        was_pending, block.pending, block.held = block.pending, False, False
         scmd, block.scmd = block.scmd, None
         res, block.res = block.res, None
         if res is not None:

@@ -147,6 +147,8 @@ class AdapterCommands:
         ioa.later(ioa.timing.ioa_command_ns, ioa.requests.end, request, ioasc, request.length)
 
     def _carry_out(self, request: Request, carry: Carry) -> None:
+        if not self._ioa.can_dma():
+            return
         outcome = carry(request)
         if outcome is None:
             return
@@ -261,6 +263,8 @@ class AdapterCommands:
 
     def _notify(self, kind: HcamCode, op: HcamOp, how: NotifyType, body: bytes) -> None:
         ioa = self._ioa
+        if not ioa.can_dma():
+            return
         request = self._hcams[kind].pop(0)
         data = _HCAM.pack(Hcam(op_code=op, notify_type=how, overlay_id=0xFF, length=len(body),
                                time_since_last_ioa_reset=ioa.clock.now_ns // 1_000_000_000)) + body

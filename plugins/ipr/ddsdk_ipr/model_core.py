@@ -12,18 +12,19 @@ from collections.abc import Callable, Mapping
 from enum import Enum
 from typing import Any
 
+from ddsdk.bus import PCI_COMMAND, PCI_COMMAND_MASTER
 from ddsdk.errors import HardwareFault
 from ddsdk.sim.model import HwModel
+from ddsdk.sim.pci import SimPciFunction
 from ddsdk.sim.scsi_target import ScsiTarget
 
 from .model_chips import GEMSTONE, ChipProfile, Timing
 from .model_commands import AdapterCommands
 from .model_hrrq import Hrrq
 from .model_mailbox import Mailbox
-from .model_pci import IprFunction
 from .model_requests import Requests
 from .model_scsi import ScsiIo
-from .regs import ALL_ONES, CRIT_OP, RESET_ALERT, TO_OPER, UNIT_CHECK
+from .regs import ALL_ONES, CRIT_OP, RESET_ALERT, TO_OPER, UNIT_CHECK, Interrupt
 
 S = 1_000_000_000
 MS = 1_000_000
@@ -44,7 +45,8 @@ class State(Enum):
 class IoaCore(HwModel):
     """State of one adapter and what its parts do to each other; `model_ioa` adds the registers."""
 
-    pci: IprFunction
+    #: The function it is in; set by whoever makes it.
+    pci: SimPciFunction
 
     def __init__(self, chip: ChipProfile = GEMSTONE,
                  targets: Mapping[tuple[int, int], ScsiTarget] | None = None, timing: Timing | None = None) -> None:
@@ -131,6 +133,18 @@ class IoaCore(HwModel):
             self.line = False
             self.irq.set(False)
 
+    def can_dma(self) -> bool:
+        """Whether the bus lets the adapter reach memory; where not, it says so in INT."""
+        if self.dma.bus_master:
+            return True
+        if not self.dma.removed:
+            self.raise_int(Interrupt.XFER_FAIL.mask)
+        return False
+
+    def drop_bus_master(self) -> None:
+        """Somebody switched bus mastering off."""
+        self.pci.config_write(PCI_COMMAND, 2, self.pci.config_read(PCI_COMMAND, 2) & ~PCI_COMMAND_MASTER)
+
     # -- lives -----------------------------------------------------------------------------------------
 
     def _come_out_of_reset(self) -> None:
@@ -143,8 +157,8 @@ class IoaCore(HwModel):
         self.forget()
         self._line_down()
 
-    def begin_bist(self) -> bool:
-        """BIST was started by way of configuration space."""
+    def bist_started(self, over: Callable[[int], None]) -> bool:
+        """See `HwModel.bist_started`.  It is the adapter's only reset, and can be begun in any state."""
         if self._gone:
             return False
         if self.int & CRIT_OP and self.clock.now_ns - self._alerted_ns < self.timing.budget_ns:
@@ -159,13 +173,13 @@ class IoaCore(HwModel):
         self.silent = True
         self.scsi.bus_reset()
         if self.faults.hit("bist-hangs") is None:
-            self.later(self.timing.bist_ns, self._bist_over)
+            self.later(self.timing.bist_ns, self._bist_over, over)
         return True
 
-    def _bist_over(self) -> None:
+    def _bist_over(self, over: Callable[[int], None]) -> None:
         failed = self.faults.hit("bist-fails")
         self._broken = failed is not None
-        self.pci.bist_over(0 if failed is None else failed.get("code", 1))
+        over(0 if failed is None else failed.get("code", 1))
         self._come_out_of_reset()
 
     def start(self, _runtime: bool) -> None:

@@ -39,7 +39,7 @@ def at_fetch(ioa: IoaCore, request: Request) -> bool:
         ioa.enter_dead()
         return True
     if hit("bus-master-cleared") is not None:
-        ioa.pci.drop_bus_master()
+        ioa.drop_bus_master()
     stale = ioa.requests.last_handle
     if stale is not None and hit("completion-stale") is not None:
         ioa.hrrq.post(stale)
@@ -80,7 +80,7 @@ def at_start(ioa: IoaCore, request: Request, unit: Unit) -> bool:
     for fault, ioasc in COMMAND_IOASC.items():
         if hit(fault) is not None:
             if ioasc == Ioasc.SYNC_REQUIRED:
-                unit.frozen = True
+                unit.freeze()
             _end_soon(ioa, request, ioasc)
             return True
     struck = hit("command-slow")

@@ -27,7 +27,6 @@ from .frames import (
 )
 from .ioasc import Ioasc
 from .model_task import Request, Segment
-from .regs import Interrupt
 
 if TYPE_CHECKING:
     from .model_core import IoaCore
@@ -90,8 +89,7 @@ class Requests:
         ioa = self._ioa
         if ioa.faults.armed and model_faulty.at_fetch(ioa, request):
             return
-        if not ioa.dma.bus_master:
-            ioa.raise_int(Interrupt.XFER_FAIL.mask)
+        if not ioa.can_dma():
             return
         block = self._read(request.address, _BLOCK_BYTES)
         (own, request.res_handle, request.response_handle, write_bytes, read_bytes, write_list, write_list_bytes,
@@ -168,7 +166,7 @@ class Requests:
     def end(self, request: Request, ioasc: int, residual: int = 0, *, specific: int = 0, u: bytes = bytes(12),
             sense: bytes = b"", failing: int = 0) -> None:
         """The request ends with *ioasc*; nothing happens when it has ended already."""
-        if request.dead:
+        if request.dead or not self._ioa.can_dma():
             return
         room = min(request.ioasa_bytes, _IOASA.size)
         if not ioasc:

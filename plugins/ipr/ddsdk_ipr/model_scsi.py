@@ -28,11 +28,13 @@ from .model_task import Request
 if TYPE_CHECKING:
     from .model_core import IoaCore
 
+S = 1_000_000_000
 _FIRST_HANDLE = 0x42
 _HANDLES_OF_A_START = 0x10000
 _INQUIRY, _REQUEST_SENSE, _TEST_UNIT_READY = 0x12, 0x03, 0x00
 _PAST_FROZEN = int(FlagsHi.SYNC_OVERRIDE | FlagsHi.SYNC_COMPLETE)
 _SYNC_COMPLETE = int(FlagsHi.SYNC_COMPLETE)
+_SYNC_OVERRIDE = int(FlagsHi.SYNC_OVERRIDE)
 _NO_ULEN_CHK = int(FlagsHi.NO_ULEN_CHK)
 _SENSE_BYTES = 18
 #: Where the member disk of a volume set is.
@@ -42,11 +44,11 @@ _MEMBER_BUS = 1
 class Unit:
     """A resource: a logical unit somewhere, and its queue in the adapter.
 
-    `frozen`: an error was reported; only commands that know of it get through.  `kept`: sense data that nobody has
-    asked for yet, of a target that sent it along.
+    `frozen`: an error was reported; only commands that were sent later and know of it get through.  `kept`: sense data
+    that nobody has asked for yet, of a target that sent it along.
     """
 
-    __slots__ = ("bus", "free_at_ns", "frozen", "handle", "id", "kept", "lun", "subtype", "target", "tasks")
+    __slots__ = ("bus", "free_at_ns", "frozen", "handle", "id", "kept", "lun", "subtype", "target", "tasks", "waiting")
 
     def __init__(self, bus: int, target_id: int, lun: int, subtype: Subtype, target: ScsiTarget) -> None:
         self.bus, self.id, self.lun = bus, target_id, lun
@@ -56,6 +58,8 @@ class Unit:
         #: In the order of their arrival; a dict because order must not depend on hashes.
         self.tasks: dict[Request, None] = {}
         self.frozen = False
+        #: Commands that were on their way when the queue froze: no flag of theirs can be about that.
+        self.waiting: frozenset[Request] = frozenset()
         self.kept = b""
         self.free_at_ns = 0
 
@@ -64,9 +68,15 @@ class Unit:
         """Byte 2 of its entry."""
         return IS_ARRAY_MEMBER if self.subtype is Subtype.AF_DASD else 0
 
+    def freeze(self) -> None:
+        """An error is about to be reported."""
+        self.frozen = True
+        self.waiting = frozenset(self.tasks)
+
     def thaw(self) -> None:
         """Nothing of the past counts any more."""
         self.frozen = False
+        self.waiting = frozenset()
         self.kept = b""
 
 
@@ -139,22 +149,25 @@ class ScsiIo:
         if not target.present:
             ioa.later(self._timing.selection_ns, ioa.requests.end, request, Ioasc.HW_SEL_TIMEOUT, request.length)
             return
+        # its data goes over the bus in turn; what else takes long - a flush, a slow medium - holds up nobody but itself
         begin_ns = max(clock.now_ns + self._timing.command_ns, unit.free_at_ns)
-        unit.free_at_ns = end_ns = begin_ns + target.service_ns(request.cdb, request.length)
-        clock.at_ns(end_ns, self._finish, request, unit)
+        disk = target.timing
+        unit.free_at_ns = begin_ns + disk.command_ns + request.length * S // disk.bytes_per_second
+        clock.at_ns(begin_ns + target.service_ns(request.cdb, request.length), self._finish, request, unit)
 
     def _finish(self, request: Request, unit: Unit) -> None:
         if request.dead:
             return
-        if unit.frozen:
-            if not request.flags_hi & _PAST_FROZEN:
-                self._ioa.requests.end(request, Ioasc.SYNC_REQUIRED, request.length)
-                return
-            if request.flags_hi & _SYNC_COMPLETE:
-                unit.frozen = False
-        if unit.kept and self._kept_sense(request, unit):
-            return
         ioa = self._ioa
+        if unit.frozen:
+            flags = request.flags_hi
+            if not flags & _PAST_FROZEN or (request in unit.waiting and not flags & _SYNC_OVERRIDE):
+                ioa.requests.end(request, Ioasc.SYNC_REQUIRED, request.length)
+                return
+            if flags & _SYNC_COMPLETE:
+                unit.frozen = False
+        if not ioa.can_dma() or (unit.kept and self._kept_sense(request, unit)):
+            return
         result = unit.target.execute(unit.lun, _cut(request.cdb), request)
         if result.hang:
             return
@@ -194,7 +207,7 @@ class ScsiIo:
         if unit.subtype is Subtype.VOLUME_SET:
             self._report_vset(request, result, left)
             return
-        unit.frozen = True
+        unit.freeze()
         sense = result.sense
         if result.status == CHECK_CONDITION and self._fetches_sense(request):
             sense = sense or self._sense_of(unit)

@@ -114,9 +114,4 @@ PCI_CAP_ID_PCIX: Final = 0x07
 PCI_X_CMD: Final = 2
 PCI_X_CMD_DPERR_E: Final = 0x0001
 PCI_X_CMD_ERO: Final = 0x0002
-#: Built-in self test, PCI 3.0 6.2.4: bit 7 capable, bit 6 start (1 until done), 3:0 completion code.
-PCI_BIST: Final = 0x0F
-PCI_BIST_CAPABLE: Final = 0x80
-PCI_BIST_START: Final = 0x40
-PCI_BIST_CODE: Final = 0x0F
 CACHE_LINE_SIZE: Final = 0x20
