@@ -186,6 +186,7 @@ class IprIoaCfg:
         self.firmware = 0
         self.resources: dict[tuple[int, int, int], Resource] = {}
         self.stale_responses = 0
+        self.quiet_polls = 0                        # in a row that found nothing
         self.errors_logged = 0
 
         self.pool: DmaBuffer | None = None

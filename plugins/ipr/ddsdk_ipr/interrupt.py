@@ -1,11 +1,12 @@
 """What the adapter says: the response queue, the interrupt handler, and the poll that stands in for it.
 
 hw-ipr.md sections 5, 11 and 12.  Polling the queue needs no register; a driver that looks at nothing else never
-sees a dead adapter, so the poll reads INT whenever a pass finds nothing.
+sees a dead adapter, so the poll reads INT every eighth time it finds nothing.
 """
 
 from __future__ import annotations
 
+from struct import Struct
 from typing import TYPE_CHECKING, Final
 
 from ddsdk.bus import PCI_COMMAND, PCI_COMMAND_MEMORY, PCI_VENDOR_ID
@@ -26,6 +27,9 @@ _MAX_CLEARS: Final = 3
 _MAX_ENTRIES: Final = 2 * NUM_CMD_BLKS
 _LAST: Final = NUM_CMD_BLKS - 1
 _WORD_BYTES: Final = 4
+#: INT is looked at when so many polls in a row found nothing.
+_QUIET_POLLS: Final = 8
+_word: Final = Struct(">I").unpack_from
 
 
 def ipr_drain(ioa_cfg: IprIoaCfg) -> int:
@@ -124,9 +128,14 @@ def _all_ones(ioa_cfg: IprIoaCfg) -> None:
 
 
 def ipr_poll(ioa_cfg: IprIoaCfg) -> None:
-    """The interrupt handler by hand: the queue, and INT when there is nothing in it."""
-    if ipr_drain(ioa_cfg) or not (ioa_cfg.hrrq_live or ioa_cfg.waits_for_oper):
+    """The interrupt handler by hand: the queue, and now and then INT when there is nothing in it."""
+    at = ioa_cfg.hrrq_offset + _WORD_BYTES * ioa_cfg.hrrq_curr
+    if _word(ioa_cfg.view, at)[0] & HRRQ_TOGGLE_BIT == ioa_cfg.toggle_bit:
+        ioa_cfg.quiet_polls = 0
+        ipr_drain(ioa_cfg)
         return
-    int_reg = ioa_cfg.readl(ioa_cfg.hdw_dma_regs, ioa_cfg.int_at)
-    if int_reg & (ERROR_INTERRUPTS | TO_OPER):
-        ipr_handle_other_interrupt(ioa_cfg, int_reg)
+    ioa_cfg.quiet_polls += 1
+    if ioa_cfg.waits_for_oper or (ioa_cfg.hrrq_live and not ioa_cfg.quiet_polls % _QUIET_POLLS):
+        int_reg = ioa_cfg.readl(ioa_cfg.hdw_dma_regs, ioa_cfg.int_at)
+        if int_reg & (ERROR_INTERRUPTS | TO_OPER):
+            ipr_handle_other_interrupt(ioa_cfg, int_reg)

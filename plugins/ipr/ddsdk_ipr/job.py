@@ -49,8 +49,9 @@ _WAIT_FOR_RESET_MS: Final = 2000
 _BIST_MS: Final = 2000
 #: A whole job is over by then, however it ends, with all its retries.
 _JOB_LIMIT_MS: Final = 2_400_000
-#: While the job waits for a response, and while it waits for a timer or for TO_OPER.
+#: While the job waits for a response that should come soon, and while it waits for anything else.
 _RESPONSE_STEP_MS, _TIMER_STEP_MS = 1, 10
+_SOON_MS: Final = 100
 _CONFIG_DWORDS: Final = 64
 _CONFIG_HEADER: Final = range(PCI_BASE_ADDRESS_0 // 4, 16)
 _BIST_DWORD: Final = PCI_BIST // 4
@@ -152,14 +153,18 @@ def ipr_wait_for_reset(ioa_cfg: IprIoaCfg) -> bool:
                                   kernel.msecs_to_jiffies(_JOB_LIMIT_MS))
         return ioa_cfg.allow_cmds
     ioa_cfg.waiters += 1
-    waited_ms = 0
+    waited_ms, step, since_ms = 0, ioa_cfg.job_step, 0
     while ioa_cfg.in_reset_reload and waited_ms < _JOB_LIMIT_MS:
         ioa_cfg.poll()
         kernel.diskdump_update()
-        if ioa_cfg.in_reset_reload:
-            step_ms = _RESPONSE_STEP_MS if ioa_cfg.reset_cmd.pending else _TIMER_STEP_MS
-            kernel.diskdump_mdelay(step_ms)
-            waited_ms += step_ms
+        if not ioa_cfg.in_reset_reload:
+            break
+        if step is not ioa_cfg.job_step:
+            step, since_ms = ioa_cfg.job_step, waited_ms
+        soon = ioa_cfg.reset_cmd.pending and waited_ms - since_ms < _SOON_MS
+        delay_ms = _RESPONSE_STEP_MS if soon else _TIMER_STEP_MS
+        kernel.diskdump_mdelay(delay_ms)
+        waited_ms += delay_ms
     ioa_cfg.waiters -= 1
     return ioa_cfg.allow_cmds
 
