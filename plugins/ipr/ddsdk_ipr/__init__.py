@@ -13,7 +13,7 @@ from ddsdk.hookspecs import ConformanceProfile, DriverInfo, HardwareModelInfo, h
 #: Every module whose code runs after a crash: what the code CRC covers.
 DRIVER_MODULES: Final = tuple(f"ddsdk_ipr.{name}" for name in (
     "adapter", "bringup", "command", "driver", "dump", "eh", "frames", "hcam", "interrupt", "ioasc", "job", "mailbox",
-    "regs", "resources", "result", "sense"))
+    "regs", "reset", "resources", "result", "sense", "tables"))
 
 
 @hookimpl

@@ -13,19 +13,16 @@ from typing import TYPE_CHECKING, Any, Final
 from attrs import frozen
 
 from .frames import (
-    CONFIG_TABLE_BYTES,
-    HCAM_BYTES,
     HRRQ_HANDLE_SHIFT,
     INLINE_IOADLS,
     IOASA_BYTES,
     IOASA_BYTES_FIRST,
     MAX_SGLIST,
-    MODE_PAGES_BYTES,
     NUM_CMD_BLKS,
     SCSI_SENSE_BUFFERSIZE,
     ShutdownType,
-    Subtype,
 )
+from .tables import CONFIG_TABLE_BYTES, HCAM_BYTES, MODE_PAGES_BYTES, Subtype
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -42,6 +39,10 @@ IPR_MAX_CMD_PER_LUN: Final = 6
 IPR_NUM_LOG_HCAMS: Final = 2
 IPR_NUM_CFG_CHG_HCAMS: Final = 2
 IPR_NUM_HCAMS: Final = IPR_NUM_LOG_HCAMS + IPR_NUM_CFG_CHG_HCAMS
+
+#: Blocks of the error handlers: the second is for when the first got no answer.
+_FIRST_EH: Final = IPR_MAX_COMMANDS + IPR_NUM_HCAMS
+_NUM_EH: Final = 2
 
 IOARCB_BYTES: Final = 128
 _IOADL_BYTES: Final = 8
@@ -177,6 +178,8 @@ class IprIoaCfg:
         self.shutdown_type = ShutdownType.NONE
         self.alert_budget_ms = 0
         self.reset_work: Any = None
+        self.eh_done = kernel.init_completion()     # of the request that the error handler waits for,
+        self.eh_cmd: IprCmnd | None = None          # which is in this block
         self.unsupported: list[Resource] = []       # disks SET SUPPORTED DEVICES still has to name
         self.pci_cfg_buf: tuple[int, ...] = ()
         self.pcix_at = 0
@@ -251,18 +254,20 @@ class IprIoaCfg:
         return self.blocks[IPR_MAX_COMMANDS:IPR_MAX_COMMANDS + IPR_NUM_HCAMS]
 
     @property
-    def eh_cmd(self) -> IprCmnd:
-        """That of the error handlers."""
-        return self.blocks[IPR_MAX_COMMANDS + IPR_NUM_HCAMS]
+    def eh_blocks(self) -> tuple[IprCmnd, ...]:
+        """Those of the error handlers."""
+        return self.blocks[_FIRST_EH:_FIRST_EH + _NUM_EH]
 
     def pick_reset_cmd(self) -> None:
         """The job's block: the last that the adapter does not hold, as it may after a crash in the job."""
-        spare = self.blocks[:IPR_MAX_COMMANDS + IPR_NUM_HCAMS:-1]
+        spare = self.blocks[:_FIRST_EH + _NUM_EH - 1:-1]
         self.reset_cmd = next((block for block in spare if not block.held), spare[0])
 
     def refill_free_q(self) -> None:
         """Every block of the mid-layer's is free; the lowest is used first."""
+        flags = self.kernel.spin_lock_irqsave(self.lock)
         self.free_q[:] = self.scsi_blocks[::-1]
+        self.kernel.spin_unlock_irqrestore(self.lock, flags)
 
     # -- blocks ------------------------------------------------------------------------------------
 

@@ -10,31 +10,29 @@ from typing import TYPE_CHECKING, Final
 from ddsdk.abi import WIRE_BE
 
 from .command import ipr_arm, ipr_do_req, ipr_ioa_request
-from .frames import (
+from .frames import NUM_CMD_BLKS, IoaOpcode, RequestType
+from .hcam import ipr_send_hcams
+from .ioasc import IOASC_MASK, Ioasc, ioasc_name, sense_key
+from .job import ipr_job_request, ipr_reset_failed, ipr_reset_ioa_job, ipr_reset_over, ipr_timeout
+from .regs import ALL_ONES, ERROR_INTERRUPTS, OPER_INTERRUPTS, RUNTIME_RESET, START, TO_OPER
+from .resources import ipr_add_resource
+from .tables import (
     CONFIG_HDR_BYTES,
     CONFIG_TABLE_BYTES,
     EXTENDED_RESET_DELAY,
     IS_IOA_RESOURCE,
     MODE_PAGE_28,
     MODE_PAGES_BYTES,
-    NUM_CMD_BLKS,
     UCODE_DOWNLOAD_REQ,
     ConfigTableEntry,
     ConfigTableHdr,
     DevBusEntry,
     InquiryPage3,
-    IoaOpcode,
     ModePage28,
     ModeParmHdr,
-    RequestType,
     StdInqData,
     SupportedDevice,
 )
-from .hcam import ipr_send_hcams
-from .ioasc import IOASC_MASK, Ioasc, ioasc_name, sense_key
-from .job import ipr_job_request, ipr_reset_failed, ipr_reset_ioa_job, ipr_reset_over, ipr_timeout
-from .regs import ALL_ONES, ERROR_INTERRUPTS, OPER_INTERRUPTS, RUNTIME_RESET, START, TO_OPER
-from .resources import ipr_add_resource
 
 if TYPE_CHECKING:
     from .adapter import IprCmnd, IprIoaCfg

@@ -19,16 +19,13 @@ from .bringup import ipr_reset_enable_ioa
 from .chips import REGISTERS
 from .command import ipr_build_scsi, ipr_send_command
 from .eh import ipr_eh_abort, ipr_eh_bus_reset, ipr_eh_dev_reset, ipr_eh_host_reset
-from .frames import MAX_SGLIST, ShutdownType, Subtype
+from .frames import MAX_SGLIST, ShutdownType
 from .interrupt import ipr_isr, ipr_poll
 from .job import (
     ipr_end_cmds,
     ipr_initiate_ioa_reset,
-    ipr_mask_and_clear_interrupts,
     ipr_reset_ioa_job,
-    ipr_reset_shutdown_ioa,
     ipr_reset_work,
-    ipr_save_config,
     ipr_wait_for_reset,
 )
 from .regs import (
@@ -44,8 +41,10 @@ from .regs import (
     TO_OPER,
     UNIT_CHECK,
 )
+from .reset import ipr_mask_and_clear_interrupts, ipr_reset_shutdown_ioa, ipr_save_config
 from .resources import IPR_VSET_CHANNEL
 from .result import ipr_scsi_done
+from .tables import Subtype
 
 if TYPE_CHECKING:
     from ddsdk.helperlib.kernel import Iomem, PciDev

@@ -24,6 +24,7 @@ if TYPE_CHECKING:
 
 _CANCEL_ALL_MS: Final = 30_000
 _DEVICE_RESET_MS: Final = 30_000
+_RESET_BUS: Final = RESET_TYPE_SELECT | BUS_RESET
 _POLL_US: Final = 100
 #: The block's timer ends the wait; this is in case it cannot.
 _LONGEST_MS: Final = 40_000
@@ -73,7 +74,7 @@ def ipr_eh_dev_reset(scmd: ScsiCmnd) -> int:
 
 def ipr_eh_bus_reset(scmd: ScsiCmnd) -> int:
     """int (*eh_bus_reset_handler)(struct scsi_cmnd *): the SCSI bus that the device is on."""
-    return _unlocked(scmd, lambda ioa_cfg: _reset(ioa_cfg, scmd, RESET_TYPE_SELECT | BUS_RESET))
+    return _unlocked(scmd, lambda ioa_cfg: _reset(ioa_cfg, scmd, _RESET_BUS))
 
 
 def ipr_eh_host_reset(scmd: ScsiCmnd) -> int:
@@ -103,9 +104,13 @@ def _abort(ioa_cfg: IprIoaCfg, scmd: ScsiCmnd) -> bool:
         return True
     if res is None or not ioa_cfg.allow_cmds:
         return False
-    worked = _send_blocking(ioa_cfg, res, bytes((IoaOpcode.CANCEL_ALL_REQUESTS,)), _CANCEL_ALL_MS)
+    ioasc = _send_blocking(ioa_cfg, res, bytes((IoaOpcode.CANCEL_ALL_REQUESTS,)), _CANCEL_ALL_MS, _cancel_timeout)
+    if ioasc is None and ioa_cfg.allow_cmds:
+        ioa_cfg.printk(f"CANCEL_ALL_REQUESTS to {res.name} got no answer; resetting its bus")
+        ioasc = _send_blocking(ioa_cfg, res, bytes((IoaOpcode.RESET_DEVICE, 0, _RESET_BUS)), _DEVICE_RESET_MS,
+                               ipr_timeout)
     res.owes_sync()
-    return worked and _wait_until_gone(ioa_cfg, lambda block: block.scmd is scmd)
+    return ioasc == 0 and _wait_until_gone(ioa_cfg, lambda block: block.scmd is scmd)
 
 
 def _reset(ioa_cfg: IprIoaCfg, scmd: ScsiCmnd, how: int) -> bool:
@@ -114,7 +119,7 @@ def _reset(ioa_cfg: IprIoaCfg, scmd: ScsiCmnd, how: int) -> bool:
     if res is None or not ioa_cfg.allow_cmds:
         return False
     channel, target, lun = scmd.device.channel, scmd.device.id, scmd.device.lun
-    if not _send_blocking(ioa_cfg, res, bytes((IoaOpcode.RESET_DEVICE, 0, how)), _DEVICE_RESET_MS):
+    if _send_blocking(ioa_cfg, res, bytes((IoaOpcode.RESET_DEVICE, 0, how)), _DEVICE_RESET_MS, ipr_timeout) != 0:
         return False
 
     def reset(block: IprCmnd) -> bool:
@@ -145,17 +150,20 @@ def _wait_until_gone(ioa_cfg: IprIoaCfg, which: Callable[[IprCmnd], bool]) -> bo
     return not _holding(ioa_cfg, which)
 
 
-def _send_blocking(ioa_cfg: IprIoaCfg, res: Resource, cdb: bytes, timeout_ms: int) -> bool:
-    """ipr_send_blocking_cmd: true when the request ended well.  Its timer, when it is not answered, resets the adapter.
+def _send_blocking(ioa_cfg: IprIoaCfg, res: Resource, cdb: bytes, timeout_ms: int,
+                   timeout: Callable[[IprCmnd], None]) -> int | None:
+    """ipr_send_blocking_cmd: the request's IOASC, 0 when it ended well; None when it was not answered.
 
-    False while the block is in use: the error handlers run one at a time, but one may have been given up.
+    *timeout*: what its timer does then.  None, too, while the adapter holds both blocks of the error handlers.
     """
-    kernel, ipr_cmd = ioa_cfg.kernel, ioa_cfg.eh_cmd
-    if ipr_cmd.held:
-        return False
-    completion = kernel.init_completion()
+    kernel = ioa_cfg.kernel
+    ipr_cmd = next((block for block in ioa_cfg.eh_blocks if not block.held), None)
+    if ipr_cmd is None:
+        return None
+    completion = ioa_cfg.eh_done = kernel.init_completion()
+    ioa_cfg.eh_cmd = ipr_cmd
     ipr_ioa_request(ioa_cfg, ipr_cmd, RequestType.IOACMD, cdb, res_handle=res.handle)
-    ipr_do_req(ioa_cfg, ipr_cmd, lambda _ioa_cfg, _ipr_cmd: kernel.complete(completion), ipr_timeout, timeout_ms)
+    ipr_do_req(ioa_cfg, ipr_cmd, _eh_done, timeout, timeout_ms)
     if kernel.crashdump_mode():
         for _ in range(_LONGEST_MS * 1000 // _POLL_US):
             ioa_cfg.poll()
@@ -166,9 +174,21 @@ def _send_blocking(ioa_cfg: IprIoaCfg, res: Resource, cdb: bytes, timeout_ms: in
     else:
         kernel.wait_for_completion_timeout(completion, kernel.msecs_to_jiffies(_LONGEST_MS))
     if ipr_cmd.pending:
-        return False
+        return None
     ioasc = ioa_cfg.word(ipr_cmd.ioasa_offset)
     if sense_key(ioasc):
         ioa_cfg.printk(f"{IoaOpcode(cdb[0]).name} to {res.name} failed: {ioasc_name(ioasc)}")
-        return False
-    return True
+        return ioasc
+    return 0
+
+
+def _eh_done(ioa_cfg: IprIoaCfg, ipr_cmd: IprCmnd) -> None:
+    """The request ended; one that was given up on before wakes nobody."""
+    if ipr_cmd is ioa_cfg.eh_cmd:
+        ioa_cfg.kernel.complete(ioa_cfg.eh_done)
+
+
+def _cancel_timeout(ipr_cmd: IprCmnd) -> None:
+    """void ipr_abort_timeout(struct ipr_cmnd *): the error handler goes on with something stronger."""
+    ipr_cmd.timed = False
+    ipr_cmd.ioa_cfg.kernel.complete(ipr_cmd.ioa_cfg.eh_done)

@@ -12,20 +12,10 @@ from ddsdk.abi import WIRE_BE
 
 from .adapter import IPR_NUM_LOG_HCAMS
 from .command import ipr_ioa_request, ipr_send_command
-from .frames import (
-    HCAM_BYTES,
-    IS_IOA_RESOURCE,
-    ConfigTableEntry,
-    Hcam,
-    HcamCode,
-    HcamError,
-    HcamOp,
-    IoaOpcode,
-    NotifyType,
-    RequestType,
-)
+from .frames import IoaOpcode, RequestType
 from .ioasc import ioasc_name, sense_key
 from .resources import ipr_add_resource, ipr_find_resource, ipr_remove_resource
+from .tables import HCAM_BYTES, IS_IOA_RESOURCE, ConfigTableEntry, Hcam, HcamCode, HcamError, HcamOp, NotifyType
 
 if TYPE_CHECKING:
     from .adapter import IprCmnd, IprIoaCfg

@@ -9,7 +9,8 @@ from typing import TYPE_CHECKING, Final
 
 from ddsdk.abi import WIRE_BE
 
-from .frames import (
+from .regs import ALL_ONES, DBG_ACK, DBG_ALERT, RESET_ALERT
+from .tables import (
     FMT2_ADDR_MASK,
     FMT2_BAR_SHIFT,
     FMT2_BARS,
@@ -21,7 +22,6 @@ from .frames import (
     SdtEntry,
     SdtHeader,
 )
-from .regs import ALL_ONES, DBG_ACK, DBG_ALERT, RESET_ALERT
 
 if TYPE_CHECKING:
     from .adapter import IprIoaCfg

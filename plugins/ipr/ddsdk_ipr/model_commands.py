@@ -12,26 +12,19 @@ from ddsdk.abi import WIRE_BE
 
 from .frames import (
     BUS_RESET,
-    CONFIG_TABLE_BYTES,
     IOA_RES_HANDLE,
     LUN_RESET,
     RESET_TYPE_SELECT,
     TARGET_RESET,
-    Hcam,
-    HcamCode,
-    HcamError,
-    HcamOp,
     IoaOpcode,
-    NotifyType,
     RequestType,
-    ResAddr,
     ShutdownType,
-    SupportedDevice,
 )
 from .ioasc import Ioasc
 from .model_pages import config_entry, config_table, inquiry, mode_page28, takes_mode_select
 from .model_task import Request
 from .regs import Interrupt
+from .tables import CONFIG_TABLE_BYTES, Hcam, HcamCode, HcamError, HcamOp, NotifyType, ResAddr, SupportedDevice
 
 if TYPE_CHECKING:
     from .model_core import IoaCore

@@ -182,8 +182,9 @@ class IoaCore(HwModel):
         over(0 if failed is None else failed.get("code", 1))
         self._come_out_of_reset()
 
-    def start(self, _runtime: bool) -> None:
-        """The host told the firmware to initialise itself."""
+    def start(self, runtime: bool) -> None:
+        """The host told the firmware to initialise itself; *runtime*: it says that this is not the first time."""
+        self.note("start", "runtime reset" if runtime else "power on")
         if self.state is not State.RESET or self._broken:
             self.note("start", f"ignored in {self.state.name}")
             return

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from .frames import HcamCode, NotifyType, RequestType
+from .frames import RequestType
 from .ioasc import Ioasc
 from .model_faults import CARRIED_OUT_IOASC, COMMAND_IOASC, INT_BITS
+from .tables import HcamCode, NotifyType
 
 if TYPE_CHECKING:
     from ddsdk.sim.scsi_target import ScsiResult

@@ -11,8 +11,8 @@ from typing import TYPE_CHECKING
 from ddsdk.abi import WIRE_BE
 from ddsdk.errors import HardwareFault
 
-from .frames import SDT_READY_TO_USE, SDT_VALID_ENTRY, Hcam, HcamError, HcamOp, NotifyType, ResAddr, SdtEntry, SdtHeader
 from .regs import DBG_ACK, DBG_ALERT, RESET_ALERT
+from .tables import SDT_READY_TO_USE, SDT_VALID_ENTRY, Hcam, HcamError, HcamOp, NotifyType, ResAddr, SdtEntry, SdtHeader
 
 if TYPE_CHECKING:
     from .model_core import IoaCore

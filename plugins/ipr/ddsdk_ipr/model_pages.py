@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 
 from ddsdk.abi import WIRE_BE
 
-from .frames import (
+from .tables import (
     CONFIG_ENTRY_BYTES,
     IS_IOA_RESOURCE,
     MAX_PHYSICAL_DEVS,

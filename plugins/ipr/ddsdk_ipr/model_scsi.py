@@ -13,17 +13,10 @@ from ddsdk.abi import WIRE_BE
 from ddsdk.sim.scsi_target import CHECK_CONDITION, ScsiResult, ScsiTarget, transfer_of
 
 from . import model_faulty
-from .frames import (
-    AUTOSENSE_VALID,
-    IOASA_BYTES,
-    IS_ARRAY_MEMBER,
-    VSET_BUS,
-    FlagsHi,
-    IoasaVset,
-    Subtype,
-)
+from .frames import AUTOSENSE_VALID, IOASA_BYTES, FlagsHi, IoasaVset
 from .ioasc import Ioasc
 from .model_task import Request
+from .tables import IS_ARRAY_MEMBER, VSET_BUS, Subtype
 
 if TYPE_CHECKING:
     from .model_core import IoaCore

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Final
 
 from .adapter import Resource
-from .frames import QUEUE_NACA_MODEL, SUBTYPE_MASK, VSET_BUS, ConfigTableEntry, Subtype, queueing_model
+from .tables import QUEUE_NACA_MODEL, SUBTYPE_MASK, VSET_BUS, ConfigTableEntry, Subtype, queueing_model
 
 if TYPE_CHECKING:
     from .adapter import IprIoaCfg

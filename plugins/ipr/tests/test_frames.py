@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from ddsdk.abi import WIRE_BE
-from ddsdk_ipr import frames
+from ddsdk_ipr import frames, tables
 from ddsdk_ipr.ioasc import Ioasc, ioasc_name, sense_key
 
 #: struct -> (size, {member: offset})
@@ -47,14 +47,15 @@ LAYOUTS = {
 def test_layout(name):
     """Size of the structure, offset of each member that counts."""
     size, offsets = LAYOUTS[name]
-    layout = getattr(frames, name).on(WIRE_BE)
+    layout = getattr(frames, name, None) or getattr(tables, name)
+    layout = layout.on(WIRE_BE)
     assert layout.size == size
     assert {member: layout.offsetof(member) for member in offsets} == offsets
 
 
 def test_sizes_that_go_over_the_wire():
     """What command lengths name: configuration table, IOASA of both generations, queue."""
-    assert frames.CONFIG_TABLE_BYTES == 0x3004
+    assert tables.CONFIG_TABLE_BYTES == 0x3004
     assert (frames.IOASA_BYTES_FIRST, frames.IOASA_BYTES) == (128, 144)
     assert frames.NUM_CMD_BLKS * 4 == 0x1CC
     assert frames.NUM_CMD_BLKS == 100 + 4 + (3 + 1) * 2 + 3
@@ -75,9 +76,9 @@ def test_flags_and_opcodes():
 
 def test_queueing_model_is_bits_6_to_4():
     """Of the entry's flags; an array member's bit is among them, as in the C header."""
-    assert frames.queueing_model(0x00) == frames.QUEUE_FROZEN_MODEL
-    assert frames.queueing_model(0x90) == frames.QUEUE_NACA_MODEL
-    assert frames.queueing_model(frames.IS_ARRAY_MEMBER) == 2
+    assert tables.queueing_model(0x00) == tables.QUEUE_FROZEN_MODEL
+    assert tables.queueing_model(0x90) == tables.QUEUE_NACA_MODEL
+    assert tables.queueing_model(tables.IS_ARRAY_MEMBER) == 2
 
 
 @pytest.mark.parametrize(("ioasc", "key"), [(0, 0), (0x00808000, 0), (0x00330000, 0), (0x005A0000, 0),
