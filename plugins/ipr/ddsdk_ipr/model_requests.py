@@ -95,7 +95,7 @@ class Requests:
         (own, request.res_handle, request.response_handle, write_bytes, read_bytes, write_list, write_list_bytes,
          read_list, read_list_bytes, request.ioasa_address, request.ioasa_bytes, request.type, _luntar, flags_hi,
          request.flags_lo, request.cdb, _timeout, add_bytes, _) = _parse(block)
-        request.flags_hi = flags_hi
+        request.flags_hi, request.length = flags_hi, write_bytes or read_bytes
         self._can_answer(request)
         if (own != request.address or add_bytes or (write_bytes and read_bytes) or request.response_handle & 3
                 or bool(write_bytes) is not bool(flags_hi & _WRITE) or _dirty(block)):
@@ -128,7 +128,6 @@ class Requests:
 
     def _data(self, request: Request, block: bytes, nbytes: int, at: int, list_bytes: int, wanted: int) -> bool:
         """Walk the descriptors: direction, *last*, and their sum as the block says."""
-        request.length = nbytes
         if not nbytes:
             request.segments = []
             return not list_bytes
