@@ -143,6 +143,7 @@ class IprIoaCfg:
 
     `allow_cmds`: commands may be sent.  `in_reset_reload`: the reset job is at work.  `ioa_is_dead`: it gave up.
     `hrrq_live`: the adapter posts to the queue.  `waits_for_oper`: the job waits for TO_OPER.
+    `distrusted`: it posted nonsense; what it posts counts for nothing until a reset.
     """
 
     def __init__(self, pdev: PciDev, hdw_dma_regs: Iomem, regs: IprRegs, name: str, layout: BlockLayout) -> None:
@@ -165,6 +166,7 @@ class IprIoaCfg:
         self.ioa_is_dead = False
         self.hrrq_live = False
         self.waits_for_oper = False
+        self.distrusted = False
         self.was_started = False
         self.reset_retries = 0
         self.resets = 0                             # reset jobs that ended well

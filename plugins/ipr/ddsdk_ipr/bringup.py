@@ -94,6 +94,7 @@ def ipr_init_ioa_mem(ioa_cfg: IprIoaCfg) -> None:
     view, hrrq, table = ioa_cfg.view, ioa_cfg.hrrq_offset, ioa_cfg.cfg_table_offset
     view[hrrq:hrrq + 4 * NUM_CMD_BLKS] = bytes(4 * NUM_CMD_BLKS)
     ioa_cfg.hrrq_curr, ioa_cfg.toggle_bit = 0, 1
+    ioa_cfg.distrusted = False
     view[table:table + CONFIG_TABLE_BYTES] = bytes(CONFIG_TABLE_BYTES)
 
 

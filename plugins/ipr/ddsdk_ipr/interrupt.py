@@ -40,6 +40,8 @@ def ipr_drain(ioa_cfg: IprIoaCfg) -> int:
     """
     word_of, blocks = ioa_cfg.word, ioa_cfg.blocks
     found = 0
+    if ioa_cfg.distrusted:
+        return found
     word = word_of(ioa_cfg.hrrq_offset + _WORD_BYTES * ioa_cfg.hrrq_curr)
     while word & HRRQ_TOGGLE_BIT == ioa_cfg.toggle_bit:
         if ioa_cfg.hrrq_curr == _LAST:
@@ -70,7 +72,8 @@ def ipr_drain(ioa_cfg: IprIoaCfg) -> int:
 
 
 def _broken(ioa_cfg: IprIoaCfg, why: str) -> None:
-    """Nothing the adapter says can be trusted any more.  A reset that is under way is on its way anyhow."""
+    """Nothing the adapter says can be trusted any more, until it was reset."""
+    ioa_cfg.distrusted = True
     if not ioa_cfg.in_reset_reload:
         ipr_initiate_ioa_reset(ioa_cfg, ShutdownType.NONE, why)
 

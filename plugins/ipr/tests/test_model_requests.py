@@ -78,7 +78,8 @@ def test_a_reserved_byte_that_is_not_zero(ready: Host, at: int) -> None:
 
 @pytest.mark.parametrize("lists", [
     descriptor(READ, PAGE), descriptor(WRITE_LAST, PAGE), descriptor(READ_LAST, 512), descriptor(READ_LAST, 8192),
-    descriptor(READ, 512) + descriptor(READ, PAGE - 512), descriptor(READ_LAST, 512) + descriptor(READ_LAST, PAGE - 512),
+    descriptor(READ, 512) + descriptor(READ, PAGE - 512),
+    descriptor(READ_LAST, 512) + descriptor(READ_LAST, PAGE - 512),
     descriptor(READ, 0) + descriptor(READ_LAST, PAGE), descriptor(WRITE, 512) + descriptor(READ_LAST, PAGE - 512),
     descriptor(READ, 512) + descriptor(READ_LAST, PAGE),
 ], ids=["no last", "other direction", "too short", "too long", "no last of two", "last too early", "empty one",
@@ -100,8 +101,8 @@ def test_a_list_without_data(ready: Host) -> None:
     assert ready.run(request(bytes(6), list_bytes=8), descriptors=descriptor(READ_LAST, PAGE)) == BAD_LIST
 
 
-@pytest.mark.parametrize(("cdb", "nbytes", "write"), [(READ_8, 2048, False), (READ_8, PAGE, True), (WRITE_8, PAGE, False),
-                                                      (bytes((0x12, 0, 0, 0, 255, 0)), 36, False)])
+@pytest.mark.parametrize(("cdb", "nbytes", "write"), [
+    (READ_8, 2048, False), (READ_8, PAGE, True), (WRITE_8, PAGE, False), (bytes((0x12, 0, 0, 0, 255, 0)), 36, False)])
 def test_a_command_that_wants_more_or_otherwise(ready: Host, cdb: bytes, nbytes: int, write: bool) -> None:
     """Less memory than the command may fill, or the other direction: 0B260000."""
     assert ready.scsi(cdb, nbytes, write) == BAD_LIST
