@@ -50,7 +50,8 @@ _BIST_DWORD_MASK: Final = 0x00FFFFFF
 def ipr_reset_shutdown_ioa(ioa_cfg: IprIoaCfg) -> bool:
     """SHUTDOWN: tell the firmware, if it listens.  Whatever it answers, the reset goes on."""
     ioa_cfg.job_step = ipr_reset_alert
-    if ioa_cfg.shutdown_type is ShutdownType.NONE or not ioa_cfg.hrrq_live or ioa_cfg.reset_cmd.held:
+    listens = ioa_cfg.hrrq_live and not ioa_cfg.distrusted and not ioa_cfg.reset_cmd.held
+    if ioa_cfg.shutdown_type is ShutdownType.NONE or not listens:
         return True
     ipr_ioa_request(ioa_cfg, ioa_cfg.reset_cmd, RequestType.IOACMD,
                     bytes((IoaOpcode.IOA_SHUTDOWN, ioa_cfg.shutdown_type)))
