@@ -20,7 +20,7 @@ from ddsdk_ipr.model_faults import FAULTS
 from plugins.ipr.tests.driver_rig import CITRINE, GEMSTONE, SNIPE, ChipProfile, Make, Rig, rigs
 
 #: Lines tried of each scenario.
-SAMPLES = 16
+SAMPLES = 14
 DATA = 0x100000
 
 
@@ -105,7 +105,7 @@ def test_crash_at_any_line(make: Make, chip: ChipProfile, reset: bool) -> None:
 
 #: Half a minute of waiting each; the kit has them, too.
 LENGTHY = frozenset({"cancel-hung", "sense-hung", "firmware-hang", "toggle-stuck", "never-operational",
-                     "completion-lost", "start-step-hung"})
+                     "completion-lost", "start-step-hung", "command-hung", "completion-late", "command-slow"})
 
 
 @pytest.mark.parametrize("fault", sorted(set(FAULTS) - LENGTHY))

@@ -172,9 +172,9 @@ def test_opcodes_of_the_adapter_to_a_volume_set(make: Make) -> None:
 
 
 def test_the_queue_wraps(rig: Rig) -> None:
-    """Two laps of 115: the toggle bit follows, nothing is lost."""
+    """At the end of the lap of 115 the toggle bit turns over, and nothing is lost."""
     toggles = set()
-    for _ in range(2 * 115):
+    for _ in range(120):
         assert rig.run(rig.tur()).result == 0
         toggles.add(rig.ioa.toggle_bit)
     assert toggles == {0, 1}

@@ -149,8 +149,8 @@ def test_one_strike_in_crash_mode(make: Make, fault: str) -> None:
     assert rig.ioa.reset_retries == 0
 
 
-@pytest.mark.parametrize(("crashed", "bists"), [(False, 5), (True, 3)], ids=["normal mode", "crash mode"])
-@pytest.mark.parametrize("fault", ["bist-fails", "never-operational"])
+@pytest.mark.parametrize(("fault", "crashed", "bists"), [
+    ("bist-fails", False, 5), ("bist-fails", True, 3), ("never-operational", False, 5)])
 def test_for_ever(make: Make, fault: str, crashed: bool, bists: int) -> None:
     """Three retries, after a crash one; then a last bring-down, and the adapter is dead: DID_NO_CONNECT at once."""
     rig = make(trace=True).probe()
