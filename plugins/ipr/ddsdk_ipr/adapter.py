@@ -80,9 +80,9 @@ class IprCmnd:
     queue brings it, shifted down.
     """
 
-    __slots__ = ("bus_addr", "direction", "done", "handle", "held", "hostrcb_offset", "index", "ioa_cfg",
-                 "ioadl_bus_addr", "ioadl_offset", "ioarcb_offset", "ioasa_bus_addr", "ioasa_offset", "mapped",
-                 "pending", "res", "scmd", "sense_bus_addr", "sense_offset", "timed", "timer")
+    __slots__ = ("bus_addr", "direction", "done", "handle", "held", "hostrcb_bus_addr", "hostrcb_offset",
+                 "index", "ioa_cfg", "ioadl_bus_addr", "ioadl_offset", "ioarcb_offset", "ioasa_bus_addr",
+                 "ioasa_offset", "mapped", "pending", "res", "scmd", "sense_bus_addr", "sense_offset", "timed", "timer")
 
     def __init__(self, ioa_cfg: IprIoaCfg, index: int) -> None:
         self.ioa_cfg = ioa_cfg
@@ -92,7 +92,7 @@ class IprCmnd:
         self.ioasa_bus_addr = self.ioasa_offset = 0
         self.ioadl_bus_addr = self.ioadl_offset = 0
         self.sense_bus_addr = self.sense_offset = 0
-        self.hostrcb_offset = 0
+        self.hostrcb_bus_addr = self.hostrcb_offset = 0
         self.pending = self.held = False
         self.done: Done = _nothing
         self.scmd: ScsiCmnd | None = None
@@ -239,6 +239,7 @@ class IprIoaCfg:
             block.timer = self.kernel.setup_timer(_unarmed, block)
         for number, block in enumerate(self.hcam_blocks):
             block.hostrcb_offset = hostrcbs + number * HCAM_BYTES
+            block.hostrcb_bus_addr = pool.bus_addr + block.hostrcb_offset
         self.hrrq_offset, self.hrrq_bus_addr = hrrq, pool.bus_addr + hrrq
         self.cfg_table_offset, self.cfg_table_bus_addr = cfg_table, pool.bus_addr + cfg_table
         self.buffer_offset, self.buffer_bus_addr = buffer, pool.bus_addr + buffer

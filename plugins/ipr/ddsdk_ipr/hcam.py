@@ -33,10 +33,8 @@ def ipr_send_hcams(ioa_cfg: IprIoaCfg) -> None:
 
 
 def _send(ioa_cfg: IprIoaCfg, ipr_cmd: IprCmnd, kind: HcamCode) -> None:
-    at = ipr_cmd.hostrcb_offset
-    assert ioa_cfg.pool is not None
     cdb = bytes((IoaOpcode.HOST_CONTROLLED_ASYNC, kind)) + bytes(5) + _LOG_LENGTH
-    ipr_ioa_request(ioa_cfg, ipr_cmd, RequestType.HCAM, cdb, (ioa_cfg.pool.bus_addr + at, HCAM_BYTES))
+    ipr_ioa_request(ioa_cfg, ipr_cmd, RequestType.HCAM, cdb, (ipr_cmd.hostrcb_bus_addr, HCAM_BYTES))
     ipr_cmd.done = ipr_process_error if kind is HcamCode.LOG_DATA else ipr_process_ccn
     ipr_send_command(ioa_cfg, ipr_cmd)
 

@@ -89,17 +89,16 @@ def ipr_isr(_irq: int, ioa_cfg: IprIoaCfg) -> int:
     int_reg = readl(regs, at)
     if not int_reg & (ERROR_INTERRUPTS | HRRQ_UPD | (TO_OPER if ioa_cfg.waits_for_oper else 0)):
         return IRQ_NONE
-    if int_reg != ALL_ONES:
-        clears = 0
-        while int_reg & HRRQ_UPD:
-            if not ipr_drain(ioa_cfg):
-                clears += 1
-                if clears > _MAX_CLEARS:
-                    _broken(ioa_cfg, f"INT {int_reg:08x}: HRRQ_UPD cannot be cleared")
-                    return IRQ_HANDLED
-            ioa_cfg.writel(HRRQ_UPD, regs, ioa_cfg.regs.INT_CLR)
-            int_reg = readl(regs, at)
-        ipr_drain(ioa_cfg)
+    clears = 0
+    while int_reg & HRRQ_UPD and int_reg != ALL_ONES:
+        if not ipr_drain(ioa_cfg):
+            clears += 1
+            if clears > _MAX_CLEARS:
+                _broken(ioa_cfg, f"INT {int_reg:08x}: HRRQ_UPD cannot be cleared")
+                return IRQ_HANDLED
+        ioa_cfg.writel(HRRQ_UPD, regs, ioa_cfg.regs.INT_CLR)
+        int_reg = readl(regs, at)
+    ipr_drain(ioa_cfg)
     if ioa_cfg.allow_interrupts:
         ipr_handle_other_interrupt(ioa_cfg, int_reg)
     return IRQ_HANDLED

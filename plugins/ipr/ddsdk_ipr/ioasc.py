@@ -42,6 +42,8 @@ class Ioasc(IntEnum):
     PCI_ACCESS_ERROR = 0x10000002
 
 
+#: Codes from here on no adapter sends.
+FIRST_DRIVER_IOASC: Final = 0x10000000
 IOASC_MASK: Final = 0xFFFFFF00
 STATUS_MASK: Final = 0x000000FF
 KEY_SHIFT: Final = 24
@@ -55,7 +57,7 @@ def sense_key(ioasc: int) -> int:
 def ioasc_name(ioasc: int) -> str:
     """`BUS_WAS_RESET (06290000)`, or the number alone."""
     try:
-        name = Ioasc(ioasc if ioasc >> 28 else ioasc & IOASC_MASK).name
+        name = Ioasc(ioasc if ioasc >= FIRST_DRIVER_IOASC else ioasc & IOASC_MASK).name
     except ValueError:
         return f"{ioasc:08x}"
     return f"{name} ({ioasc:08x})"

@@ -64,8 +64,8 @@ def ipr_scsi_done(ioa_cfg: IprIoaCfg, ipr_cmd: IprCmnd) -> None:
 
     C: void ipr_scsi_done(struct ipr_cmnd *)
     """
-    scmd = ipr_cmd.scmd
-    if scmd is None:
+    scmd, res = ipr_cmd.scmd, ipr_cmd.res
+    if scmd is None or res is None:
         ioa_cfg.stale_responses += 1
         return
     mapped = ipr_cmd.mapped
@@ -76,7 +76,7 @@ def ipr_scsi_done(ioa_cfg: IprIoaCfg, ipr_cmd: IprCmnd) -> None:
     ioasc = ioa_cfg.word(at)
     scmd.resid = min(ioa_cfg.word(at + _RESIDUAL_AT), scmd.request_bufflen)
     if ioasc >> KEY_SHIFT:
-        ipr_erp_start(ioa_cfg, ipr_cmd, scmd, ioasc)
+        ipr_erp_start(ioa_cfg, ipr_cmd, scmd, res, ioasc)
         return
     scmd.result = ioasc & STATUS_MASK
     ipr_end(ioa_cfg, ipr_cmd, scmd)
@@ -92,13 +92,11 @@ def ipr_end(ioa_cfg: IprIoaCfg, ipr_cmd: IprCmnd, scmd: ScsiCmnd) -> None:
     scmd.scsi_done(scmd)
 
 
-def ipr_erp_start(ioa_cfg: IprIoaCfg, ipr_cmd: IprCmnd, scmd: ScsiCmnd, ioasc: int) -> None:
+def ipr_erp_start(ioa_cfg: IprIoaCfg, ipr_cmd: IprCmnd, scmd: ScsiCmnd, res: Resource, ioasc: int) -> None:
     """Anything but success: the result, the sense data, what the device owes.
 
     C: void ipr_erp_start(struct ipr_ioa_cfg *, struct ipr_cmnd *)
     """
-    res = ipr_cmd.res
-    assert res is not None
     code = ioasc & IOASC_MASK
     ioasa = _ioasa_of(ioa_cfg, ipr_cmd)
     if code == Ioasc.HW_DEV_BUS_STATUS:
@@ -109,13 +107,13 @@ def ipr_erp_start(ioa_cfg: IprIoaCfg, ipr_cmd: IprCmnd, scmd: ScsiCmnd, ioasc: i
         sense = ipr_gen_sense(ioasa, res.is_vset)
         scmd.sense_buffer[:len(sense)] = sense
         result = SAM_STAT_CHECK_CONDITION
-    scmd.result = result | _host_byte(ioa_cfg, res, code) << 16
+    scmd.result = result | _host_byte(res, code) << 16
     ipr_end(ioa_cfg, ipr_cmd, scmd)
     if code == Ioasc.NR_IOA_RESET_REQUIRED and ioa_cfg.allow_cmds:
         ipr_initiate_ioa_reset(ioa_cfg, ShutdownType.NONE, "the adapter asks for a reset")
 
 
-def _host_byte(ioa_cfg: IprIoaCfg, res: Resource, code: int) -> int:
+def _host_byte(res: Resource, code: int) -> int:
     """DID_*; what the device owes is noted."""
     if code == Ioasc.SYNC_REQUIRED:
         if not res.in_erp:

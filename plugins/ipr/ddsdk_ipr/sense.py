@@ -10,7 +10,7 @@ from typing import Final
 from ddsdk.abi import WIRE_BE
 
 from .frames import FIELD_POINTER_MASK, FIELD_POINTER_VALID, SCSI_SENSE_BUFFERSIZE, Ioasa, IoasaVset
-from .ioasc import IOASC_MASK, Ioasc
+from .ioasc import FIRST_DRIVER_IOASC, IOASC_MASK, Ioasc
 
 _VSET = IoasaVset.on(WIRE_BE)
 _FIXED, _VALID, _DESCRIPTOR = 0x70, 0x80, 0x72
@@ -22,7 +22,7 @@ def ipr_gen_sense(ioasa: Ioasa, is_vset: bool) -> bytes:
     """void ipr_gen_sense(struct ipr_cmnd *): 96 bytes; all zero for a code that the driver made up."""
     ioasc = ioasa.ioasc
     sense = bytearray(SCSI_SENSE_BUFFERSIZE)
-    if ioasc >= Ioasc.IOA_WAS_RESET & 0xF0000000:
+    if ioasc >= FIRST_DRIVER_IOASC:
         return bytes(sense)
     key, code, qualifier = ioasc >> 24, ioasc >> 16 & 0xFF, ioasc >> 8 & 0xFF
     medium = ioasc & IOASC_MASK == Ioasc.MED_DO_NOT_REALLOC
