@@ -1,0 +1,480 @@
+"""The chip's state and its registers: pause, interrupts, queues, SCB window, scratch RAM, program RAM, resets.
+
+Stricter than silicon: but for a few registers the host may write only while the sequencer is paused, and not before it
+has read CCSCBCTL; unpausing with something pending, or without a program, is noticed.  hw-aic7xxx.md 3, 6, 16.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from enum import Enum
+from typing import TYPE_CHECKING, Any, Final
+
+from ddsdk.errors import HardwareFault
+from ddsdk.sim.model import HwModel
+
+from .model_chip import ChipProfile, S, Timing
+from .model_faults import FAULTS
+from .regs import (
+    HADDLDSEL0,
+    INSTRUCTION_BYTES,
+    INT_PEND,
+    INT_STOPS,
+    NONE,
+    SCB_QSIZE_256,
+    SEQRAM_INSTRUCTIONS,
+    SLOT_BYTES,
+    SLOTS,
+    AhcRegs,
+    Error,
+    HCntrl,
+    IntStat,
+    Phase,
+    QOffCtlSta,
+    ScsiSeq,
+    SeqCtl,
+    SStat0,
+    SStat1,
+)
+
+if TYPE_CHECKING:
+    from .model_sequencer import Sequencer
+
+CMDCMPLT: Final = IntStat.CMDCMPLT.mask
+SCSIINT: Final = IntStat.SCSIINT.mask
+BRKADRINT: Final = IntStat.BRKADRINT.mask
+_PAUSE, _INTEN, _CHIPRST = HCntrl.PAUSE.mask, HCntrl.INTEN.mask, HCntrl.CHIPRST.mask
+_LOADRAM: Final = SeqCtl.LOADRAM.mask
+#: What the host may write while the sequencer runs: HCNTRL, CLRINT, HNSCB_QOFF, HS_MAILBOX.
+_LIVE_WRITES: Final = frozenset((0x87, 0x92, 0xF4, 0x86))
+BUSFREE: Final = SStat1.BUSFREE.mask
+
+
+class Run(Enum):
+    """What the sequencer is doing, as far as the host is concerned."""
+
+    RESET = "reset"             # CHIPRST is set
+    PAUSED = "paused"
+    RUN = "running"
+
+
+class ScbRam:
+    """The SCB RAM of a package: a bank for each function, chosen by SCBBADDR."""
+
+    def __init__(self, banks: int) -> None:
+        self.banks = [[bytearray(b"\xa5" * SLOT_BYTES) for _ in range(SLOTS)] for _ in range(banks)]
+
+
+class PciSide:
+    """What configuration space and chip know of each other."""
+
+    def __init__(self) -> None:
+        self.devconfig = 0
+        self.status_high = 0
+        self.cache_line_bytes = 0
+        self.reach = 1 << 32                # first address that DMA does not get to
+
+
+class AhcCore(HwModel):
+    """One function of a package: registers and pausing.  The sequencer is `seq`."""
+
+    regs = AhcRegs
+    FAULTS = FAULTS
+    seq: Sequencer
+
+    def __init__(self, profile: ChipProfile, number: int, ram: ScbRam, timing: Timing | None = None) -> None:
+        self.profile = profile
+        self.timing = timing or profile.timing
+        self.number = number
+        self.ram = ram
+        self.pci = PciSide()
+        self.epoch = 0
+        self.gone = False
+        super().__init__()
+
+    # -- power on, reset ---------------------------------------------------------------------------
+
+    def reset(self) -> None:
+        """Power on, long ago, and no BIOS has touched it: as after a chip reset that nobody acknowledged."""
+        super().reset()
+        self._defaults()
+        self.run = Run.PAUSED
+        self.ack = True
+        self.ccscb_due = True
+
+    def _defaults(self) -> None:
+        """What CHIPRST does to the registers.  Scratch RAM, SCB RAM keep what they hold; the program does not count."""
+        keep = {one.name: self.values[one.name] for one in self.regs.registers
+                if 0x20 <= one.offset < 0x60 or 0x70 <= one.offset < 0x80}
+        for placed in self.regs.registers:
+            self.values[placed.name] = int(placed.reset)
+        self.values.update(keep)
+        self.values["SBLKCTL"] = 0x02
+        self.intstat = self.error = 0
+        self.sstat0 = self.sstat2 = 0
+        self.sstat1 = BUSFREE
+        self.atn = False
+        self.hcntrl = self.high_address = 0
+        self.program = bytearray()
+        self.program_bad = False
+        self.restart_due = True             # unpaused, it begins at 0
+        self._loading_at = 0
+        self._stuck = False
+        self._line = False
+        self.slots = self.ram.banks[0]
+        self.slot = self.slots[0]
+
+    def plugged(self) -> None:
+        """The bus is there."""
+        self.settle_at_ns = 0
+
+    def unplugged(self) -> None:
+        """Nothing moves any more."""
+        self.gone = True
+        self.stop()
+
+    def stop(self) -> None:
+        """What was under way on the chip does not happen; targets know nothing of it."""
+        self.epoch += 1
+        self.seq.stop()
+
+    def later(self, delay_ns: int, fn: Callable[..., object], *args: Any) -> None:
+        """Call `fn(*args)` in *delay_ns*, unless the chip is reset first."""
+        self.clock.after_ns(delay_ns, self._if_alive, self.epoch, fn, args)
+
+    def _if_alive(self, epoch: int, fn: Callable[..., object], args: tuple[Any, ...]) -> None:
+        if epoch == self.epoch:
+            fn(*args)
+
+    def _chip_reset(self) -> None:
+        self.run = Run.RESET
+        self.stop()
+        self._defaults()
+        self.drive_line()
+        self.ack = False
+        if self.faults.hit("reset-hangs") is not None:
+            return
+        struck = self.faults.hit("reset-slow")
+        took_ns = self.timing.chip_reset_ns if struck is None else struck.get("ns", 4 * S)
+        self.later(took_ns, self._reset_over)
+
+    def _reset_over(self) -> None:
+        self.ack = True
+        if self.faults.hit("transceiver-unsettled") is None:
+            self.later(self.timing.transceiver_ns, self._settled)
+
+    def _settled(self) -> None:
+        self.values["SBLKCTL"] |= 0x08
+
+    # -- the bus side: who may access what when ----------------------------------------------------
+
+    def read(self, offset: int, size: int) -> int:
+        """See `HwModel.read`."""
+        if self.gone or (self.faults.armed and self._vanishes()):
+            return (1 << 8 * size) - 1
+        return super().read(offset, size)
+
+    def write(self, offset: int, size: int, value: int) -> None:
+        """See `HwModel.write`.  HardwareFault for what has to wait until the sequencer is paused."""
+        if self.gone or (self.faults.armed and self._vanishes()):
+            return
+        if offset not in _LIVE_WRITES:
+            if self.run is not Run.PAUSED:
+                raise HardwareFault(f"{type(self).__name__}: write of {value:#x} at {offset:#x} while the sequencer is"
+                                    f" {self.run.value}; pause it first")
+            if self.ccscb_due and offset != AhcRegs.CCSCBCTL.offset:
+                raise HardwareFault(f"{type(self).__name__}: write of {value:#x} at {offset:#x} before CCSCBCTL was read;"
+                                    " it has to be, once after every pause")
+        super().write(offset, size, value)
+
+    def _vanishes(self) -> bool:
+        if self.faults.hit("adapter-gone") is not None:
+            self.gone = True
+            self.stop()
+            if self._line:
+                self._line = False
+                self.irq.set(False)
+        return self.gone
+
+    # -- pause -------------------------------------------------------------------------------------
+
+    def r_HCNTRL(self) -> int:
+        """PAUSE reads 1 whenever the sequencer stands still."""
+        paused = 0 if self.run is Run.RUN or self._stuck else _PAUSE
+        return self.hcntrl & ~(_PAUSE | _CHIPRST) | paused | (_CHIPRST if self.ack else 0)
+
+    def w_HCNTRL(self, value: HCntrl) -> None:
+        """CHIPRST, INTEN, PAUSE."""
+        if value & _CHIPRST:
+            self._chip_reset()
+            return
+        if self.run is Run.RESET:
+            if not self.ack:
+                return                      # a reset that is not over
+            self.run = Run.PAUSED
+        self.ack = False
+        self.hcntrl = int(value)
+        self.drive_line()
+        if value & _PAUSE:
+            if self.run is Run.RUN and self.faults.hit("pause-stuck") is not None:
+                self._stuck = True
+            else:
+                self.pause()
+        elif self.run is Run.PAUSED:
+            self._unpause()
+
+    def pause(self) -> None:
+        """The sequencer stands still."""
+        self._stuck = False
+        if self.run is Run.RUN:
+            self.run = Run.PAUSED
+            self.ccscb_due = True
+
+    def _unpause(self) -> None:
+        if self.intstat & INT_STOPS:
+            raise HardwareFault(f"{type(self).__name__}: unpaused with INTSTAT {self.intstat:02x}; what stopped the"
+                                " sequencer would be lost, deal with it and clear it first")
+        if self.values["SEQCTL"] & _LOADRAM:
+            raise HardwareFault(f"{type(self).__name__}: unpaused with SEQCTL.LOADRAM set: the program is being loaded")
+        self.run = Run.RUN
+        if not self.program or self.program_bad:
+            self.break_address(Error.SQPARERR.mask if self.program_bad else Error.ILLOPCODE.mask)
+            return
+        restart, self.restart_due = self.restart_due, False
+        self.seq.go_on(restart)
+
+    def r_CCSCBCTL(self) -> int:
+        """Read once after every pause."""
+        self.ccscb_due = False
+        return self.values["CCSCBCTL"]
+
+    # -- interrupts --------------------------------------------------------------------------------
+
+    def drive_line(self) -> None:
+        """The line is up while INTSTAT has something and INTEN lets it."""
+        level = bool(self.intstat & INT_PEND) and bool(self.hcntrl & _INTEN)
+        if level is self._line:
+            return
+        if level and self.faults.armed and self.faults.hit("irq-lost") is not None:
+            return
+        self._line = level
+        self.irq.set(level)
+
+    def interrupt(self, bits: int) -> None:
+        """Set bits of INTSTAT; all but CMDCMPLT stop the sequencer."""
+        self.intstat |= bits
+        if bits & INT_STOPS:
+            self.pause()
+        self.drive_line()
+
+    def break_address(self, error: int) -> None:
+        """BRKADRINT: the chip can go on no more."""
+        self.error |= error
+        self.stop()
+        self.interrupt(BRKADRINT)
+
+    def look_at_bus(self) -> None:
+        """SCSIINT while an enabled status is there."""
+        if self.sstat0 & self.values["SIMODE0"] or self.sstat1 & self.values["SIMODE1"]:
+            self.interrupt(SCSIINT)
+
+    def r_INTSTAT(self) -> int:
+        """What stopped it, and completions."""
+        return self.intstat
+
+    def r_ERROR(self) -> int:
+        """Why BRKADRINT; PCI errors."""
+        return self.error
+
+    def w_CLRINT(self, value: int) -> None:
+        """SEQINT takes its code along; SCSIINT comes back while its cause is there."""
+        for bit in (CMDCMPLT, SCSIINT, BRKADRINT):
+            if value & bit:
+                self.intstat &= ~bit
+        if value & 0x01:
+            self.intstat &= INT_PEND & ~0x01
+        if value & 0x10:
+            self.error = 0
+            self.seq.errors_cleared()
+        if value & SCSIINT:
+            self.look_at_bus()
+        self.drive_line()
+
+    # -- SCSI block --------------------------------------------------------------------------------
+
+    def r_SSTAT0(self) -> int:
+        """Selection, transceivers."""
+        return self.sstat0
+
+    def w_CLRSINT0(self, value: SStat0) -> None:
+        """A 1 clears."""
+        self.sstat0 &= ~(value & 0x78)
+
+    def r_SSTAT1(self) -> int:
+        """Timeout, reset, bus free, parity."""
+        return self.sstat1
+
+    def w_CLRSINT1(self, value: SStat1) -> None:
+        """A 1 clears; bit 6 drops our ATN."""
+        self.sstat1 &= ~(value & 0xAF)
+        if value & SStat1.SCSIPERR.mask:
+            self.sstat2 = 0
+        if value & 0x40:
+            self.atn = False
+
+    def r_SSTAT2(self) -> int:
+        """CRC errors."""
+        return self.sstat2
+
+    def w_SIMODE1(self, value: SStat1) -> None:
+        """Which of SSTAT1 interrupt."""
+        self.values["SIMODE1"] = int(value)
+        self.look_at_bus()
+
+    def w_SCSISEQ(self, value: ScsiSeq) -> None:
+        """Selections wanted, reselections allowed, RST."""
+        before, self.values["SCSISEQ"] = self.values["SCSISEQ"], int(value)
+        self.seq.scsiseq_written(before, int(value))
+
+    def r_SCSISIGI(self) -> int:
+        """The bus's control lines."""
+        return self.seq.lines()
+
+    def w_SCSISIGO(self, value: int) -> None:
+        """ATN."""
+        if value & 0x10:
+            self.atn = True
+            self.seq.atn_raised()
+
+    def r_SCSIPHASE(self) -> int:
+        """The phase, one bit each."""
+        phase = self.seq.lines() & 0xE0
+        bits: Mapping[int, int] = {0xC0: 0x20, 0x80: 0x10, 0xE0: 0x08, 0xA0: 0x04, 0x40: 0x02, 0x60: 0x02}
+        return bits.get(phase, 0x01 if self.seq.connected else 0)
+
+    def r_SCSIBUSL(self) -> int:
+        """The byte on the bus."""
+        return self.seq.byte_on_bus()
+
+    def r_SCSIDATL(self) -> int:
+        """The same, taken."""
+        return self.seq.take_byte()
+
+    def w_SCSIDATL(self, value: int) -> None:
+        """A byte for the target."""
+        self.seq.give_byte(int(value))
+
+    def r_DFSTATUS(self) -> int:
+        """Data FIFO: empty."""
+        return 0x89
+
+    # -- slots, queues -----------------------------------------------------------------------------
+
+    def w_SCBPTR(self, value: int) -> None:
+        """Which slot the window shows; beyond the last one they repeat."""
+        self.values["SCBPTR"] = int(value)
+        self.slot = self.slots[value % SLOTS]
+
+    def w_SCBBADDR(self, value: int) -> None:
+        """The bank of SCB RAM."""
+        self.values["SCBBADDR"] = int(value)
+        self.slots = self.ram.banks[value % len(self.ram.banks)]
+        self.slot = self.slots[self.values["SCBPTR"] % SLOTS]
+
+    def r_SCB(self, index: int) -> int:
+        """A byte of the slot."""
+        return self.slot[index]
+
+    def w_SCB(self, index: int, value: int) -> None:
+        """The same."""
+        self.slot[index] = value
+
+    def point_at(self, slot: int) -> bytearray:
+        """The sequencer looks at *slot*."""
+        self.values["SCBPTR"] = slot
+        self.slot = self.slots[slot % SLOTS]
+        return self.slot
+
+    def w_HNSCB_QOFF(self, value: int) -> None:
+        """There is more in the input queue."""
+        self.values["HNSCB_QOFF"] = int(value)
+        if self.run is Run.RUN:
+            self.seq.kick()
+
+    def r_SNSCB_QOFF(self) -> int:
+        """Reading takes an entry: whoever only wants to know writes it back."""
+        value = self.values["SNSCB_QOFF"]
+        self.values["SNSCB_QOFF"] = (value + 1) & 0xFF
+        return value
+
+    @property
+    def scb_avail(self) -> bool:
+        """Whether the input queue has an entry for the sequencer."""
+        return self.values["HNSCB_QOFF"] != self.values["SNSCB_QOFF"]
+
+    def r_QOFF_CTLSTA(self) -> int:
+        """Size of the queues, and whether there is an SCB."""
+        return self.values["QOFF_CTLSTA"] | (QOffCtlSta.SCB_AVAIL.mask if self.scb_avail else 0)
+
+    def w_QOFF_CTLSTA(self, value: int) -> None:
+        """256 entries is what the program is made for."""
+        if value & 0x07 != SCB_QSIZE_256:
+            raise HardwareFault(f"QOFF_CTLSTA <- {value:#x}: the queues have 256 entries ({SCB_QSIZE_256})")
+        self.values["QOFF_CTLSTA"] = int(value) & 0x07
+
+    def w_HADDR(self, index: int, value: int) -> None:
+        """A byte of the host address: with HADDLDSEL0 its fifth one."""
+        if self.values["DSCOMMAND1"] & HADDLDSEL0:
+            self.high_address = int(value)
+        else:
+            self.values[f"HADDR[{index}]"] = int(value)
+
+    # -- the program -------------------------------------------------------------------------------
+
+    def w_SEQADDR0(self, value: int) -> None:
+        """Where the program goes on, or is loaded."""
+        self.values["SEQADDR0"] = int(value)
+        self._set_address()
+
+    def w_SEQADDR1(self, value: int) -> None:
+        """Its high bits."""
+        self.values["SEQADDR1"] = int(value)
+        self._set_address()
+
+    def _set_address(self) -> None:
+        address = self.values["SEQADDR1"] << 8 | self.values["SEQADDR0"]
+        self.restart_due = address == 0
+        self._loading_at = address * INSTRUCTION_BYTES
+
+    def w_SEQRAM(self, value: int) -> None:
+        """A byte of an instruction; only with LOADRAM."""
+        if not self.values["SEQCTL"] & _LOADRAM:
+            raise HardwareFault(f"SEQRAM <- {value:#x} without SEQCTL.LOADRAM")
+        if self._loading_at == 0:
+            self.program.clear()
+            self.program_bad = False
+        if self._loading_at != len(self.program) or self._loading_at >= SEQRAM_INSTRUCTIONS * INSTRUCTION_BYTES:
+            raise HardwareFault(f"SEQRAM <- {value:#x} at byte {self._loading_at}: the program is loaded from its"
+                                f" beginning on, at most {SEQRAM_INSTRUCTIONS} instructions")
+        self.program.append(value)
+        self._loading_at += 1
+        if self._loading_at % INSTRUCTION_BYTES == 0:
+            word = int.from_bytes(self.program[-INSTRUCTION_BYTES:], "little")
+            self.program_bad |= not word.bit_count() & 1
+
+    # -- for the sequencer -------------------------------------------------------------------------
+
+    def scratch32(self, name: str) -> int:
+        """Four scratch bytes as an address."""
+        values = self.values
+        return sum(values[f"{name}[{n}]"] << 8 * n for n in range(4))
+
+    @property
+    def bus_phase(self) -> Phase | int:
+        """LASTPHASE."""
+        return self.values["LASTPHASE"]
+
+
+def no_slot(slot: int) -> bool:
+    """Whether a list ends there."""
+    return slot == NONE or slot >= SLOTS
