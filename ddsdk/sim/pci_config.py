@@ -14,6 +14,8 @@ from ddsdk.bus import Bar
 from ddsdk.errors import RegisterAccessFault
 
 CONFIG_BYTES = 256
+#: What lies above is the device's own.
+HEADER_BYTES = 0x40
 
 #: COMMAND bits that can be set; memory write and invalidate, parity and SERR are stored without effect here.
 _COMMAND_BITS = (bus.PCI_COMMAND_IO | bus.PCI_COMMAND_MEMORY | bus.PCI_COMMAND_MASTER
@@ -35,6 +37,19 @@ class BarSpec:
 
 
 @frozen
+class ConfigRegister:
+    """A register of the device's own in configuration space, above the header: which bits can be written, and which of
+    them a written 1 clears.  A model finds what it holds in `HwModel.config`.
+    """
+
+    offset: int
+    size: int
+    reset: int = 0
+    writable: int = 0
+    clears: int = 0
+
+
+@frozen
 class PciIds:
     """What a function says it is.  `subsystem`: (vendor, device); `class_code`: base, sub, interface."""
 
@@ -49,7 +64,8 @@ class PciIds:
 class ConfigSpace:
     """The bytes, and what a write does to them.  TypeError when the BARs make no sense."""
 
-    def __init__(self, ids: PciIds, bars: Mapping[int, BarSpec], capabilities: bytes = b"") -> None:
+    def __init__(self, ids: PciIds, bars: Mapping[int, BarSpec], capabilities: bytes = b"",
+                 registers: Sequence[ConfigRegister] = ()) -> None:
         self.specs = dict(bars)
         self._bytes = bytearray(CONFIG_BYTES)
         self._writable = bytearray(CONFIG_BYTES)
@@ -71,6 +87,10 @@ class ConfigSpace:
             self._bytes[_CAPABILITIES_AT:_CAPABILITIES_AT + len(capabilities)] = capabilities
         for number, spec in self.specs.items():
             self._lay_bar(number, spec)
+        listed = range(_CAPABILITIES_AT, _CAPABILITIES_AT + len(capabilities))
+        self._taken = dict.fromkeys(listed, "the capability list")
+        for register in registers:
+            self._lay_register(register)
 
     def read(self, offset: int, size: int) -> int:
         """The value as stored; access already checked."""
@@ -81,6 +101,11 @@ class ConfigSpace:
         for at, byte in enumerate((value & (1 << 8 * size) - 1).to_bytes(size, "little"), offset):
             mask = self._writable[at]
             self._bytes[at] = (self._bytes[at] & ~mask | byte & mask) & ~(byte & self._clears[at])
+
+    def set_bits(self, offset: int, size: int, mask: int) -> None:
+        """The device sets bits, whether the host can or not: error bits of STATUS."""
+        value = self.read(offset, size) | mask
+        self._bytes[offset:offset + size] = value.to_bytes(size, "little")
 
     def check(self, name: str, verb: str, offset: int, size: int) -> None:
         """RegisterAccessFault unless the access is 1, 2 or 4 bytes, aligned, inside."""
@@ -101,6 +126,17 @@ class ConfigSpace:
         self._bytes[offset:offset + size] = value.to_bytes(size, "little")
         self._writable[offset:offset + size] = writable.to_bytes(size, "little")
         self._clears[offset:offset + size] = clears.to_bytes(size, "little")
+
+    def _lay_register(self, register: ConfigRegister) -> None:
+        offset, size = register.offset, register.size
+        if size not in (1, 2, 4) or offset % size or not HEADER_BYTES <= offset <= CONFIG_BYTES - size:
+            raise TypeError(f"configuration register at {offset:#x}, {size} bytes: 1, 2 or 4 bytes, aligned, between"
+                            f" {HEADER_BYTES:#x} and {CONFIG_BYTES:#x}")
+        for at in range(offset, offset + size):
+            if at in self._taken:
+                raise TypeError(f"configuration register at {offset:#x}: byte {at:#x} belongs to {self._taken[at]}")
+            self._taken[at] = f"the register at {offset:#x}"
+        self._put(offset, size, register.reset, writable=register.writable, clears=register.clears)
 
     def _lay_bar(self, number: int, spec: BarSpec) -> None:
         """Address bits below the size are read-only zeros: that is how software finds out the size."""

@@ -10,7 +10,7 @@ from ddsdk.regs import Reg8, Reg32, RegBlock
 from ddsdk.sim.machine import Machine
 from ddsdk.sim.memory import PhysicalMemory
 from ddsdk.sim.model import HwModel
-from ddsdk.sim.pci import BarSpec, SimPciFunction
+from ddsdk.sim.pci import BarSpec, ConfigRegister, SimPciFunction
 
 COMMAND, STATUS, BAR0, LINE = 0x04, 0x06, 0x10, 0x3C
 
@@ -283,3 +283,39 @@ def test_impossible_bars_fail_when_the_function_is_made(bars: dict[int, BarSpec]
     """Size, kind, number and overlap are checked at definition time."""
     with pytest.raises(TypeError, match=message):
         SimPciFunction(Chip(), vendor=1, device=2, bars=bars)
+
+
+# --- the device's own registers -----------------------------------------------------------------------------------
+
+
+def test_a_device_has_configuration_registers_of_its_own(machine: Machine) -> None:
+    """Only their writable bits take what is written, and a 1 clears where it should; the model sees what they hold."""
+    function = machine.pci.plug(chip(registers=[ConfigRegister(0x40, 4, reset=0x8000_0010, writable=0x0000_00FF),
+                                                ConfigRegister(0x46, 2, 0xF0F0, clears=0xF000)]))
+    function.config_write(0x40, 4, 0xFFFF_FF04)
+    assert function.config_read(0x40, 4) == 0x8000_0004
+    function.config_write(0x41, 1, 0xFF)
+    assert function.model.config.read(0x40, 4) == 0x8000_0004
+    function.config_write(0x46, 2, 0x3FFF)
+    assert function.config_read(0x46, 2) == 0xC0F0
+
+
+def test_the_device_sets_bits_the_host_cannot(machine: Machine) -> None:
+    """A model reports a PCI error in STATUS; the host clears it by writing ones."""
+    function = machine.pci.plug(chip())
+    function.model.config.set_bits(STATUS, 2, 0x8000)
+    assert function.config_read(STATUS, 2) == 0x8000
+    function.config_write(STATUS, 2, 0x8000)
+    assert function.config_read(STATUS, 2) == 0
+
+
+@pytest.mark.parametrize(("registers", "why"), [
+    ([ConfigRegister(0x3C, 4)], "between 0x40 and 0x100"),
+    ([ConfigRegister(0x42, 4)], "aligned"),
+    ([ConfigRegister(0x40, 4), ConfigRegister(0x42, 1)], "byte 0x42 belongs to the register at 0x40"),
+    ([ConfigRegister(0x44, 3)], "1, 2 or 4 bytes"),
+])
+def test_impossible_configuration_registers_are_refused(registers: list[ConfigRegister], why: str) -> None:
+    """In the header, misaligned, over one another: a TypeError when the function is made."""
+    with pytest.raises(TypeError, match=why):
+        chip(registers=registers)
