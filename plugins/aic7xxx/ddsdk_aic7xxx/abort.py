@@ -68,7 +68,7 @@ def ahc_take_listed(ahc: Ahc, head: Any, matches: Matches) -> list[AhcScb]:
         if scb is not None:
             taken.append(scb)
     ahc.outb(head, keep[0] if keep else NONE)
-    for slot, following in zip(keep, [*keep[1:], NONE], strict=True):
+    for slot, following in zip(keep, [*keep[1:], NONE], strict=False):
         ahc.outb(AhcRegs.SCBPTR, slot)
         scb_outb(ahc, SCB_NEXT, following)
     ahc.outb(AhcRegs.SCBPTR, saved)

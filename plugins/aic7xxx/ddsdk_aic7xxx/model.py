@@ -10,23 +10,23 @@ from collections.abc import Mapping
 from functools import partial
 from typing import Any, Final
 
-from ddsdk import bus
 from ddsdk.hookspecs import HardwareModelInfo
 from ddsdk.sim.machine import Machine
-from ddsdk.sim.pci import SimPciFunction
+from ddsdk.sim.pci import ConfigRegister, SimPciFunction
 from ddsdk.sim.scsi_target import ScsiTarget
 
 from .model_bus import Bus
 from .model_chip import AIC7892, AIC7899, BARS, CLASS_CODE, PROFILES, ChipProfile, Port, Timing
-from .model_core import AhcCore, PciSide, ScbRam
+from .model_core import AhcCore, ScbRam
 from .model_nexus import Nexus
 from .model_sequencer import Sequencer
 from .model_slots import Slots
-from .regs import DEVCONFIG_DACEN, PCIR_DEVCONFIG
+from .regs import PCIR_DEVCONFIG
 
 __all__ = ["AIC7892", "AIC7899", "AhcFunction", "Aic7xxx", "ChipProfile", "Port", "Timing", "build", "hardware_models",
            "make_function"]
 
+_DEVCONFIG: Final = ConfigRegister(PCIR_DEVCONFIG, 4, writable=0xFFFFFFFF)
 _DOCUMENTS: Final = (
     "Linux 2.6.9 (RHEL 4) aic7xxx.reg rev 39, aic7xxx.seq rev 56: registers, what the firmware does",
     "linux-kernel archive, 2001-2006: card states of idle AIC-7892 and AIC-7899 parts",
@@ -47,50 +47,17 @@ class Aic7xxx(AhcCore):
 
 
 class AhcFunction(SimPciFunction):
-    """A channel as a PCI function: DEVCONFIG, and error bits of STATUS that the chip sets.
-
-    Function 0 brings the package's other function into its slot.
-    """
+    """A channel as a PCI function.  Function 0 brings the package's other function into its slot."""
 
     model: Aic7xxx
     machine: Machine
     other: AhcFunction | None = None
-
-    @property
-    def _pci(self) -> PciSide:
-        return self.model.pci
 
     def attach(self, name: str, *rest: Any) -> None:
         """See `SimPciFunction.attach`."""
         super().attach(name, *rest)
         if self.other is not None:
             self.machine.pci.plug(self.other, slot=int(name[8:10], 16), func=1)
-
-    def config_read(self, offset: int, size: int) -> int:
-        """See `SimPciFunction.config_read`."""
-        value = super().config_read(offset, size)
-        if self.removed:
-            return value
-        mask = (1 << 8 * size) - 1
-        if offset & ~3 == PCIR_DEVCONFIG:
-            return self._pci.devconfig >> 8 * (offset & 3) & mask
-        if offset <= bus.PCI_STATUS + 1 < offset + size:
-            value |= self._pci.status_high << 8 * (bus.PCI_STATUS + 1 - offset)
-        return value
-
-    def config_write(self, offset: int, size: int, value: int) -> None:
-        """See `SimPciFunction.config_write`."""
-        super().config_write(offset, size, value)
-        if self.removed:
-            return
-        if offset & ~3 == PCIR_DEVCONFIG:
-            shift, mask = 8 * (offset & 3), (1 << 8 * size) - 1
-            self._pci.devconfig = self._pci.devconfig & ~(mask << shift) | (value & mask) << shift
-            self._pci.reach = 1 << (39 if self._pci.devconfig & DEVCONFIG_DACEN else 32)
-        if offset <= bus.PCI_STATUS + 1 < offset + size:
-            self._pci.status_high &= ~(value >> 8 * (bus.PCI_STATUS + 1 - offset) & 0xFF)
-        if offset <= bus.PCI_CACHE_LINE_SIZE < offset + size:
-            self._pci.cache_line_bytes = 4 * (super().config_read(bus.PCI_CACHE_LINE_SIZE, 1) & 0x3F)
 
 
 def make_function(machine: Machine, targets: Mapping[tuple[int, int], ScsiTarget], chip: ChipProfile = AIC7892,
@@ -102,7 +69,8 @@ def make_function(machine: Machine, targets: Mapping[tuple[int, int], ScsiTarget
         mine = {one: target for (channel, one), target in targets.items() if channel == number}
         functions.append(AhcFunction(Aic7xxx(chip, number, ram, mine, timing), vendor=chip.chip.vendor,
                                      device=chip.chip.device, bars=BARS, class_code=CLASS_CODE,
-                                     revision=chip.revision, subsystem=chip.subsystem, interrupt_pin=1 + number))
+                                     revision=chip.revision, subsystem=chip.subsystem, interrupt_pin=1 + number,
+                                     registers=(_DEVCONFIG,)))
     first = functions[0]
     first.machine = machine
     first.other = functions[1] if len(functions) > 1 else None

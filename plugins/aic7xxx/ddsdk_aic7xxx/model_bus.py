@@ -54,7 +54,7 @@ class Bus:
             self.offer(task)
 
     def offer(self, task: Task) -> None:
-        """A task may go on: where it is connected at once, else by reselection, if nobody's sense data is in its way."""
+        """A task may go on, unless sense data is in its way: at once where it is connected, else by reselection."""
         if not task.port.may_go_on(task):
             return
         if self.conn is not None and self.conn.task is task:

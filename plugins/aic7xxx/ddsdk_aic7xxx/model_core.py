@@ -16,11 +16,14 @@ from ddsdk.sim.model import HwModel
 from .model_chip import ChipProfile, S, Timing
 from .model_faults import FAULTS
 from .regs import (
+    DEVCONFIG_DACEN,
     HADDLDSEL0,
     INSTRUCTION_BYTES,
     INT_PEND,
     INT_STOPS,
     NONE,
+    PCIR_CACHE_LINE_SIZE,
+    PCIR_DEVCONFIG,
     SCB_QSIZE_256,
     SEQRAM_INSTRUCTIONS,
     SLOT_BYTES,
@@ -65,16 +68,6 @@ class ScbRam:
         self.banks = [[bytearray(b"\xa5" * SLOT_BYTES) for _ in range(SLOTS)] for _ in range(banks)]
 
 
-class PciSide:
-    """What configuration space and chip know of each other."""
-
-    def __init__(self) -> None:
-        self.devconfig = 0
-        self.status_high = 0
-        self.cache_line_bytes = 0
-        self.reach = 1 << 32                # first address that DMA does not get to
-
-
 class AhcCore(HwModel):
     """One function of a package: registers and pausing.  The sequencer is `seq`."""
 
@@ -87,7 +80,6 @@ class AhcCore(HwModel):
         self.timing = timing or profile.timing
         self.number = number
         self.ram = ram
-        self.pci = PciSide()
         self.epoch = 0
         self.gone = False
         super().__init__()
@@ -183,8 +175,8 @@ class AhcCore(HwModel):
                 raise HardwareFault(f"{type(self).__name__}: write of {value:#x} at {offset:#x} while the sequencer is"
                                     f" {self.run.value}; pause it first")
             if self.ccscb_due and offset != AhcRegs.CCSCBCTL.offset:
-                raise HardwareFault(f"{type(self).__name__}: write of {value:#x} at {offset:#x} before CCSCBCTL was read;"
-                                    " it has to be, once after every pause")
+                raise HardwareFault(f"{type(self).__name__}: write of {value:#x} at {offset:#x} before CCSCBCTL was"
+                                    " read; it has to be, once after every pause")
         super().write(offset, size, value)
 
     def _vanishes(self) -> bool:
@@ -461,6 +453,18 @@ class AhcCore(HwModel):
         if self._loading_at % INSTRUCTION_BYTES == 0:
             word = int.from_bytes(self.program[-INSTRUCTION_BYTES:], "little")
             self.program_bad |= not word.bit_count() & 1
+
+    # -- configuration space ---------------------------------------------------------------------
+
+    @property
+    def cache_line_bytes(self) -> int:
+        """As firmware or driver set it."""
+        return 4 * (self.config.read(PCIR_CACHE_LINE_SIZE, 1) & 0x3F)
+
+    @property
+    def reach(self) -> int:
+        """The first address that DMA does not get to."""
+        return 1 << (39 if self.config.read(PCIR_DEVCONFIG, 4) & DEVCONFIG_DACEN else 32)
 
     # -- for the sequencer -------------------------------------------------------------------------
 

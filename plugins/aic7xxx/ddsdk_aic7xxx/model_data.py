@@ -115,7 +115,7 @@ class SgList:
     # -- where it stopped --------------------------------------------------------------------------
 
     def position(self, moved: int) -> tuple[int, int]:
-        """RESIDUAL_DATACNT and RESIDUAL_SGPTR after *moved* bytes: the pointer is one past the element it stopped in."""
+        """RESIDUAL_DATACNT and RESIDUAL_SGPTR after *moved* bytes: the pointer is one past the element under way."""
         for number, (_, length, half) in enumerate(self.elements):
             if moved < length:
                 return half & ~SG_LEN_MASK | length - moved, self.base + number * SG_BYTES
@@ -123,7 +123,7 @@ class SgList:
         return 0, self.base | SG_LIST_NULL
 
     def remap(self, done: int, address: int, count: int) -> None:
-        """After *done* bytes the host set the DMA engine to *count* bytes at *address*; HardwareFault if that is nonsense.
+        """After *done* bytes the host set the DMA engine to *count* bytes at *address*; HardwareFault if not right.
 
         The list goes on behind the element that was under way.
         """

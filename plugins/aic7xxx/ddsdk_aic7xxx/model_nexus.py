@@ -233,10 +233,8 @@ class Nexus:
         raw = chip.slot
         values["LASTPHASE"] = Phase.COMMAND
         length = raw[SCB_CDB_LEN]
-        if length <= CDB_INLINE:
-            cdb = bytes(raw[:length])
-        else:
-            cdb = chip.dma.read(int.from_bytes(raw[:4], "little"), length)
+        inline = length <= CDB_INLINE
+        cdb = bytes(raw[:length]) if inline else chip.dma.read(int.from_bytes(raw[:4], "little"), length)
         values["SEQ_FLAGS"] &= ~SeqFlags.NO_CDB_SENT.mask
         conn.task = task = Task(conn.port, conn.lun, conn.tag, cdb, conn.disc)
         conn.port.accept(task)
@@ -281,7 +279,7 @@ class Nexus:
     def list_of(self) -> SgList:
         """The list of the SCB the sequencer works on."""
         chip = self.chip
-        return SgList(chip.slot, chip.dma, min(64, max(16, chip.pci.cache_line_bytes)), chip.pci.reach)
+        return SgList(chip.slot, chip.dma, min(64, max(16, chip.cache_line_bytes)), chip.reach)
 
     def _data(self, conn: Connection) -> None:
         """The data phase, if the command has one."""
@@ -293,7 +291,7 @@ class Nexus:
         unit = task.port.target.units.get(task.lun)
         wanted, out = transfer_of(task.cdb, unit.disk.sector_size if unit else _SECTOR_BYTES)
         if not wanted:
-            self._finish(conn, SgList(chip.slot, chip.dma, 16, chip.pci.reach))
+            self._finish(conn, SgList(chip.slot, chip.dma, 16, chip.reach))
             return
         sg = self.list_of()
         dt = 0x20 if task.port.agreement[3] else 0

@@ -119,15 +119,15 @@ class Slots:
         return any(start <= address and address + SCB_BYTES <= end for start, end, _ in self.chip.dma.grants)
 
     def put_tag(self, tag: int, *, tell: bool = True) -> None:
-        """The entry itself.  HardwareFault where the host has not given the entry back, or gave others back too early."""
+        """The entry itself.  HardwareFault where the host has not given it back, or gave others back too early."""
         chip, values = self.chip, self.chip.values
         position = values["SDSCB_QOFF"]
         group = chip.scratch32("SHARED_DATA_ADDR") + (position & ~3)
         entries = chip.dma.read(group, 4)
         at = position & 3
         if entries[at] != NONE or NONE in entries[:at]:
-            raise HardwareFault(f"output queue entry {position}: entries {entries.hex(' ')} of its group; an entry is FF"
-                                " when the host has given it back, four at a time, after the fourth was used")
+            raise HardwareFault(f"output queue entry {position}: entries {entries.hex(' ')} of its group; an entry is"
+                                " FF when the host has given it back, four at a time, after the fourth was used")
         chip.dma.write(group + at, bytes((tag,)))
         values["SDSCB_QOFF"] = (position + 1) & 0xFF
         if tell:

@@ -215,7 +215,7 @@ def ahc_take_queued(ahc: Ahc, matches: Callable[[AhcScb], bool]) -> list[AhcScb]
     ahc.outb(AhcRegs.NEXT_QUEUED_SCB, left[0].hscb if left else ahc.reserved.hscb)
     ahc.qinpos = int(ahc.inb(AhcRegs.SNSCB_QOFF))
     ahc.outb(AhcRegs.SNSCB_QOFF, ahc.qinpos)
-    for scb, following in zip(left, [*left[1:], ahc.reserved], strict=True):
+    for scb, following in zip(left, [*left[1:], ahc.reserved], strict=False):
         element(ahc, scb)[SCB_NEXT] = following.hscb
         ahc.qin[ahc.qinpos] = scb.hscb
         ahc.qinpos = (ahc.qinpos + 1) & POSITION_MASK
