@@ -147,7 +147,8 @@ def ahc_abort_scbs(ahc: Ahc, matches: Matches, host_byte: int) -> None:
             ahc.outb(AhcRegs.BUSY_TARGETS[target.id], NONE)
     for scb in ahc.pending():
         if matches(scb):
-            scb.host_byte = DID_REQUEUE if scb in unseen and not scb.sensing else host_byte
+            if scb.host_byte is None:
+                scb.host_byte = DID_REQUEUE if scb in unseen and not scb.sensing else host_byte
             ahc_done(ahc, scb)
 
 

@@ -160,8 +160,9 @@ class Ahc:
     """struct ahc_softc: one channel, `shost.hostdata`.
 
     `lock` protects all of it.  `active`: the chip may be given commands, and what it says counts.  `resetting`: a host
-    reset is under way; `dead`: the last one failed.  `inten`: HCNTRL.INTEN; 0 while no handler is installed, and after
-    a crash.  `qfrozen`: reasons why no device may be served.  `by_tag`: element -> the SCB with the chip that owns it.
+    reset is under way; `dead`: the last one failed; `reset_due`: one is to be scheduled.  `inten`: HCNTRL.INTEN; 0 while
+    no handler is installed, and after a crash.  `qfrozen`: reasons why no device may be served.  `by_tag`: element ->
+    the SCB with the chip that owns it.
     """
 
     def __init__(self, pdev: PciDev, chip: Iomem, name: str, count: int = AHC_SCBS) -> None:
@@ -177,7 +178,7 @@ class Ahc:
         self.scbs = tuple(AhcScb(number) for number in range(count))
         self.targets = tuple(AhcTarget(number) for number in range(AHC_TARGETS))
         self.msg = Message()
-        self.active = self.resetting = self.dead = False
+        self.active = self.resetting = self.dead = self.reset_due = False
         self.inten = 0
         self.qfrozen = 0
         self.reset_count = 0

@@ -61,7 +61,7 @@ def ahc_linux_quiesce(sdev: ScsiDevice) -> int:
 
 
 def _go_quiet(ahc: Ahc) -> None:
-    ahc.active = ahc.resetting = ahc.dead = False
+    ahc.active = ahc.resetting = ahc.dead = ahc.reset_due = False
     ahc.inten = 0
     ahc.outb(AhcRegs.HCNTRL, HCntrl.PAUSE.mask)
     ahc.qfrozen = 0

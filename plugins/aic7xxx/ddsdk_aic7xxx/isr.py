@@ -85,6 +85,7 @@ def ahc_intr(ahc: Ahc) -> bool:
     if why:
         ahc_stop(ahc, why)
     kernel.spin_unlock_irqrestore(ahc.lock, flags)
+    ahc_schedule_reset(ahc)
     return True
 
 
@@ -124,6 +125,7 @@ def _nothing(ahc: Ahc) -> bool:
     except AhcError as error:
         ahc_stop(ahc, str(error))
     kernel.spin_unlock_irqrestore(ahc.lock, flags)
+    ahc_schedule_reset(ahc)
     return found
 
 
@@ -131,17 +133,25 @@ def _nothing(ahc: Ahc) -> bool:
 
 
 def ahc_stop(ahc: Ahc, why: str) -> None:
-    """The chip cannot be used as it is: its commands end, a work item resets it - unless it is gone.  `lock` is held.
+    """The chip cannot be used as it is: its commands end, a reset is due - unless it is gone.  `lock` is held.
 
-    The memory of those commands stays mapped: the chip reaches it until it is reset.
+    ahc_schedule_reset() has to follow, without the lock.  The memory of those commands stays mapped: the chip reaches it
+    until it is reset.
     """
     ahc.active = False
     ahc.printk(f"{why}; {'given up' if ahc.dead else 'reset scheduled'}")
     if not ahc.dead:
         ahc.outb(AhcRegs.HCNTRL, HCntrl.PAUSE.mask)
-        ahc.kernel.schedule_work(ahc.reset_work)
+        ahc.reset_due = True
     host_byte = DID_NO_CONNECT if ahc.dead else DID_RESET
     ahc.completeq += ahc_ended(ahc_abandon(ahc), host_byte)
+
+
+def ahc_schedule_reset(ahc: Ahc) -> None:
+    """Have a work item do the reset that ahc_stop() found due."""
+    if ahc.reset_due:
+        ahc.reset_due = False
+        ahc.kernel.schedule_work(ahc.reset_work)
 
 
 def ahc_abandon(ahc: Ahc) -> list[ScsiCmnd]:

@@ -73,7 +73,7 @@ _BUS: Final[Mapping[str, str]] = MappingProxyType({
     "abort-ignored": "ABORT, ABORT TAG or BUS DEVICE RESET has no effect: the target goes on",
     "data-parity": "a byte of data in arrives damaged: SCSIPERR",
     "data-parity-code": "the same, and code 81 as well",
-    "data-parity-code-alone": "the same, code 81 without SCSIINT",
+    "data-parity-code-alone": "the same, code 81 without SCSIINT, and the data phase goes on [ns=20 us]",
     "status-parity": "the status byte arrives damaged: SCSIPERR",
     "message-parity": "COMMAND COMPLETE arrives damaged: SCSIPERR",
     "data-overrun": "the target wants more data than the list has room for: code 91, nothing is carried out",

@@ -7,11 +7,11 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from .frames import EXT_LEN, SCB_LUN, SCB_RESIDUAL_SGPTR, SCB_SGPTR, SG_FULL_RESID, XFER_LEN_ODD, Ext, Msg
+from .frames import EXT_LEN, SCB_LUN, SCB_RESIDUAL_SGPTR, SCB_SGPTR, SCB_TAG, SG_FULL_RESID, XFER_LEN_ODD, Ext, Msg
 from .model_chip import S
 from .model_faults import BREAKS, DEAD_ENDS, STATUSES
 from .model_port import REQUEST_SENSE, is_negotiation
-from .regs import PCIR_STATUS_HIGH, Error, SeqInt, SStat0, SStat1
+from .regs import NONE, PCIR_STATUS_HIGH, Error, SeqInt, SStat0, SStat1
 
 if TYPE_CHECKING:
     from .model import Aic7xxx
@@ -20,6 +20,8 @@ if TYPE_CHECKING:
     from .model_sequencer import Sequencer
 
 _CHECK_CONDITION = 0x02
+#: A data phase with a parity error goes on for so long.
+_DATA_LASTS_NS = 20_000
 _RW = frozenset((0x08, 0x0A, 0x28, 0x2A, 0x88, 0x8A))
 _READS = frozenset((0x08, 0x28, 0x88))
 _TASK_MESSAGES = frozenset((Msg.ABORT, Msg.ABORT_TAG, Msg.BUS_DEVICE_RESET))
@@ -44,6 +46,8 @@ def at_fetch(seq: Sequencer) -> bool:
         chip.config.set_bits(PCIR_STATUS_HIGH, 1, struck.get("status", 0x80))
         seq.lose()
         return True
+    if hit("command-hung") is not None:
+        seq.doomed = chip.values["NEXT_QUEUED_SCB"]
     if seq.last_tag is not None and hit("completion-stale") is not None:
         chip.scbs.put_tag(seq.last_tag)
     return False
@@ -87,12 +91,17 @@ def before_command(chip: Aic7xxx, conn: Connection) -> None:
         conn.msgin.append(struck.get("message", 0x1F))
     if chip.faults.hit("target-negotiates") is not None:
         conn.msgin += bytes((Msg.EXTENDED, EXT_LEN[Ext.SDTR], Ext.SDTR, 10, 31))
-        conn.port.agreement = (10, 31, conn.port.agreement[2], False)
+        conn.asked = True
 
 
 def at_command(chip: Aic7xxx, conn: Connection, task: Task) -> bool:
     """The command block is there."""
     hit, nexus = chip.faults.hit, chip.nexus
+    if chip.seq.doomed == chip.slot[SCB_TAG]:
+        chip.seq.doomed = NONE
+        if task.disc:
+            nexus.disconnect()
+        return True
     if hit("unexpected-busfree") is not None:
         conn.port.end(task)
         chip.bus.drop()
@@ -128,10 +137,6 @@ def _at_work(chip: Aic7xxx, conn: Connection, task: Task) -> bool:
         nexus.begin(task)
         chip.seq.spurious()
         return True
-    if hit("command-hung") is not None:
-        if task.disc:
-            nexus.disconnect()
-        return True
     struck = hit("command-slow")
     if struck is not None:
         nexus.begin(task, struck.get("ns", 10 * S))
@@ -164,9 +169,10 @@ def after_data(chip: Aic7xxx, conn: Connection, task: Task, sg: SgList) -> bool:
     hit, nexus = chip.faults.hit, chip.nexus
     if task.moved and task.cdb[0] in _READS:
         for fault in ("data-parity", "data-parity-code", "data-parity-code-alone"):
-            if hit(fault) is not None:
+            struck = hit(fault)
+            if struck is not None:
                 _damage(sg)
-                _parity(chip, fault)
+                _parity(chip, fault, struck.get("ns", _DATA_LASTS_NS))
                 return True
         if not task.status and not chip.slot[SCB_LUN] & XFER_LEN_ODD and hit("ignore-wide-residue") is not None:
             chip.seq.stop_with(SeqInt.IGN_WIDE_RES, nexus.phase_loop)
@@ -187,7 +193,7 @@ def _damage(sg: SgList) -> None:
     view[0] ^= 0x10
 
 
-def _parity(chip: Aic7xxx, fault: str) -> None:
+def _parity(chip: Aic7xxx, fault: str, lasts_ns: int = 0) -> None:
     chip.sstat1 |= SStat1.SCSIPERR.mask
     chip.sstat2 |= 0x08
     chip.atn = True
@@ -195,6 +201,7 @@ def _parity(chip: Aic7xxx, fault: str) -> None:
     chip.seq.then(chip.nexus.phase_loop)
     if fault == "data-parity-code-alone":
         chip.atn = False
+        chip.nexus.data_until_ns = chip.clock.now_ns + lasts_ns
         chip.seq.stop_with(SeqInt.PERR_DETECTED, chip.nexus.phase_loop)
         return
     if fault == "data-parity-code":

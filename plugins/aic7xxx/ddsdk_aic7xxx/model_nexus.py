@@ -50,6 +50,7 @@ class Nexus:
     def __init__(self, chip: Aic7xxx) -> None:
         self.chip = chip
         self.in_host_loop = False
+        self.data_until_ns = 0              # a data phase that nobody takes data of any more
 
     @property
     def conn(self) -> Connection | None:
@@ -94,6 +95,8 @@ class Nexus:
         if conn is None:
             return value | (ScsiSig.SEL.mask if chip.sstat0 & SStat0.SELINGO.mask else 0)
         phase = conn.phase(chip.atn)
+        if chip.clock.now_ns < self.data_until_ns:
+            phase = Phase.DATAIN
         if phase is None:
             return value | int(ScsiSig.BSY.mask)
         return value | int(phase) | _REQ
@@ -134,7 +137,10 @@ class Nexus:
         if code in _TASK_MESSAGES:
             self._task_message(conn, code)
         elif is_negotiation(message):
-            conn.msgin += port.negotiate(message, greedy=False)
+            reply = port.negotiate(message, greedy=False)
+            if not conn.asked:
+                conn.msgin += reply
+            conn.asked = False
         elif code == Msg.PARITY_ERROR:
             conn.stage = "complete"         # the message is sent again
         elif code == Msg.EXTENDED:
@@ -240,7 +246,7 @@ class Nexus:
         conn.port.accept(task)
         chip.bus.allegiance_over(conn.port)
         conn.stage = "work"
-        if chip.faults.armed and model_faulty.at_command(chip, conn, task):
+        if (chip.faults.armed or chip.seq.doomed != NONE) and model_faulty.at_command(chip, conn, task):
             return
         self.begin(task)
 

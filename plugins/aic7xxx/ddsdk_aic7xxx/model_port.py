@@ -186,7 +186,7 @@ class Connection:
     `msgin` is what it has to say.  `leaves`: it goes bus free when the message under way is over.
     """
 
-    __slots__ = ("disc", "heard", "leaves", "lun", "msgin", "port", "retry", "stage", "tag", "task")
+    __slots__ = ("asked", "disc", "heard", "leaves", "lun", "msgin", "port", "retry", "stage", "tag", "task")
 
     def __init__(self, port: TargetPort, task: Task | None = None) -> None:
         self.port = port
@@ -197,7 +197,7 @@ class Connection:
         self.stage = "command" if task is None else "data"
         self.msgin = bytearray()
         self.heard = bytearray()            # of a message out
-        self.leaves = self.retry = False
+        self.leaves = self.retry = self.asked = False       # asked: the target itself began to negotiate
 
     def phase(self, atn: bool) -> Phase | None:
         """What it drives next; None: nothing, it works."""

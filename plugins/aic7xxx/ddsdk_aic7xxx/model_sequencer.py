@@ -65,6 +65,7 @@ class Sequencer:
         self._move: Callable[[], object] | None = None      # what comes next
         self._due = False                   # it was due while the sequencer stood still
         self._serial = 0                    # tells a scheduled move from one that was taken back
+        self.doomed = NONE                  # element whose command will never be heard of again
         self._rst_since_ns = -1
         self._fetching = NONE
 
@@ -117,6 +118,7 @@ class Sequencer:
 
     def stop(self) -> None:
         """Nothing comes next."""
+        self.doomed = NONE
         self._serial += 1
         self._move, self._due = None, False
         self.state = Seq.IDLE
@@ -257,7 +259,7 @@ class Sequencer:
         chip.bus.conn = Connection(port)
         self.state = Seq.CONNECTED
         chip.atn = True
-        if chip.faults.armed and chip.faults.hit("atn-ignored") is not None:
+        if chip.faults.armed and not port.tasks and chip.faults.hit("atn-ignored") is not None:
             chip.atn = False
             chip.bus.conn.lun = raw[SCB_LUN] & 0x3F
         chip.nexus.phase_loop()
@@ -327,9 +329,7 @@ class Sequencer:
     def bus_was_reset(self) -> None:
         """RST: nobody is connected, nothing is selected; the program does not know yet."""
         self.chip.sstat0 &= ~_SELINGO
-        self._serial += 1
-        self._move, self._due = None, False
-        self.state = Seq.IDLE
+        self.stop()
 
     @property
     def connected(self) -> bool:

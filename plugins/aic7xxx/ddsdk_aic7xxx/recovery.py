@@ -35,7 +35,7 @@ from .hw import (
     ahc_restart,
     ahc_unpause,
 )
-from .isr import ahc_abandon, ahc_ended, ahc_serve, ahc_stop
+from .isr import ahc_abandon, ahc_ended, ahc_schedule_reset, ahc_serve, ahc_stop
 from .queue import _HSCB, ahc_exchange, ahc_hand_over, ahc_requeue_tail, ahc_take_queued, element
 from .regs import (
     INT_PEND,
@@ -124,6 +124,7 @@ def _told(scmd: ScsiCmnd, begin: Callable[[Ahc], None], ended: Callable[[Ahc], b
         except AhcError as error:
             ahc_stop(ahc, str(error))
     kernel.spin_unlock_irqrestore(ahc.lock, flags)
+    ahc_schedule_reset(ahc)
     ahc_run_complete_queue(ahc)
     limit = kernel.msecs_to_jiffies(_TELL_MS)
     left = begun and kernel.wait_event_timeout(ahc.wait, lambda: ended(ahc) or not ahc.active, limit)
@@ -254,6 +255,7 @@ def ahc_linux_bus_reset(scmd: ScsiCmnd) -> int:
             ahc.dead = isinstance(error, AhcGone)
             ahc_stop(ahc, str(error))
     kernel.spin_unlock_irqrestore(ahc.lock, flags)
+    ahc_schedule_reset(ahc)
     ahc_run_complete_queue(ahc)
     AHC_HOST_LOCK(shost)
     return SUCCESS if worked else FAILED

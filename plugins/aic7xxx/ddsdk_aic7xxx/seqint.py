@@ -175,11 +175,14 @@ def _missed_busfree(ahc: Ahc, _scb: AhcScb | None, _intstat: int) -> None:
     ahc_restart(ahc)
 
 
-def _perr_detected(ahc: Ahc, _scb: AhcScb | None, intstat: int) -> None:
+def _perr_detected(ahc: Ahc, scb: AhcScb | None, intstat: int) -> None:
     """The firmware noticed a parity error.  With SCSIINT pending that one deals with it, right after this."""
     if intstat & IntStat.SCSIINT.mask or not ahc.inb(AhcRegs.SSTAT1) & SStat1.SCSIPERR.mask:
         ahc_unpause(ahc)
         return
+    ahc.outb(AhcRegs.CLRSINT1, SStat1.SCSIPERR.mask)
+    if scb is not None:
+        scb.parity = True
     if ahc.inb(AhcRegs.LASTPHASE) not in DATA_PHASES:
         ahc.inb(AhcRegs.SCSIDATL)
         ahc_unpause(ahc)
