@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import Callable, Sequence
+from functools import partial
 from typing import TYPE_CHECKING, Any, Final
 
 from attrs import frozen
@@ -160,9 +161,9 @@ class Ahc:
     """struct ahc_softc: one channel, `shost.hostdata`.
 
     `lock` protects all of it.  `active`: the chip may be given commands, and what it says counts.  `resetting`: a host
-    reset is under way; `dead`: the last one failed; `reset_due`: one is to be scheduled.  `inten`: HCNTRL.INTEN; 0 while
-    no handler is installed, and after a crash.  `qfrozen`: reasons why no device may be served.  `by_tag`: element ->
-    the SCB with the chip that owns it.
+    reset is under way; `dead`: the last one failed; `reset_due`: one is to be scheduled.  `inten`: HCNTRL.INTEN; 0
+    while no handler is installed, and after a crash.  `qfrozen`: reasons why no device may be served.  `by_tag`:
+    element -> the SCB with the chip that owns it.
     """
 
     def __init__(self, pdev: PciDev, chip: Iomem, name: str, count: int = AHC_SCBS) -> None:
@@ -201,7 +202,7 @@ class Ahc:
         kernel = self.kernel
         read, write = (kernel.inb, kernel.outb) if chip.kind == "io" else (kernel.readb, kernel.writeb)
         self.chip = chip
-        self.inb: Callable[[Any], Any] = lambda reg: read(chip, reg)
+        self.inb: Callable[[Any], Any] = partial(read, chip)
         self.outb: Callable[[Any, int], None] = lambda reg, value: write(value, chip, reg)
 
     def attach_memory(self, memory: Memory) -> None:

@@ -71,13 +71,6 @@ def _go_quiet(ahc: Ahc) -> None:
             dev.busyq.clear()
 
 
-def ahc_linux_dump_poll(sdev: ScsiDevice) -> None:
-    """The interrupt handler by hand, and what it leaves to the tasklet."""
-    ahc: Ahc | None = sdev.host.hostdata
-    if ahc is not None:
-        ahc_linux_poll(ahc)
-
-
 def ahc_linux_shutdown(sdev: ScsiDevice) -> int:
     """Leave the chip reset and paused: nothing of it touches memory while the machine reboots."""
     ahc: Ahc | None = sdev.host.hostdata
@@ -109,8 +102,10 @@ class AhcDumpHooks:
 
     @hookimpl
     def dump_poll(self, sdev: ScsiDevice) -> None:
-        """See ahc_linux_dump_poll."""
-        ahc_linux_dump_poll(sdev)
+        """The interrupt handler by hand, and what it leaves to the tasklet: see ahc_linux_poll."""
+        ahc: Ahc | None = sdev.host.hostdata
+        if ahc is not None:
+            ahc_linux_poll(ahc)
 
     @hookimpl
     def shutdown(self, sdev: ScsiDevice) -> int:

@@ -33,11 +33,13 @@ _UNSOLICITED_MAX: Final = 500
 def ahc_linux_isr(_irq: int, ahc: Ahc) -> int:
     """irqreturn_t ahc_linux_isr(int irq, void *dev_id): deal with what the chip has to say; run queues in a tasklet.
 
+    A tag in the output queue is taken for CMDCMPLT, without a look at the chip; what else there is the next pass finds.
     Not while a reset is due or under way: nothing the chip says then counts.
     """
     if not ahc.active:
         return IRQ_NONE
-    handled = ahc_intr(ahc)
+    intstat = _CMDCMPLT if ahc.qout[ahc.qoutpos] != QOUT_EMPTY else ahc.inb(_INTSTAT)
+    handled = ahc_intr(ahc, intstat) if intstat & INT_PEND else ahc_nothing(ahc)
     if ahc.completeq:
         ahc_run_complete_queue(ahc)
     if ahc.runq:
@@ -48,7 +50,13 @@ def ahc_linux_isr(_irq: int, ahc: Ahc) -> int:
 def ahc_linux_poll(ahc: Ahc) -> None:
     """The handler by hand, then device queues and completions, which in normal mode the tasklet runs."""
     if ahc.active:
-        ahc_intr(ahc)
+        intstat = _CMDCMPLT if ahc.qout[ahc.qoutpos] != QOUT_EMPTY else ahc.inb(_INTSTAT)
+        if intstat & INT_PEND:
+            ahc_intr(ahc, intstat)
+        else:
+            ahc.unsolicited += 1
+            if ahc.unsolicited > _UNSOLICITED_MAX:          # ahc_nothing(), without the call
+                ahc_look_for_pci_error(ahc)
     if ahc.runq or ahc.completeq:
         ahc_runq_tasklet(ahc)
 
@@ -62,17 +70,8 @@ def ahc_runq_tasklet(ahc: Ahc) -> None:
     ahc_run_complete_queue(ahc)
 
 
-def ahc_intr(ahc: Ahc) -> bool:
-    """What both do: whether there was anything.
-
-    A tag in the output queue is taken for CMDCMPLT, without a look at the chip; what else there is the next pass finds.
-    """
-    if ahc.qout[ahc.qoutpos] == QOUT_EMPTY:
-        intstat = ahc.inb(_INTSTAT)
-        if not intstat & INT_PEND:
-            return _nothing(ahc)
-    else:
-        intstat = _CMDCMPLT
+def ahc_intr(ahc: Ahc, intstat: int) -> bool:
+    """Serve every cause in *intstat*; true, for there was one."""
     kernel = ahc.kernel
     flags = kernel.spin_lock_irqsave(ahc.lock)
     ahc.unsolicited = 0
@@ -111,11 +110,14 @@ def ahc_serve(ahc: Ahc, intstat: int) -> str:
     return ""
 
 
-def _nothing(ahc: Ahc) -> bool:
+def ahc_nothing(ahc: Ahc) -> bool:
     """Nothing is pending; after many times perhaps because of a PCI error, which raises no interrupt."""
     ahc.unsolicited += 1
-    if ahc.unsolicited <= _UNSOLICITED_MAX:
-        return False
+    return ahc.unsolicited > _UNSOLICITED_MAX and ahc_look_for_pci_error(ahc)
+
+
+def ahc_look_for_pci_error(ahc: Ahc) -> bool:
+    """Whether there was one; the chip goes on after it."""
     ahc.unsolicited = 0
     kernel = ahc.kernel
     flags = kernel.spin_lock_irqsave(ahc.lock)
@@ -135,8 +137,8 @@ def _nothing(ahc: Ahc) -> bool:
 def ahc_stop(ahc: Ahc, why: str) -> None:
     """The chip cannot be used as it is: its commands end, a reset is due - unless it is gone.  `lock` is held.
 
-    ahc_schedule_reset() has to follow, without the lock.  The memory of those commands stays mapped: the chip reaches it
-    until it is reset.
+    ahc_schedule_reset() has to follow, without the lock.  The memory of those commands stays mapped: the chip reaches
+    it until it is reset.
     """
     ahc.active = False
     ahc.printk(f"{why}; {'given up' if ahc.dead else 'reset scheduled'}")

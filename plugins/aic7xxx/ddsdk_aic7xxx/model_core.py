@@ -16,6 +16,7 @@ from ddsdk.sim.model import HwModel
 from .model_chip import ChipProfile, S, Timing
 from .model_faults import FAULTS
 from .regs import (
+    ALL_ONES,
     DEVCONFIG_DACEN,
     HADDLDSEL0,
     INSTRUCTION_BYTES,
@@ -66,6 +67,14 @@ class ScbRam:
 
     def __init__(self, banks: int) -> None:
         self.banks = [[bytearray(b"\xa5" * SLOT_BYTES) for _ in range(SLOTS)] for _ in range(banks)]
+
+
+class _Nobody(dict[int, tuple[Callable[[], int], str]]):
+    """Every read gives all ones."""
+
+    def get(self, _key: int, _default: Any = None) -> Any:
+        """Whatever is asked."""
+        return (lambda: ALL_ONES), "nobody"
 
 
 class AhcCore(HwModel):
@@ -160,12 +169,6 @@ class AhcCore(HwModel):
 
     # -- the bus side: who may access what when ----------------------------------------------------
 
-    def read(self, offset: int, size: int) -> int:
-        """See `HwModel.read`."""
-        if self.gone or (self.faults.armed and self._vanishes()):
-            return (1 << 8 * size) - 1
-        return super().read(offset, size)
-
     def write(self, offset: int, size: int, value: int) -> None:
         """See `HwModel.write`.  HardwareFault for what has to wait until the sequencer is paused."""
         if self.gone or (self.faults.armed and self._vanishes()):
@@ -180,9 +183,11 @@ class AhcCore(HwModel):
         super().write(offset, size, value)
 
     def _vanishes(self) -> bool:
+        """Whether the chip is gone by now; nothing of it answers from then on."""
         if self.faults.hit("adapter-gone") is not None:
             self.gone = True
             self.stop()
+            self._readers = _Nobody()
             if self._line:
                 self._line = False
                 self.irq.set(False)
@@ -192,6 +197,8 @@ class AhcCore(HwModel):
 
     def r_HCNTRL(self) -> int:
         """PAUSE reads 1 whenever the sequencer stands still."""
+        if self.faults.armed and self._vanishes():
+            return ALL_ONES
         paused = 0 if self.run is Run.RUN or self._stuck else _PAUSE
         return self.hcntrl & ~(_PAUSE | _CHIPRST) | paused | (_CHIPRST if self.ack else 0)
 
@@ -272,6 +279,8 @@ class AhcCore(HwModel):
 
     def r_INTSTAT(self) -> int:
         """What stopped it, and completions."""
+        if self.faults.armed and self._vanishes():
+            return ALL_ONES
         return self.intstat
 
     def r_ERROR(self) -> int:
