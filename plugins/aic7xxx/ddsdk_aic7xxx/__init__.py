@@ -12,8 +12,8 @@ from ddsdk.hookspecs import ConformanceProfile, DriverInfo, HardwareModelInfo, h
 
 #: Every module whose code runs after a crash: what the code CRC covers.
 DRIVER_MODULES: Final = tuple(f"ddsdk_aic7xxx.{name}" for name in (
-    "abort", "adapter", "agreement", "done", "driver", "dump", "frames", "hw", "isr", "msgloop", "queue", "recovery",
-    "regs", "scsiint", "sense", "seqint", "seqprog", "spi"))
+    "abort", "adapter", "agreement", "codes", "done", "driver", "dump", "frames", "hw", "isr", "msgloop", "queue",
+    "recovery", "regs", "scsiint", "sense", "seqint", "seqprog", "spi"))
 
 
 @hookimpl

@@ -11,6 +11,7 @@ from . import seqprog
 from .frames import QOUT_EMPTY, SCB_CONTROL, SCB_LUN, SCB_NEXT, SCB_SCSIID, SCB_TAG
 from .regs import (
     ALL_ONES,
+    CRITICAL_SECTIONS,
     INT_STOPS,
     NONE,
     PCIR_STATUS_HIGH,
@@ -20,6 +21,7 @@ from .regs import (
     STATUS_STA,
     AhcRegs,
     HCntrl,
+    IntStat,
     MsgOut,
     Phase,
     SblkCtl,
@@ -42,6 +44,9 @@ _PAUSE: Final = HCntrl.PAUSE.mask
 _CHIPRST: Final = HCntrl.CHIPRST.mask
 #: The sequencer stops within a microsecond.
 _PAUSE_TRIES: Final = 50
+#: No critical section is that long; hw-aic7xxx.md 11 has 2000, 200 us each.
+_STEPS_MAX: Final = 64
+_STOPS_ITSELF: Final = IntStat.SEQINT.mask | IntStat.BRKADRINT.mask
 #: hw-aic7xxx.md 6: 1 ms, then a thousand looks; ours waits longer, and tries again.
 _RESET_MS: Final = 5000
 _RESET_TRIES: Final = 3
@@ -84,10 +89,13 @@ def AHC_MDELAY(kernel: Kernel, ms: int) -> None:
 
 def ahc_pause(ahc: Ahc) -> None:
     """Stop the sequencer; AhcError when it goes on, AhcGone when nobody is there."""
-    outb, inb = ahc.outb, ahc.inb
-    outb(AhcRegs.HCNTRL, _PAUSE | ahc.inten)
+    ahc.outb(AhcRegs.HCNTRL, _PAUSE | ahc.inten)
+    _wait_for_pause(ahc)
+
+
+def _wait_for_pause(ahc: Ahc) -> None:
     for _ in range(_PAUSE_TRIES):
-        hcntrl = inb(AhcRegs.HCNTRL)
+        hcntrl = ahc.inb(AhcRegs.HCNTRL)
         if hcntrl == ALL_ONES:
             raise AhcGone("the adapter is gone")
         if hcntrl & _PAUSE:
@@ -106,6 +114,36 @@ def ahc_unpause(ahc: Ahc) -> None:
     """Let the sequencer go on, unless there is something it waits for: the next pass of the handler sees that."""
     if not ahc.inb(AhcRegs.INTSTAT) & INT_STOPS:
         ahc.outb(AhcRegs.HCNTRL, ahc.inten)
+
+
+def ahc_leave_critical_section(ahc: Ahc) -> None:
+    """The sequencer is paused: let it make single steps while it is where a list is half linked.
+
+    AhcError when it does not get out of there.  One that stopped by itself is never in there.
+    """
+    if not _in_critical_section(ahc) or ahc.inb(AhcRegs.INTSTAT) & _STOPS_ITSELF:
+        return
+    outb, inb = ahc.outb, ahc.inb
+    simode0, simode1, seqctl = int(inb(AhcRegs.SIMODE0)), int(inb(AhcRegs.SIMODE1)), int(inb(AhcRegs.SEQCTL))
+    outb(AhcRegs.SIMODE0, 0)
+    outb(AhcRegs.SIMODE1, simode1 & BUSFREE)
+    outb(AhcRegs.CLRINT, IntStat.SCSIINT.mask)
+    outb(AhcRegs.SEQCTL, seqctl | SeqCtl.STEP.mask)
+    for _ in range(_STEPS_MAX):
+        outb(AhcRegs.HCNTRL, ahc.inten)
+        _wait_for_pause(ahc)
+        if not _in_critical_section(ahc):
+            break
+    else:
+        raise AhcError(f"the sequencer is in a critical section after {_STEPS_MAX} steps")
+    outb(AhcRegs.SEQCTL, seqctl)
+    outb(AhcRegs.SIMODE0, simode0)
+    outb(AhcRegs.SIMODE1, simode1)
+
+
+def _in_critical_section(ahc: Ahc) -> bool:
+    address = int(ahc.inb(AhcRegs.SEQADDR1)) << 8 | int(ahc.inb(AhcRegs.SEQADDR0))
+    return any(first <= address < last for first, last in CRITICAL_SECTIONS)
 
 
 def ahc_change(ahc: Ahc, reg: Any, clear: int, set_: int = 0) -> int:

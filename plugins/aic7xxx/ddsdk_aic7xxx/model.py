@@ -17,8 +17,10 @@ from ddsdk.sim.scsi_target import ScsiTarget
 
 from .model_bus import Bus
 from .model_chip import AIC7892, AIC7899, BARS, CLASS_CODE, PROFILES, ChipProfile, Port, Timing
-from .model_core import AhcCore, ScbRam
+from .model_core import ScbRam
+from .model_messages import Messages
 from .model_nexus import Nexus
+from .model_registers import AhcRegisters
 from .model_sequencer import Sequencer
 from .model_slots import Slots
 from .regs import PCIR_DEVCONFIG
@@ -34,13 +36,14 @@ _DOCUMENTS: Final = (
 )
 
 
-class Aic7xxx(AhcCore):
+class Aic7xxx(AhcRegisters):
     """One channel, with its targets by id."""
 
     def __init__(self, profile: ChipProfile, number: int, ram: ScbRam, targets: Mapping[int, ScsiTarget],
                  timing: Timing | None = None) -> None:
         self.bus = Bus(self, targets)
         self.seq: Sequencer = Sequencer(self)
+        self.messages = Messages(self)
         self.nexus = Nexus(self)
         self.scbs = Slots(self)
         super().__init__(profile, number, ram, timing)

@@ -1,4 +1,4 @@
-"""The chip's state and its registers: pause, interrupts, queues, SCB window, scratch RAM, program RAM, resets.
+"""The chip's state: pause, interrupts, resets, and who may access what when.
 
 Stricter than silicon: but for a few registers the host may write only while the sequencer is paused, and not before it
 has read CCSCBCTL; unpausing with something pending, or without a program, is noticed.  hw-aic7xxx.md 3, 6, 16.
@@ -6,7 +6,7 @@ has read CCSCBCTL; unpausing with something pending, or without a program, is no
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from enum import Enum
 from typing import TYPE_CHECKING, Any, Final
 
@@ -17,16 +17,13 @@ from .model_chip import ChipProfile, S, Timing
 from .model_faults import FAULTS
 from .regs import (
     ALL_ONES,
+    CRITICAL_SECTIONS,
     DEVCONFIG_DACEN,
-    HADDLDSEL0,
-    INSTRUCTION_BYTES,
     INT_PEND,
     INT_STOPS,
     NONE,
     PCIR_CACHE_LINE_SIZE,
     PCIR_DEVCONFIG,
-    SCB_QSIZE_256,
-    SEQRAM_INSTRUCTIONS,
     SLOT_BYTES,
     SLOTS,
     AhcRegs,
@@ -34,10 +31,7 @@ from .regs import (
     HCntrl,
     IntStat,
     Phase,
-    QOffCtlSta,
-    ScsiSeq,
     SeqCtl,
-    SStat0,
     SStat1,
 )
 
@@ -48,9 +42,11 @@ CMDCMPLT: Final = IntStat.CMDCMPLT.mask
 SCSIINT: Final = IntStat.SCSIINT.mask
 BRKADRINT: Final = IntStat.BRKADRINT.mask
 _PAUSE, _INTEN, _CHIPRST = HCntrl.PAUSE.mask, HCntrl.INTEN.mask, HCntrl.CHIPRST.mask
-_LOADRAM: Final = SeqCtl.LOADRAM.mask
+LOADRAM: Final = SeqCtl.LOADRAM.mask
 #: What the host may write while the sequencer runs: HCNTRL, CLRINT, HNSCB_QOFF, HS_MAILBOX.
 _LIVE_WRITES: Final = frozenset((0x87, 0x92, 0xF4, 0x86))
+#: What lists are made of: NEXT_QUEUED_SCB, list heads, SCBPTR, the SCB window.
+_LISTS: Final = frozenset((0x39, 0x40, 0x41, 0x42, 0x90, *range(0xA0, 0xC0)))
 BUSFREE: Final = SStat1.BUSFREE.mask
 
 
@@ -119,6 +115,7 @@ class AhcCore(HwModel):
         self.program = bytearray()
         self.program_bad = False
         self.restart_due = True             # unpaused, it begins at 0
+        self.steps_left = 0                 # instructions until the program is out of a critical section
         self._loading_at = 0
         self._stuck = False
         self._line = False
@@ -180,6 +177,9 @@ class AhcCore(HwModel):
             if self.ccscb_due and offset != AhcRegs.CCSCBCTL.offset:
                 raise HardwareFault(f"{type(self).__name__}: write of {value:#x} at {offset:#x} before CCSCBCTL was"
                                     " read; it has to be, once after every pause")
+        if self.steps_left and offset in _LISTS:
+            raise HardwareFault(f"{type(self).__name__}: write of {value:#x} at {offset:#x} with the sequencer in a"
+                                " critical section; lists are half linked there, step it out first")
         super().write(offset, size, value)
 
     def _vanishes(self) -> bool:
@@ -218,9 +218,26 @@ class AhcCore(HwModel):
             if self.run is Run.RUN and self.faults.hit("pause-stuck") is not None:
                 self._stuck = True
             else:
+                self._maybe_critical()
                 self.pause()
         elif self.run is Run.PAUSED:
             self._unpause()
+
+    def _maybe_critical(self) -> None:
+        """The program may be where a list is half linked."""
+        if self.run is Run.RUN and self.faults.armed:
+            struck = self.faults.hit("critical-section")
+            if struck is not None:
+                self.steps_left = struck.get("steps", 5)
+
+    def r_SEQADDR0(self) -> int:
+        """The next instruction's address."""
+        first, last = CRITICAL_SECTIONS[0]
+        return first if self.steps_left else last
+
+    def r_SEQADDR1(self) -> int:
+        """Its high bits."""
+        return 0
 
     def pause(self) -> None:
         """The sequencer stands still."""
@@ -233,8 +250,13 @@ class AhcCore(HwModel):
         if self.intstat & INT_STOPS:
             raise HardwareFault(f"{type(self).__name__}: unpaused with INTSTAT {self.intstat:02x}; what stopped the"
                                 " sequencer would be lost, deal with it and clear it first")
-        if self.values["SEQCTL"] & _LOADRAM:
+        if self.values["SEQCTL"] & LOADRAM:
             raise HardwareFault(f"{type(self).__name__}: unpaused with SEQCTL.LOADRAM set: the program is being loaded")
+        if self.values["SEQCTL"] & SeqCtl.STEP.mask:
+            self.steps_left = max(0, self.steps_left - 1)
+            self.ccscb_due = True           # it is paused again
+            return
+        self.steps_left = 0                 # it goes on where it was
         self.run = Run.RUN
         if not self.program or self.program_bad:
             self.break_address(Error.SQPARERR.mask if self.program_bad else Error.ILLOPCODE.mask)
@@ -275,6 +297,7 @@ class AhcCore(HwModel):
     def look_at_bus(self) -> None:
         """SCSIINT while an enabled status is there."""
         if self.sstat0 & self.values["SIMODE0"] or self.sstat1 & self.values["SIMODE1"]:
+            self._maybe_critical()
             self.interrupt(SCSIINT)
 
     def r_INTSTAT(self) -> int:
@@ -300,168 +323,6 @@ class AhcCore(HwModel):
         if value & SCSIINT:
             self.look_at_bus()
         self.drive_line()
-
-    # -- SCSI block --------------------------------------------------------------------------------
-
-    def r_SSTAT0(self) -> int:
-        """Selection, transceivers."""
-        return self.sstat0
-
-    def w_CLRSINT0(self, value: SStat0) -> None:
-        """A 1 clears."""
-        self.sstat0 &= ~(value & 0x78)
-
-    def r_SSTAT1(self) -> int:
-        """Timeout, reset, bus free, parity."""
-        return self.sstat1
-
-    def w_CLRSINT1(self, value: SStat1) -> None:
-        """A 1 clears; bit 6 drops our ATN."""
-        self.sstat1 &= ~(value & 0xAF)
-        if value & SStat1.SCSIPERR.mask:
-            self.sstat2 = 0
-        if value & 0x40:
-            self.atn = False
-
-    def r_SSTAT2(self) -> int:
-        """CRC errors."""
-        return self.sstat2
-
-    def w_SIMODE1(self, value: SStat1) -> None:
-        """Which of SSTAT1 interrupt."""
-        self.values["SIMODE1"] = int(value)
-        self.look_at_bus()
-
-    def w_SCSISEQ(self, value: ScsiSeq) -> None:
-        """Selections wanted, reselections allowed, RST."""
-        before, self.values["SCSISEQ"] = self.values["SCSISEQ"], int(value)
-        self.seq.scsiseq_written(before, int(value))
-
-    def r_SCSISIGI(self) -> int:
-        """The bus's control lines."""
-        return self.seq.lines()
-
-    def w_SCSISIGO(self, value: int) -> None:
-        """ATN."""
-        if value & 0x10:
-            self.atn = True
-            self.seq.atn_raised()
-
-    def r_SCSIPHASE(self) -> int:
-        """The phase, one bit each."""
-        phase = self.seq.lines() & 0xE0
-        bits: Mapping[int, int] = {0xC0: 0x20, 0x80: 0x10, 0xE0: 0x08, 0xA0: 0x04, 0x40: 0x02, 0x60: 0x02}
-        return bits.get(phase, 0x01 if self.seq.connected else 0)
-
-    def r_SCSIBUSL(self) -> int:
-        """The byte on the bus."""
-        return self.seq.byte_on_bus()
-
-    def r_SCSIDATL(self) -> int:
-        """The same, taken."""
-        return self.seq.take_byte()
-
-    def w_SCSIDATL(self, value: int) -> None:
-        """A byte for the target."""
-        self.seq.give_byte(int(value))
-
-    def r_DFSTATUS(self) -> int:
-        """Data FIFO: empty."""
-        return 0x89
-
-    # -- slots, queues -----------------------------------------------------------------------------
-
-    def w_SCBPTR(self, value: int) -> None:
-        """Which slot the window shows; beyond the last one they repeat."""
-        self.values["SCBPTR"] = int(value)
-        self.slot = self.slots[value % SLOTS]
-
-    def w_SCBBADDR(self, value: int) -> None:
-        """The bank of SCB RAM."""
-        self.values["SCBBADDR"] = int(value)
-        self.slots = self.ram.banks[value % len(self.ram.banks)]
-        self.slot = self.slots[self.values["SCBPTR"] % SLOTS]
-
-    def r_SCB(self, index: int) -> int:
-        """A byte of the slot."""
-        return self.slot[index]
-
-    def w_SCB(self, index: int, value: int) -> None:
-        """The same."""
-        self.slot[index] = value
-
-    def point_at(self, slot: int) -> bytearray:
-        """The sequencer looks at *slot*."""
-        self.values["SCBPTR"] = slot
-        self.slot = self.slots[slot % SLOTS]
-        return self.slot
-
-    def w_HNSCB_QOFF(self, value: int) -> None:
-        """There is more in the input queue."""
-        self.values["HNSCB_QOFF"] = int(value)
-        if self.run is Run.RUN:
-            self.seq.kick()
-
-    def r_SNSCB_QOFF(self) -> int:
-        """Reading takes an entry: whoever only wants to know writes it back."""
-        value = self.values["SNSCB_QOFF"]
-        self.values["SNSCB_QOFF"] = (value + 1) & 0xFF
-        return value
-
-    @property
-    def scb_avail(self) -> bool:
-        """Whether the input queue has an entry for the sequencer."""
-        return self.values["HNSCB_QOFF"] != self.values["SNSCB_QOFF"]
-
-    def r_QOFF_CTLSTA(self) -> int:
-        """Size of the queues, and whether there is an SCB."""
-        return self.values["QOFF_CTLSTA"] | (QOffCtlSta.SCB_AVAIL.mask if self.scb_avail else 0)
-
-    def w_QOFF_CTLSTA(self, value: int) -> None:
-        """256 entries is what the program is made for."""
-        if value & 0x07 != SCB_QSIZE_256:
-            raise HardwareFault(f"QOFF_CTLSTA <- {value:#x}: the queues have 256 entries ({SCB_QSIZE_256})")
-        self.values["QOFF_CTLSTA"] = int(value) & 0x07
-
-    def w_HADDR(self, index: int, value: int) -> None:
-        """A byte of the host address: with HADDLDSEL0 its fifth one."""
-        if self.values["DSCOMMAND1"] & HADDLDSEL0:
-            self.high_address = int(value)
-        else:
-            self.values[f"HADDR[{index}]"] = int(value)
-
-    # -- the program -------------------------------------------------------------------------------
-
-    def w_SEQADDR0(self, value: int) -> None:
-        """Where the program goes on, or is loaded."""
-        self.values["SEQADDR0"] = int(value)
-        self._set_address()
-
-    def w_SEQADDR1(self, value: int) -> None:
-        """Its high bits."""
-        self.values["SEQADDR1"] = int(value)
-        self._set_address()
-
-    def _set_address(self) -> None:
-        address = self.values["SEQADDR1"] << 8 | self.values["SEQADDR0"]
-        self.restart_due = address == 0
-        self._loading_at = address * INSTRUCTION_BYTES
-
-    def w_SEQRAM(self, value: int) -> None:
-        """A byte of an instruction; only with LOADRAM."""
-        if not self.values["SEQCTL"] & _LOADRAM:
-            raise HardwareFault(f"SEQRAM <- {value:#x} without SEQCTL.LOADRAM")
-        if self._loading_at == 0:
-            self.program.clear()
-            self.program_bad = False
-        if self._loading_at != len(self.program) or self._loading_at >= SEQRAM_INSTRUCTIONS * INSTRUCTION_BYTES:
-            raise HardwareFault(f"SEQRAM <- {value:#x} at byte {self._loading_at}: the program is loaded from its"
-                                f" beginning on, at most {SEQRAM_INSTRUCTIONS} instructions")
-        self.program.append(value)
-        self._loading_at += 1
-        if self._loading_at % INSTRUCTION_BYTES == 0:
-            word = int.from_bytes(self.program[-INSTRUCTION_BYTES:], "little")
-            self.program_bad |= not word.bit_count() & 1
 
     # -- configuration space ---------------------------------------------------------------------
 

@@ -43,6 +43,7 @@ _CHIP: Final[Mapping[str, str]] = MappingProxyType({
     "pause-stuck": "HCNTRL.PAUSE is written and never reads 1",
     "reset-hangs": "HCNTRL.CHIPRST is written and the reset has no end",
     "reset-slow": "the chip reset takes long [ns=4 s]",
+    "critical-section": "the sequencer is caught where a list is half linked, by PAUSE or SCSIINT [steps=5]",
     "transceiver-unsettled": "after a chip reset SBLKCTL never says what bus it is",
     "pci-error": "an SCB's fetch fails on the PCI bus: ERROR 40, no interrupt, and the sequencer waits [status=0x80]",
     "irq-lost": "the interrupt line does not rise for one completion",

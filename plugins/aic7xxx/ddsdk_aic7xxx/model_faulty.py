@@ -201,7 +201,7 @@ def _parity(chip: Aic7xxx, fault: str, lasts_ns: int = 0) -> None:
     chip.seq.then(chip.nexus.phase_loop)
     if fault == "data-parity-code-alone":
         chip.atn = False
-        chip.nexus.data_until_ns = chip.clock.now_ns + lasts_ns
+        chip.messages.data_until_ns = chip.clock.now_ns + lasts_ns
         chip.seq.stop_with(SeqInt.PERR_DETECTED, chip.nexus.phase_loop)
         return
     if fault == "data-parity-code":

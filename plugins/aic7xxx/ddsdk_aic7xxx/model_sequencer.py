@@ -340,22 +340,6 @@ class Sequencer:
         """SCSIINT, and nothing is the matter."""
         self.chip.interrupt(SCSIINT)
 
-    def lines(self) -> int:
-        """SCSISIGI."""
-        return self.chip.nexus.lines()
-
-    def byte_on_bus(self) -> int:
-        """SCSIBUSL."""
-        return self.chip.nexus.byte_on_bus()
-
-    def take_byte(self) -> int:
-        """SCSIDATL, read."""
-        return self.chip.nexus.take_byte()
-
-    def give_byte(self, value: int) -> None:
-        """SCSIDATL, written."""
-        self.chip.nexus.give_byte(value)
-
     def atn_raised(self) -> None:
         """The host has something to say: a target that works listens when the sequencer goes on."""
         if self._move is None:

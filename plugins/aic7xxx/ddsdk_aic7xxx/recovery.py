@@ -30,6 +30,7 @@ from .hw import (
     ahc_chip_init,
     ahc_chip_reset,
     ahc_core_init,
+    ahc_leave_critical_section,
     ahc_pause,
     ahc_probe_scbs,
     ahc_restart,
@@ -215,6 +216,7 @@ def ahc_pause_and_flush(ahc: Ahc) -> None:
         intstat = ahc.inb(AhcRegs.INTSTAT)
         selecting = ahc.inb(AhcRegs.SSTAT0) & (SStat0.SELDO.mask | SStat0.SELINGO.mask)
         if not intstat & INT_PEND and not selecting:
+            ahc_leave_critical_section(ahc)
             return
         ahc_serve_pending(ahc)
         if not ahc.active:
@@ -249,6 +251,7 @@ def ahc_linux_bus_reset(scmd: ScsiCmnd) -> int:
     if worked:
         try:
             ahc_pause(ahc)
+            ahc_leave_critical_section(ahc)
             ahc_reset_channel(ahc, "bus reset handler", initiate=True)
         except AhcError as error:
             worked = False

@@ -25,6 +25,7 @@ from .hw import (
     ahc_change,
     ahc_clear_msg_state,
     ahc_free_slot,
+    ahc_leave_critical_section,
     ahc_pause,
     ahc_restart,
     ahc_unpause,
@@ -62,6 +63,7 @@ _PARITY_MAX: Final = 10
 
 def ahc_handle_scsiint(ahc: Ahc) -> None:
     """The first cause that there is, in the order of hw-aic7xxx.md 11."""
+    ahc_leave_critical_section(ahc)
     status0 = ahc.inb(AhcRegs.SSTAT0) & SStat0.IOERR.mask
     status = ahc.inb(AhcRegs.SSTAT1) & _STATUS1
     if status0:
