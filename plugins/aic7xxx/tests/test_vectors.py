@@ -170,10 +170,11 @@ def test_v2_the_first_command_after_a_reset_negotiates(golden: Golden) -> None:
     golden.model.messages._hear = listen  # type: ignore[method-assign, assignment]
     golden.until_interrupt(0x61)
     for _ in range(40):
+        if golden.ahc.targets[3].curr == ULTRA160:
+            break
         ahc_linux_poll(golden.ahc)
         golden.let_pass(100)
-    assert said[:11].hex(" ") == V2_MESSAGE
-    assert said[11:13] == b"\x80\x01"             # REQUEST SENSE for the unit attention: nothing moved, so once more
+    assert said.hex(" ") == V2_MESSAGE
     assert golden.ahc.targets[3].curr == ULTRA160
     assert golden.model.bus.ports[3].agreement == (9, 0x7F, True, True)
     assert golden.element(3)[3 * 24:3 * 25 - 1] == "60"
