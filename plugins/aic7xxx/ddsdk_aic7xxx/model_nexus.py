@@ -5,6 +5,7 @@ hw-aic7xxx.md 7, items 7 to 12.  The target decides what comes next (`Connection
 
 from __future__ import annotations
 
+from functools import partial
 from typing import TYPE_CHECKING, Final
 
 from ddsdk.errors import HardwareFault
@@ -164,14 +165,14 @@ class Nexus:
         if chip.faults.armed and task.split < 0 and model_faulty.at_data(chip, conn, task, sg):
             return
         chip.values["SEQ_FLAGS"] |= _DPHASE
-        chip.seq.after(max(1, task.port.data_ns(min(wanted, sg.length))), self._move_data)
+        chip.seq.after(max(1, task.port.data_ns(min(wanted, sg.length))), partial(self._move_data, sg))
 
-    def _move_data(self) -> None:
+    def _move_data(self, sg: SgList) -> None:
         conn = self.conn
         if conn is None or conn.task is None:
             self.chip.seq.idle()
             return
-        self._finish(conn, self.list_of())
+        self._finish(conn, sg)
 
     def _no_data(self, conn: Connection) -> None:
         conn.stage = "status"
