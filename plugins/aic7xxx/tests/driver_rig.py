@@ -59,6 +59,7 @@ class Rig:
     host: ScsiHost | None = None
     disk_device: ScsiDevice | None = None
     done: list[ScsiCmnd] = field(factory=list)
+    hooks: BoundHooks = field(factory=lambda: bind(AhcDumpHooks(), ScsiHookSpecs))
 
     @property
     def model(self) -> Aic7xxx:
@@ -86,11 +87,6 @@ class Rig:
             self.disk_device = ScsiDevice(self.shost, 0, DISK_ID, 0, nr_sectors=DISK_BYTES // 512, scsi_level=6,
                                           tagged_supported=True)
         return self.disk_device
-
-    @property
-    def hooks(self) -> BoundHooks:
-        """The dump hooks, bound."""
-        return bind(AhcDumpHooks(), ScsiHookSpecs)
 
     # -- behind the driver's back --------------------------------------------------------------------
 
@@ -164,8 +160,9 @@ class Rig:
 
     def poll(self, count: int = 1) -> None:
         """Turns of the dump loop."""
+        poll = self.hooks.dump_poll
         for _ in range(count):
-            self.hooks.dump_poll(self.sdev)
+            poll(self.sdev)
             self.kernel.diskdump_update()
             self.kernel.udelay(POLL_US)
 
