@@ -71,7 +71,7 @@ _BUS: Final[Mapping[str, str]] = MappingProxyType({
     "message-retry": "the target wants a message once more",
     "message-unknown": "the target sends a message nobody knows before it takes the command block [message=0x1F]",
     "target-negotiates": "the target asks for a transfer agreement before it takes the command block",
-    "abort-ignored": "ABORT, ABORT TAG or BUS DEVICE RESET has no effect: the target goes on",
+    "abort-ignored": "ABORT, ABORT TAG or BUS DEVICE RESET has no effect: the target keeps the bus and does nothing",
     "data-parity": "a byte of data in arrives damaged: SCSIPERR",
     "data-parity-code": "the same, and code 81 as well",
     "data-parity-code-alone": "the same, code 81 without SCSIINT, and the data phase goes on [ns=20 us]",

@@ -57,7 +57,10 @@ def at_message(chip: Aic7xxx, conn: Connection, message: bytes) -> bool:
     """The target has heard a message that is no IDENTIFY and no tag."""
     hit = chip.faults.hit
     if message[0] in _TASK_MESSAGES:
-        return hit("abort-ignored") is not None
+        if hit("abort-ignored") is None:
+            return False
+        conn.stage = "stuck"
+        return True
     if hit("message-retry") is not None:
         conn.retry = True
         return True

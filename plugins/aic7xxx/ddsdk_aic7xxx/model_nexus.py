@@ -61,7 +61,7 @@ class Nexus:
         chip.messages.in_host_loop = False
         if chip.faults.armed and conn.stage == "command" and not chip.atn and not conn.msgin:
             model_faulty.before_command(chip, conn)
-        if conn.task is None and conn.stage != "command" and not (chip.atn or conn.leaves):
+        if conn.task is None and conn.stage == "data" and not (chip.atn or conn.leaves):
             raise HardwareFault(f"target {conn.port.id} reselected with tag {conn.tag}, which no SCB has, and nobody"
                                 " told it that (code 31)")
         phase = conn.phase(chip.atn)
@@ -73,6 +73,8 @@ class Nexus:
             chip.seq.after(chip.timing.command_ns, self._command)
         elif conn.stage == "work":
             self._work(conn)
+        elif conn.stage == "stuck":
+            chip.seq.state = Seq.LOST
         elif conn.stage == "data":
             self._data(conn)
         elif conn.stage == "status":

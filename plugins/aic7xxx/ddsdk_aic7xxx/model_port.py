@@ -182,7 +182,8 @@ class TargetPort:
 class Connection:
     """A target on the bus.
 
-    `stage` names what follows once no message is due: "command", "work", "data", "status" or "complete".
+    `stage` names what follows once no message is due: "command", "work", "data", "status" or "complete"; "stuck":
+    nothing ever.
     `msgin` is what it has to say.  `leaves`: it goes bus free when the message under way is over.
     """
 
@@ -205,7 +206,7 @@ class Connection:
             return Phase.MESGOUT
         if self.msgin:
             return Phase.MESGIN
-        return {"command": Phase.COMMAND, "work": None, "data": Phase.DATAIN, "status": Phase.STATUS,
+        return {"command": Phase.COMMAND, "work": None, "stuck": None, "data": Phase.DATAIN, "status": Phase.STATUS,
                 "complete": Phase.MESGIN}[self.stage]
 
     def hear(self, byte: int, atn: bool) -> bytes:
