@@ -55,9 +55,11 @@ class Messages:
         """The target takes messages: what the firmware has to say, or, by MK_MESSAGE and HOST_MSG, the host."""
         chip, values = self.chip, self.chip.values
         values["LASTPHASE"] = Phase.MESGOUT
+        if conn.retry:                      # what the firmware said by itself: once more
+            conn.retry, chip.atn, values["MSG_OUT"] = False, True, values["LAST_MSG"]
         message = values["MSG_OUT"]
         raw = chip.slot
-        if message == MsgOut.HOST_MSG or conn.retry or (message == MsgOut.IDENTIFYFLAG
+        if message == MsgOut.HOST_MSG or (message == MsgOut.IDENTIFYFLAG
                                                         and raw[SCB_CONTROL] & MK_MESSAGE):
             self._host_loop()
             return

@@ -75,6 +75,8 @@ RESULTS = {
     "transceiver-change": (DID_RESET, 0, PAGE, "the transceivers changed; bus reset"),
     "unexpected-busfree": (DID_ERROR, 0, PAGE, "target 3 left the bus"),
 }
+#: Not their defaults, which take seconds.
+PARAMS = {"command-slow": {"ns": 300_000_000}, "completion-late": {"ns": 300_000_000}}
 #: Those that strike at a pause, a reset, a negotiation, an error handler or an upload, or never end: tested elsewhere.
 ELSEWHERE = {
     "abort-ignored", "command-hung", "completion-lost", "critical-section", "irq-lost", "message-retry",
@@ -109,7 +111,7 @@ def test_a_fault_has_the_result_the_document_gives(rig: Rig, fault: str) -> None
     rig.disk[64 * 512:64 * 512 + PAGE] = data
     rig.run(rig.rw(False, 0))
     before = len(rig.kernel.log)
-    rig.inject(fault)
+    rig.inject(fault, **PARAMS.get(fault, {}))
     scmd = rig.run(rig.rw(False, 64))
     assert rig.model.faults.struck == {fault: 1}
     assert (host_byte(scmd.result), status_byte(scmd.result), scmd.resid) == (host, status, resid)
