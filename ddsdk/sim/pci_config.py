@@ -15,6 +15,8 @@ from ddsdk.bus import Bar
 from ddsdk.errors import RegisterAccessFault
 
 CONFIG_BYTES = 256
+#: What lies above is the device's own.
+HEADER_BYTES = 0x40
 
 #: COMMAND bits that can be set; memory write and invalidate, parity and SERR are stored without effect here.
 _COMMAND_BITS = (bus.PCI_COMMAND_IO | bus.PCI_COMMAND_MEMORY | bus.PCI_COMMAND_MASTER
@@ -42,12 +44,15 @@ class BarSpec:
 
 @frozen
 class ConfigRegister:
-    """A register of the device's own in configuration space, from 0x40 on: power-on value, bits that can be written."""
+    """A register of the device's own in configuration space, above the header: which bits can be written, and which of
+    them a written 1 clears.  A model finds what it holds in `HwModel.config`.
+    """
 
     offset: int
     size: int
-    value: int = 0
+    reset: int = 0
     writable: int = 0
+    clears: int = 0
 
 
 @frozen
@@ -90,15 +95,13 @@ class ConfigSpace:
             self._put(bus.PCI_CAPABILITY_LIST, 1, _CAPABILITIES_AT)
             self._bytes[_CAPABILITIES_AT:_CAPABILITIES_AT + len(capabilities)] = capabilities
             self._writable[_CAPABILITIES_AT:_CAPABILITIES_AT + len(capability_bits)] = capability_bits
-        end = _CAPABILITIES_AT + len(capabilities)
-        for register in registers:
-            if not end <= register.offset <= CONFIG_BYTES - register.size:
-                raise TypeError(f"configuration register at {register.offset:#x}: a device's own lie between {end:#x}"
-                                f" and {CONFIG_BYTES:#x}")
-            self._put(register.offset, register.size, register.value, writable=register.writable)
         self._put(bus.PCI_BIST, 1, bus.PCI_BIST_CAPABLE if bist else 0)
         for number, spec in self.specs.items():
             self._lay_bar(number, spec)
+        listed = range(_CAPABILITIES_AT, _CAPABILITIES_AT + len(capabilities))
+        self._taken = dict.fromkeys(listed, "the capability list")
+        for register in registers:
+            self._lay_register(register)
         self._power_on = bytes(self._bytes)
 
     def read(self, offset: int, size: int) -> int:
@@ -118,6 +121,11 @@ class ConfigSpace:
     def set_bist(self, value: int) -> None:
         """The BIST byte, as a read shows it; no write changes it."""
         self._bytes[bus.PCI_BIST] = value
+
+    def set_bits(self, offset: int, size: int, mask: int) -> None:
+        """The device sets bits, whether the host can or not: error bits of STATUS."""
+        value = self.read(offset, size) | mask
+        self._bytes[offset:offset + size] = value.to_bytes(size, "little")
 
     def check(self, name: str, verb: str, offset: int, size: int) -> None:
         """RegisterAccessFault unless the access is 1, 2 or 4 bytes, aligned, inside."""
@@ -141,6 +149,17 @@ class ConfigSpace:
         self._bytes[offset:offset + size] = value.to_bytes(size, "little")
         self._writable[offset:offset + size] = writable.to_bytes(size, "little")
         self._clears[offset:offset + size] = clears.to_bytes(size, "little")
+
+    def _lay_register(self, register: ConfigRegister) -> None:
+        offset, size = register.offset, register.size
+        if size not in (1, 2, 4) or offset % size or not HEADER_BYTES <= offset <= CONFIG_BYTES - size:
+            raise TypeError(f"configuration register at {offset:#x}, {size} bytes: 1, 2 or 4 bytes, aligned, between"
+                            f" {HEADER_BYTES:#x} and {CONFIG_BYTES:#x}")
+        for at in range(offset, offset + size):
+            if at in self._taken:
+                raise TypeError(f"configuration register at {offset:#x}: byte {at:#x} belongs to {self._taken[at]}")
+            self._taken[at] = f"the register at {offset:#x}"
+        self._put(offset, size, register.reset, writable=register.writable, clears=register.clears)
 
     def _lay_bar(self, number: int, spec: BarSpec) -> None:
         """Address bits below the size are read-only zeros: that is how software finds out the size."""
