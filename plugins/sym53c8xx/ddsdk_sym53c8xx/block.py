@@ -21,7 +21,7 @@ _IDENTIFY: Final = int(Message.IDENTIFY)
 _MAY_DISCONNECT: Final = int(Message.IDENTIFY | Message.DISCONNECT_PRIVILEGE)
 _SIMPLE_TAG: Final = int(Message.SIMPLE_QUEUE_TAG)
 # places in a command block: the per-command path packs them directly
-_SELECT, _MSGOUT, _CDB = offset("select"), offset("msgout"), offset("cdb")
+_SELECT, _MSGOUT, _CDB, _STATUS = offset("select"), offset("msgout"), offset("cdb"), offset("status")
 _MSGOUT_BYTES, _CDB_BYTES, _STATUS_BYTE = offset("msgout_bytes"), offset("cdb_bytes"), offset("status_byte")
 _MOVED, _DONE, _DATA = offset("moved"), offset("done"), offset("data")
 _RESUME_ID = offset("resume") + INSN_BYTES
@@ -63,6 +63,7 @@ def write_block(np: Hcb, ccb: Ccb, sdev: ScsiDevice, cdb: bytes, *, disconnect: 
     WORD.pack_into(view, at + _SELECT, np.scntl3 << 24 | target << 16)
     ENTRY.pack_into(view, at + _MSGOUT, len(messages), ccb.address + _MSGOUT_BYTES)
     ENTRY.pack_into(view, at + _CDB, len(cdb), ccb.address + _CDB_BYTES)
+    ENTRY.pack_into(view, at + _STATUS, 1, ccb.address + _STATUS_BYTE)
     view[at + _MSGOUT_BYTES:at + _MSGOUT_BYTES + len(messages)] = messages
     view[at + _CDB_BYTES:at + _CDB_BYTES + len(cdb)] = cdb
     view[at + _STATUS_BYTE] = NO_STATUS
