@@ -123,6 +123,10 @@ class SimPciFunction:
         if offset < bus.PCI_COMMAND + 2 and offset + size > bus.PCI_COMMAND:
             self._apply_command()
 
+    def report(self, status: int) -> None:
+        """For the model: set error bits of STATUS (master abort, parity), until the driver clears them."""
+        self._config.report(status)
+
     @property
     def bars(self) -> Sequence[Bar | None]:
         """The six BARs as programmed now."""
