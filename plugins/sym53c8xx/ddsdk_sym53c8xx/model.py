@@ -6,7 +6,6 @@ from collections.abc import Mapping
 from functools import partial
 from typing import Any, Final
 
-from ddsdk.bus import PCI_STATUS
 from ddsdk.hookspecs.discovery import HardwareModelInfo, QemuAdapter
 from ddsdk.sim.machine import Machine
 from ddsdk.sim.pci import SimPciFunction
@@ -56,32 +55,13 @@ _MODELS: Final[Mapping[str, tuple[type[SymChip], ChipProfile, QemuAdapter | None
 }
 
 
-class SymFunction(SimPciFunction):
-    """The chip's PCI function: its STATUS shows master aborts."""
-
-    model: SymChip
-
-    def config_read(self, offset: int, size: int) -> int:
-        """See `SimPciFunction.config_read`."""
-        value = super().config_read(offset, size)
-        if not self.removed and offset <= PCI_STATUS and offset + size >= PCI_STATUS + 2:
-            value |= self.model.pci_status << 8 * (PCI_STATUS - offset)
-        return value
-
-    def config_write(self, offset: int, size: int, value: int) -> None:
-        """See `SimPciFunction.config_write`: a written 1 clears."""
-        super().config_write(offset, size, value)
-        if not self.removed and offset <= PCI_STATUS and offset + size >= PCI_STATUS + 2:
-            self.model.pci_status &= ~(value >> 8 * (PCI_STATUS - offset))
-
-
 def make_function(_machine: Machine, targets: Mapping[tuple[int, int], ScsiTarget],
                   profile: ChipProfile = LSI53C895A, timing: Timing | None = None) -> SimPciFunction:
     """One adapter with *targets*, keyed by (bus, id), ready for `machine.pci.plug()`."""
     model_class, _, _ = _MODELS[profile.chip.name]
     model: Any = model_class(targets, profile, timing)
     ids = profile.chip
-    function = SymFunction(model, vendor=ids.vendor, device=ids.device, bars=profile.bars)
+    function = SimPciFunction(model, vendor=ids.vendor, device=ids.device, bars=profile.bars)
     model.function = function
     return function
 

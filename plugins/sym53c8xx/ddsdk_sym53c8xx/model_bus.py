@@ -44,6 +44,7 @@ class Bus:
         self._rst_since_ns = 0
         self._pulse = 0
         self._deaf_until_ns = 0
+        self.left = False                   # somebody has disconnected, and SCRIPTS have not asked
         self._attempt = 0
         self._wanted: tuple[int, bool] | None = None
 
@@ -151,7 +152,7 @@ class Bus:
         """A target wants to reselect the chip as soon as the bus is free."""
         self.waiting.append(reselection)
         if self.free and self.selecting is None:
-            self._try_reselect()
+            self.chip.clock.after_ns(self.chip.timing.arbitration_ns, self._after_bus_free)
 
     def _may_reselect(self) -> bool:
         values = self.chip.values
@@ -186,6 +187,7 @@ class Bus:
             return
         chip = self.chip
         self.connected = None
+        self.left = True
         self.ack = self.atn = False
         unexpected = chip.values["SCNTL2"] & Scntl2.SDU.mask
         chip.values["SCNTL2"] &= ~Scntl2.SDU.mask

@@ -73,7 +73,7 @@ class Timing:
     arbitration_ns: int = _positive(3 * US)
     selection_ns: int = _positive(2 * US)
     req_ns: int = 1 * US                        # until the target asserts REQ for another phase
-    patience_ns: int = 100 * US                 # a target that needs longer than this disconnects
+    patience_ns: int = 40_500                   # a target that needs longer than this disconnects: for every sector
     pause_ns: int = 50 * US                     # between a disconnect in mid data and the reselection
     burst_bytes: int = 256 << 10                # a target disconnects after so much data
     reset_hold_ns: int = 25 * US                # RST shorter than this is no reset (SCSI-2, 5.6.1)

@@ -42,8 +42,10 @@ DFE: Final = Dstat.DFE.mask
 NON_FATAL: Final = Sist0.of(CMP=1, SEL=1, RSL=1) | Sist1.of(GEN=1, HTH=1) << 8
 #: What may be touched while SCRIPTS run.
 _FREE: Final = frozenset(range(0x14, 0x18))
+#: Where an access that reads a status register begins.
+_STATUS: Final = frozenset((0x08, 0x0C, 0x40, 0x42, 0x43))
 _BEHAVED: Final = frozenset(("DSP", "SFBR"))
-PCI_STATUS_MASTER_ABORT: Final = 0x2000
+_PCI_STATUS_MASTER_ABORT: Final = 0x2000
 _GEN_UNIT_NS: Final = 125_000
 
 
@@ -96,7 +98,8 @@ class SymChip(HwModel):
         self.epoch = 0
         self.gone = False
         self._line = False
-        self._accesses = self._status_access = 0
+        self._status_access = 0                 # counts accesses to SIST0, SIST1, DSTAT
+        self._status_last = 0
         self._status_ns = -1 << 60
         self.scripts = ScriptsProcessor(self)
         self.scsi = Bus(self, {number: target for (bus, number), target in targets.items() if bus == 0})
@@ -111,7 +114,6 @@ class SymChip(HwModel):
     def reset(self) -> None:
         """Power on."""
         super().reset()
-        self.pci_status = 0
         self.clear()
 
     def clear(self) -> None:
@@ -153,7 +155,8 @@ class SymChip(HwModel):
         """See `HwModel.read`; all ones when the chip is gone."""
         if self.gone or (self.faults.armed and self._vanishes()):
             return (1 << 8 * size) - 1
-        self._accesses += 1
+        if offset in _STATUS:
+            self._status_access += 1
         if (self.scripts.running or self.in_reset) and offset not in _FREE:
             self._refuse("read", offset, size)
         return super().read(offset, size)
@@ -173,7 +176,7 @@ class SymChip(HwModel):
 
     def scripts_access(self) -> None:
         """SCRIPTS are about to read or write a register."""
-        self._accesses += 1
+        self._status_access += 1
 
     def ram_base(self) -> int:
         """Bus address of the on-chip RAM; 0 when there is none, or it does not decode."""
@@ -186,7 +189,8 @@ class SymChip(HwModel):
 
     def bus_fault(self) -> None:
         """A master abort."""
-        self.pci_status |= PCI_STATUS_MASTER_ABORT
+        if self.function is not None:
+            self.function.report(_PCI_STATUS_MASTER_ABORT)
         self.raise_dma(Dstat.BF.mask)
 
     def vanish(self) -> None:
@@ -264,10 +268,10 @@ class SymChip(HwModel):
     def _status_read(self) -> None:
         """SIST0, SIST1 and DSTAT: in one access, or 12 clocks apart."""
         now_ns = self.clock.now_ns
-        if self._status_access != self._accesses and now_ns < self._status_ns + self.timing.status_gap_ns:
+        if self._status_last != self._status_access and now_ns < self._status_ns + self.timing.status_gap_ns:
             raise HardwareFault(f"{type(self).__name__}: SIST0, SIST1 and DSTAT read within {now_ns - self._status_ns}"
                                 " ns of each other; wait 12 clocks, or what comes in between is lost")
-        self._status_access, self._status_ns = self._accesses, now_ns
+        self._status_last, self._status_ns = self._status_access, now_ns
 
     def r_SIST0(self) -> int:
         """Causes of the SCSI side; gone once read."""

@@ -275,12 +275,23 @@ class Port:
         chip = self.bus.chip
         if self.task is task and task.may_disconnect and ns > chip.timing.patience_ns:
             task.saved = task.current
-            self.say(bytes((Message.SAVE_DATA_POINTER, Message.DISCONNECT)), self.leave, chip.timing.req_ns)
+            self._say_disconnect(task, bytes((Message.SAVE_DATA_POINTER, Message.DISCONNECT)))
         elif self.task is task:
             self.go_silent()
         task.then = then
         if ns < _FOR_EVER_NS:
             chip.later(ns, self._rested, task, then)
+
+    def _say_disconnect(self, task: Task, messages: bytes) -> None:
+        """Leave the bus once *messages* are acknowledged, however long that takes."""
+        def leave() -> None:
+            task.leaving = False
+            self.leave()
+            if task.due is not None:
+                due, task.due = task.due, None
+                due()
+        task.leaving = True
+        self.say(messages, leave, self.bus.chip.timing.req_ns)
 
     def go_silent(self) -> None:
         """Stay connected and assert no REQ."""
@@ -288,8 +299,12 @@ class Port:
         self.phase = None
 
     def _rested(self, task: Task, then: Callable[[], None]) -> None:
-        if task.then is then and not task.gone:
-            task.then = None
+        if task.then is not then or task.gone:
+            return
+        task.then = None
+        if task.leaving:
+            task.due = then
+        else:
             then()
 
     def hurry(self) -> None:
@@ -387,7 +402,7 @@ class Port:
         if save:
             task.saved = task.current
             messages = bytes((Message.SAVE_DATA_POINTER,)) + messages
-        self.say(messages, self.leave, chip.timing.req_ns)
+        self._say_disconnect(task, messages)
         task.then = then = lambda: self._again(task, self.proceed)
         chip.later(chip.timing.pause_ns, self._rested, task, then)
 

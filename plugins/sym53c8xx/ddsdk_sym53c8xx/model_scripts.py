@@ -93,7 +93,7 @@ class ScriptsProcessor:
 
     def kick(self) -> None:
         """Something happened on the bus; an instruction that waits for it looks again."""
-        if self.state is State.ON_BUS or (self.state is State.DISCONNECT and not self.chip.scsi.chip_connected):
+        if self.state is State.ON_BUS or (self.state is State.DISCONNECT and self.chip.scsi.left):
             self.state = State.RUNNING
             self.run()
 
@@ -213,7 +213,10 @@ class ScriptsProcessor:
         if opcode == Io.SELECT:
             return self._select(word, operand)
         if opcode == Io.WAIT_DISCONNECT:
-            return True if not bus.chip_connected else self.wait(State.DISCONNECT)
+            if bus.chip_connected and not bus.left:
+                return self.wait(State.DISCONNECT)
+            bus.left = False
+            return True
         if opcode == Io.WAIT_RESELECT:
             self._alternate = self._target(word, operand, 26)
             chip.values["DNAD"] = self._alternate
@@ -251,6 +254,7 @@ class ScriptsProcessor:
             values["DSP"] = self._alternate
             return True
         self._check_clocks(number)
+        chip.scsi.left = False
         chip.scsi.select(number, bool(word & 0x0100_0000))
         return True
 
