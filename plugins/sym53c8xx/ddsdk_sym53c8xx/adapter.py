@@ -14,7 +14,7 @@ from ddsdk.scsi.cmnd import ScsiCmnd
 
 from .chips import Features
 from .frames import BLOCK_BYTES, BLOCKS, INSN_BYTES, TAG_STEP, WORD_BYTES, Transfer, TransferInsn
-from .program import BUCKET_BYTES, DONE, SLOTS, Sir, block_code, common_program, offset
+from .program import BUCKET_BYTES, DONE, SLOTS, Sir, block_codes, common_program, offset
 from .regs import Regs1010, Scntl3
 
 if TYPE_CHECKING:
@@ -48,14 +48,15 @@ class Ccb:
 
     `scmd` is None while nothing is outstanding on it.  `mapped` is memory that the chip may still reach.  `sensing`: it
     sends REQUEST SENSE for `scmd`, whose own residual count is `resid`.  `slot`: its place in the start queue.
-    `error`: a host byte that outdoes what the target says.  Data: `segments` as mapped, the last of them at the end of the
+    `nexus`: target and LUN; `without_tag`: it is counted as
+    such.  `error`: a host byte that outdoes what the target says.  Data: `segments` as mapped, the last of them at the end of the
     block's list; `left`: bytes not moved by the last phase mismatch; `saved`: which remainder the saved data pointer is
     in, -1 none; `after`: of each remainder, the segment that follows it.
     """
 
-    __slots__ = ("address", "after", "direction", "error", "left", "mapped", "offset", "remainders", "resid",
+    __slots__ = ("address", "after", "direction", "error", "left", "mapped", "nexus", "offset", "remainders", "resid",
                  "saved", "scmd", "segments", "sense_address", "sense_offset", "sensing", "slot", "tag", "tagged",
-                 "to_device")
+                 "to_device", "without_tag")
 
     def __init__(self, index: int, pool_address: int, code_address: int) -> None:
         self.tag = index * TAG_STEP
@@ -66,7 +67,8 @@ class Ccb:
         self.scmd: ScsiCmnd | None = None
         self.mapped: Sequence[tuple[int, int]] = ()
         self.direction = 0
-        self.tagged = self.sensing = False
+        self.nexus = (0, 0)
+        self.tagged = self.sensing = self.without_tag = False
         self.slot = -1
         self.error = 0
         self.resid = 0
@@ -106,15 +108,17 @@ class Hcb:
         self.aborted: deque[Ccb] = deque()      # their tags rest longer: some targets forget that they were aborted
         self.busy: dict[int, Ccb] = {}
         self.put = 0
+        self.without_tag = 0                    # commands outstanding that have none
         self.at_gate = False                    # SCRIPTS have stopped there
         self.tm_result: bool | None = None
-        self.answered: set[int] = set()         # ids that have answered a selection since the last reset
+        self.answered: set[int] = set()         # ids that have ever answered a command
         self.untagged: set[tuple[int, int]] = set()     # targets and LUNs that refused a tag
         self.dcntl = 0                          # what firmware chose in DCNTL
         self.own_id = 7
         self.scntl3 = Scntl3.of(CCF=3)          # 40 MHz SCLK, asynchronous, 8 bits
         self.waiting = False                    # somebody waits on `wait`
         self.dfbc_at = Regs1010.DFBC.offset
+        self.line_off = False                   # the interrupt line is disabled
         self.strays = 0                         # reselections for commands that nobody gave
         # made by probe
         self.pool: DmaBuffer
@@ -137,7 +141,7 @@ class Hcb:
         self.ccbs = tuple(Ccb(n, self.pool.bus_addr, self.code.bus_addr) for n in range(BLOCKS))
         #: The last one is never a command's: task management.
         self.tm = self.ccbs[-1]
-        self.block_codes = tuple(block_code(one.address, one.tag, self.labels) for one in self.ccbs)
+        self.block_codes = block_codes(self.pool.bus_addr, self.labels)
 
     def write_memory(self) -> None:
         """Program and blocks as they are at the beginning; nobody may be running them."""
@@ -217,14 +221,23 @@ class Hcb:
     def release(self, ccb: Ccb, *, rests: bool = False) -> None:
         """Its command is over: a reselection with its tag is nobody's.  *rests*: use it as late as possible."""
         ccb.scmd, ccb.sensing = None, False
+        self.without_tag -= ccb.without_tag
+        ccb.without_tag = False
         WORD.pack_into(self.view, ccb.offset + _RESUME_AT + INSN_BYTES, INT)
         self.busy.pop(ccb.tag, None)
         (self.aborted if rests else self.free).append(ccb)
 
-    def take(self) -> Ccb | None:
-        """A free block, the one that was used longest ago."""
+    def take(self, nexus: tuple[int, int], *, tagged: bool) -> Ccb | None:
+        """A free block, the one that was used longest ago; None when there is none for this *nexus* (target, LUN) now.
+
+        A logical unit takes one command without a tag, and then no other (SCSI-2, 7.5.2).
+        """
         if len(self.busy) >= CAN_QUEUE:
             return None
+        if self.busy and (not tagged or self.without_tag):
+            for one in self.busy.values():
+                if one.nexus == nexus and not (tagged and one.tagged):
+                    return None
         return self.free.popleft() if self.free else self.aborted.popleft() if self.aborted else None
 
     def unmap(self, ccb: Ccb) -> None:
@@ -237,7 +250,8 @@ class Hcb:
         """Forget every command, but not which memory the chip may still reach; they are still to be ended."""
         scmds = [one.scmd for one in self.ccbs if one.scmd is not None]
         for one in self.ccbs:
-            one.scmd, one.sensing = None, False
+            one.scmd, one.sensing, one.without_tag = None, False, False
+        self.without_tag = 0
         self.busy.clear()
         self.free.clear()
         self.aborted.clear()

@@ -192,6 +192,11 @@ def _load_store(*, load: bool) -> Encoder:
     return encode
 
 
+def _first_word(text: str) -> str:
+    found = re.match(r"[A-Z]+", text)
+    return found[0] if found is not None else ""
+
+
 # -- the table -----------------------------------------------------------------------------------------------
 
 
@@ -246,7 +251,10 @@ INSTRUCTIONS: Final[Sequence[Row]] = (
     Row("STORE {reg}, {count}, {address}", _load_store(load=False)),
     Row("DATA {address}", lambda values, given: (values.number(given["address"]),), 1),
 )
-_PATTERNS: Final = tuple((row, row.pattern) for row in INSTRUCTIONS)
+#: By the first word of a line.
+_PATTERNS: Final[Mapping[str, Sequence[tuple[Row, re.Pattern[str]]]]] = MappingProxyType({
+    word: tuple((row, row.pattern) for row in INSTRUCTIONS if _first_word(row.syntax) == word)
+    for word in {_first_word(row.syntax) for row in INSTRUCTIONS}})
 
 
 @frozen
@@ -293,7 +301,7 @@ def assemble(text: str, origin: int, symbols: Mapping[str, int] = MappingProxyTy
 
 
 def _parse(number: int, body: str) -> tuple[Row, Operands]:
-    for row, pattern in _PATTERNS:
+    for row, pattern in _PATTERNS.get(_first_word(body), ()):
         found = pattern.fullmatch(body)
         if found is not None:
             return row, {name: text for name, text in found.groupdict().items() if text is not None}

@@ -32,7 +32,7 @@ _VALID_ID: Final = 0x80
 _TARGET_ROUTINE: Final = 0x40 << 8          # bit of IDENTIFY that does not count
 
 
-def sym_fill(np: Hcb, ccb: Ccb, scmd: ScsiCmnd) -> bool:
+def sym_fill(np: Hcb, ccb: Ccb, scmd: ScsiCmnd, *, tagged: bool) -> bool:
     """Map the data and write the block; false when the list does not fit.  np.lock is held."""
     sdev = scmd.device
     segments: list[tuple[int, int]] = []
@@ -47,7 +47,8 @@ def sym_fill(np: Hcb, ccb: Ccb, scmd: ScsiCmnd) -> bool:
     ccb.scmd = scmd
     ccb.error = ccb.resid = 0
     ccb.sensing = False
-    ccb.tagged = sdev.tagged_supported and (sdev.id, sdev.lun) not in np.untagged
+    ccb.nexus = sdev.id, sdev.lun
+    ccb.tagged, ccb.without_tag = tagged, not tagged
     write_block(np, ccb, sdev, bytes(scmd.cmnd[:scmd.cmd_len]), disconnect=True)
     ccb.set_data(segments, to_device=ccb.direction == DMA_TO_DEVICE)
     put_segments(np, ccb)

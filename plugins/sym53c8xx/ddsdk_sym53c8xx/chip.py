@@ -175,6 +175,20 @@ def unmask(np: Hcb) -> None:
     kernel.writeb(Dien.of(MDPE=1, BF=1, SSI=1, SIR=1, IID=1, ABRT=1), chip, R.DIEN)
 
 
+def leave_line_alone(np: Hcb) -> None:
+    """A chip that does not answer cannot be told to lower its line: nobody listens to it any more."""
+    if not np.line_off:
+        np.line_off = True
+        np.kernel.disable_irq_nosync(np.pdev)
+
+
+def let_line_be_heard(np: Hcb) -> None:
+    """It answers again.  After the crash nobody listens anyway."""
+    if np.line_off and not np.kernel.crashdump_mode():
+        np.line_off = False
+        np.kernel.enable_irq(np.pdev)
+
+
 def clear_fifos(np: Hcb) -> None:
     """What a move left behind that did not come to its end."""
     kernel, chip = np.kernel, np.chip

@@ -24,6 +24,8 @@ if TYPE_CHECKING:
 
 _DONE_AT, _MOVED_AT, _STATUS_AT = offset("done"), offset("moved"), offset("status_byte")
 _POOL_BYTES: Final = BLOCKS * BLOCK_BYTES
+#: What a target may say (SCSI-2, table 27; SAM-2); anything else is an error of the bus.
+_KNOWN: Final = frozenset((0x00, 0x02, 0x04, 0x08, 0x10, 0x14, 0x18, 0x22, 0x28, 0x30, 0x40))
 _SENSED: Final = frozenset((SAM_STAT_CHECK_CONDITION, SAM_STAT_COMMAND_TERMINATED))
 
 
@@ -53,7 +55,8 @@ def end_ccb(np: Hcb, ccb: Ccb, status: int, ended: list[ScsiCmnd]) -> None:
         _end_sense(np, ccb, scmd, status, left)
     else:
         scmd.resid = left
-        if status == NO_STATUS:
+        if status not in _KNOWN:
+            np.printk(f"target {scmd.device.id} ends a command with status {status:#04x}")
             scmd.result = DID_ERROR << 16
         else:
             scmd.result = (ccb.error or DID_OK) << 16 | status
@@ -67,6 +70,8 @@ def _end_sense(np: Hcb, ccb: Ccb, scmd: ScsiCmnd, status: int, left: int) -> Non
     scmd.result = (ccb.error or DID_OK) << 16 | SAM_STAT_CHECK_CONDITION
     count = ccb.segments[0][1] - left
     if status or count <= 0:
+        np.printk(f"target {scmd.device.id} gives no sense data")
+        scmd.result = DID_ERROR << 16
         return
     count = min(count, SENSE_BYTES, len(scmd.sense_buffer))
     scmd.sense_buffer[:count] = np.code_view[ccb.sense_offset:ccb.sense_offset + count]

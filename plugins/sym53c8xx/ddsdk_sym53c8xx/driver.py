@@ -51,14 +51,17 @@ def sym_queue_command(scmd: ScsiCmnd, done: ScsiDone) -> int:
     Called with host_lock held and interrupts off.  0, or SCSI_MLQUEUE_HOST_BUSY without a free block and while a reset is
     due or under way.
     """
-    np: Hcb = scmd.device.host.hostdata
-    kernel = np.kernel
+    sdev = scmd.device
+    np: Hcb = sdev.host.hostdata
+    kernel, nexus = np.kernel, (sdev.id, sdev.lun)
     scmd.scsi_done = done
     flags = kernel.spin_lock_irqsave(np.lock)
-    ccb = np.take() if np.active else None
-    fits = ccb is not None and sym_fill(np, ccb, scmd)
+    tagged = sdev.tagged_supported and nexus not in np.untagged
+    ccb = np.take(nexus, tagged=tagged) if np.active else None
+    fits = ccb is not None and sym_fill(np, ccb, scmd, tagged=tagged)
     if ccb is not None and fits:
         np.busy[ccb.tag] = ccb
+        np.without_tag += ccb.without_tag
         np.put_start_queue(ccb)
         signal(np)
     dead = np.dead

@@ -12,7 +12,7 @@ from ddsdk.helperlib.kernel import IRQ_HANDLED, IRQ_NONE
 from ddsdk.scsi.cmnd import DID_BUS_BUSY, DID_ERROR, DID_NO_CONNECT, DID_PARITY
 
 from .adapter import end_cmds
-from .chip import ISTAT0, R, clear_fifos, gather, go_on
+from .chip import ISTAT0, R, clear_fifos, gather, go_on, leave_line_alone
 from .complete import ccb_of_dsa, drop, take_done
 from .frames import INSN_BYTES, Message, Phase
 from .recovery import sym_request_reset
@@ -103,6 +103,7 @@ def _gone(np: Hcb, ended: list[ScsiCmnd]) -> None:
     """All ones: the chip does not answer any more; its commands end, and so will all others."""
     np.active, np.dead = False, True
     np.printk("the adapter is gone")
+    leave_line_alone(np)
     ended += np.forget()
 
 

@@ -20,7 +20,6 @@ CHIP_SIDE: Final[Mapping[str, str]] = MappingProxyType({
     "gross-error": "SIST0.SGE in a data phase",
     "mode-change": "the bus changes between LVD and single-ended: SIST1.SBMC (not on the 53C810)",
     "general-timer": "the general purpose timer runs out: SIST1.GEN",
-    "fifo-not-empty": "after a phase mismatch outbound the SCSI FIFO holds bytes, too",
     "irq-lost": "the interrupt pin does not rise though a cause is enabled",
     "irq-stuck": "the interrupt pin stays up although no cause is left",
     "intfly-lost": "an INTFLY does not set ISTAT0.INTF",

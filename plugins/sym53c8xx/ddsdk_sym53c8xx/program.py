@@ -20,13 +20,14 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from enum import IntEnum
+from struct import Struct
 from types import MappingProxyType
 from typing import Final
 
 from ddsdk.abi import WIRE_LE
 
 from .assembler import Code, assemble
-from .frames import BLOCKS, SEGMENTS, TAG_MASK, WORD_BYTES, CommandBlock, Message, TableEntry
+from .frames import BLOCK_BYTES, BLOCKS, SEGMENTS, TAG_MASK, TAG_STEP, WORD_BYTES, CommandBlock, Message, TableEntry
 
 LAYOUT: Final = CommandBlock.on(WIRE_LE)
 #: Slots of the start queue: every block can wait in it, and one slot is always empty.
@@ -263,10 +264,19 @@ def common_program(origin: int, bucket: int) -> Code:
     return assemble(source, origin, {**_MEMBERS, "bucket": bucket})
 
 
-def block_code(address: int, tag: int, labels: Mapping[str, int]) -> bytes:
-    """The code of the block at bus address *address*: its members from `launch` to `finish`."""
+def block_codes(address: int, labels: Mapping[str, int]) -> tuple[bytes, ...]:
+    """The code of each block from bus address *address* on: its members from `launch` to `finish`.
+
+    A block's words are those of the first, plus its number times what two neighbours differ by: addresses and tags.
+    """
+    first, second = (_block_words(address + n * BLOCK_BYTES, n * TAG_STEP, labels) for n in (0, 1))
+    words = Struct(f"<{len(first)}I")
+    return tuple(words.pack(*(a + n * (b - a) for a, b in zip(first, second, strict=True))) for n in range(BLOCKS))
+
+
+def _block_words(address: int, tag: int, labels: Mapping[str, int]) -> tuple[int, ...]:
     names = ("select", "selected", "resumed", "overrun", "data_over", "overrun_word", "saved", "done_word", "finished")
-    return bytes(assemble(_BLOCK_SOURCE, address + offset("launch"), {
+    return assemble(_BLOCK_SOURCE, address + offset("launch"), {
         **{name: labels[name] for name in names}, "tag": tag, "start_target": labels["startpos"] + WORD_BYTES,
         "next_slot": address + offset("next"), "done": address + offset("done"),
-        "moved": address + offset("moved"), "data_target": address + offset("data") + WORD_BYTES}))
+        "moved": address + offset("moved"), "data_target": address + offset("data") + WORD_BYTES}).words

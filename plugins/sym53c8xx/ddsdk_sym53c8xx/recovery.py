@@ -20,6 +20,7 @@ from .chip import (
     bus_is_quiet,
     go_on,
     gone,
+    let_line_be_heard,
     release_rst,
     sym_chip_reset,
     sym_init,
@@ -100,9 +101,7 @@ def sym_eh_host_reset_handler(scmd: ScsiCmnd) -> int:
 def sym_reset(np: Hcb, why: str) -> int:
     """Reset, or join the reset under way, and wait for its end: 0 or -errno.  May sleep, no lock is held."""
     kernel = np.kernel
-    if _claim(np, why):
-        np.reset_tries = 0
-        _begin(np)
+    _claim(np, why)
     limit = kernel.msecs_to_jiffies((RESET_TRIES + 1) * (LINE_LIMIT_MS + 2 * _SETTLE_MS))
     if not wait_for(np, lambda: not np.resetting, limit):
         return -errno.ETIMEDOUT
@@ -129,16 +128,18 @@ def sym_request_reset(np: Hcb, why: str) -> None:
 # -- the steps -----------------------------------------------------------------------------------------------
 
 
-def _claim(np: Hcb, why: str) -> bool:
-    """Become the one who resets; false when somebody is at it already."""
+def _claim(np: Hcb, why: str) -> None:
+    """Begin a reset unless one is under way.  The handler says "not mine" from here on; so the chip is reset before
+    interrupts come again.
+    """
     kernel = np.kernel
     flags = kernel.spin_lock_irqsave(np.lock)
-    mine = not np.resetting
-    np.active, np.resetting = False, True
-    kernel.spin_unlock_irqrestore(np.lock, flags)
-    if mine:
+    if not np.resetting:
+        np.active, np.resetting = False, True
         np.printk(f"{why}; resetting")
-    return mine
+        np.reset_tries = 0
+        _begin(np)
+    kernel.spin_unlock_irqrestore(np.lock, flags)
 
 
 def _begin(np: Hcb) -> None:
@@ -212,11 +213,11 @@ def _finish(np: Hcb) -> None:
         np.write_memory()
         sym_init(np)
         unmask(np)
+        let_line_be_heard(np)
     flags = kernel.spin_lock_irqsave(np.lock)
     scmds = np.forget()
     if not error:
         np.reclaim()
-        np.answered.clear()
         np.untagged.clear()
         np.tm_result = False
         np.resets += 1

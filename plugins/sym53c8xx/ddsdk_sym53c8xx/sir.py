@@ -141,11 +141,8 @@ def _reselect_message(np: Hcb, _ended: list[ScsiCmnd]) -> None:
 def _untagged_ccb(np: Hcb) -> Ccb | None:
     target = np.kernel.readb(np.chip, R.SSID).ID
     lun = np.kernel.readb(np.chip, R.SCRATCHA.offset) & 0x07
-    for ccb in np.busy.values():
-        scmd = ccb.scmd
-        if not ccb.tagged and scmd is not None and (scmd.device.id, scmd.device.lun) == (target, lun) and np.started(ccb):
-            return ccb
-    return None
+    return next((ccb for ccb in np.busy.values()
+                 if not ccb.tagged and ccb.nexus == (target, lun) and np.started(ccb)), None)
 
 
 def _make_current(np: Hcb, ccb: Ccb) -> None:
@@ -189,10 +186,10 @@ def _message_rejected(np: Hcb, _ended: list[ScsiCmnd]) -> None:
     """The tag, most likely: this logical unit takes none."""
     ccb = _current(np)
     if ccb is not None and ccb.tagged and ccb.scmd is not None:
-        sdev = ccb.scmd.device
-        np.printk(f"target {sdev.id}, LUN {sdev.lun} refuses tags")
-        np.untagged.add((sdev.id, sdev.lun))
-        ccb.tagged = False
+        np.printk("target {}, LUN {} refuses tags".format(*ccb.nexus))
+        np.untagged.add(ccb.nexus)
+        ccb.tagged, ccb.without_tag = False, True
+        np.without_tag += 1
     go_on(np, "clear_ack")
 
 
