@@ -14,7 +14,7 @@ from ddsdk.scsi.cmnd import ScsiCmnd
 
 from .chips import Features
 from .frames import BLOCK_BYTES, BLOCKS, INSN_BYTES, TAG_STEP, WORD_BYTES, Transfer, TransferInsn
-from .program import BUCKET_BYTES, DONE, SLOTS, Sir, block_codes, common_program, offset
+from .program import BUCKET_BYTES, SLOTS, Sir, block_codes, common_program, offset
 from .regs import Regs1010, Scntl3
 
 if TYPE_CHECKING:
@@ -54,7 +54,7 @@ class Ccb:
     in, -1 none; `after`: of each remainder, the segment that follows it.
     """
 
-    __slots__ = ("address", "after", "direction", "error", "left", "mapped", "nexus", "offset", "remainders", "resid",
+    __slots__ = ("address", "after", "direction", "done_at", "error", "left", "mapped", "nexus", "offset", "remainders", "resid",
                  "saved", "scmd", "segments", "sense_address", "sense_offset", "sensing", "slot", "tag", "tagged",
                  "to_device", "without_tag")
 
@@ -62,6 +62,7 @@ class Ccb:
         self.tag = index * TAG_STEP
         self.offset = index * BLOCK_BYTES
         self.address = pool_address + self.offset
+        self.done_at = self.offset + _DONE_AT
         self.sense_offset = _SENSE_AT + index * SENSE_BYTES
         self.sense_address = code_address + self.sense_offset
         self.scmd: ScsiCmnd | None = None
@@ -94,6 +95,7 @@ class Hcb:
     def __init__(self, pdev: PciDev, chip: Iomem, name: str, features: Features) -> None:
         kernel = pdev.kernel
         self.kernel: Kernel = kernel
+        self.readb = kernel.readb               # bound once, for the poll
         self.pdev = pdev
         self.chip = chip
         self.name = name
@@ -213,10 +215,6 @@ class Hcb:
             self.put_start_queue(one)
 
     # -- blocks ----------------------------------------------------------------------------------------------
-
-    def is_done(self, ccb: Ccb) -> bool:
-        """Whether SCRIPTS have set its `done`."""
-        return self.view[ccb.offset + _DONE_AT] == DONE
 
     def release(self, ccb: Ccb, *, rests: bool = False) -> None:
         """Its command is over: a reselection with its tag is nobody's.  *rests*: use it as late as possible."""

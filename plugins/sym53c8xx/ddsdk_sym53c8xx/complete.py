@@ -15,14 +15,14 @@ from ddsdk.scsi.cmnd import (
 from .adapter import SENSE_BYTES
 from .chip import R
 from .frames import BLOCK_BYTES, BLOCKS
-from .program import DONE, NO_STATUS, offset
+from .program import DONE, offset
 
 if TYPE_CHECKING:
     from ddsdk.scsi.cmnd import ScsiCmnd
 
     from .adapter import Ccb, Hcb
 
-_DONE_AT, _MOVED_AT, _STATUS_AT = offset("done"), offset("moved"), offset("status_byte")
+_MOVED_AT: Final = offset("moved")
 _POOL_BYTES: Final = BLOCKS * BLOCK_BYTES
 #: What a target may say (SCSI-2, table 27; SAM-2); anything else is an error of the bus.
 _KNOWN: Final = frozenset((0x00, 0x02, 0x04, 0x08, 0x10, 0x14, 0x18, 0x22, 0x28, 0x30, 0x40))
@@ -38,7 +38,7 @@ def ccb_of_dsa(np: Hcb) -> Ccb | None:
 def take_done(np: Hcb, ended: list[ScsiCmnd]) -> None:
     """End every command that SCRIPTS have marked: good status, nothing special."""
     view = np.view
-    done = [ccb for ccb in np.busy.values() if view[ccb.offset + _DONE_AT] == DONE]
+    done = [ccb for ccb in np.busy.values() if view[ccb.done_at] == DONE]
     for ccb in done:
         end_ccb(np, ccb, 0, ended)
 

@@ -27,5 +27,5 @@ PROFILE: Final = ConformanceProfile(
     },
     fatal_faults=_FATAL,
     autosense=False,
-    reset_limit_s=60,
+    reset_limit_s=30,
 )

@@ -43,8 +43,6 @@ def sym_sanity_check(sdev: ScsiDevice) -> int:
     if np is None:
         return -errno.ENXIO
     kernel = np.kernel
-    if kernel.spin_is_locked(np.lock):
-        return -errno.EBUSY                         # somebody stopped in the middle of the queues
     command = kernel.pci_read_config_word(np.pdev, _PCI_COMMAND)
     if command == 0xFFFF:
         return -errno.ENODEV
@@ -52,8 +50,8 @@ def sym_sanity_check(sdev: ScsiDevice) -> int:
         return -errno.ENXIO
     if kernel.readb(np.chip, ISTAT0) == ALL_ONES:
         return -errno.ENODEV
-    if np.resetting or np.dead:
-        return 1
+    if np.resetting or np.dead or kernel.spin_is_locked(np.lock):
+        return 1                                    # half done; the host reset builds all of it anew
     if (np.features.srun and not kernel.readb(np.chip, R.ISTAT1).SRUN and kernel.readb(np.chip, R.SSTAT0).RST
             and not kernel.readb(np.chip, R.SCNTL1).RST):
         return 1                                    # somebody else holds RST: another initiator, or a short
@@ -85,7 +83,7 @@ def sym_quiesce(sdev: ScsiDevice) -> int:
 def sym_poll(sdev: ScsiDevice) -> None:
     """The interrupt handler by hand."""
     np: Hcb | None = sdev.host.hostdata
-    if np is not None:
+    if np is not None and np.active:
         sym53c8xx_poll(np)
 
 

@@ -21,8 +21,8 @@ MS = 1_000_000
 S = 1_000_000_000
 
 _SMALL_BARS = {0: BarSpec("io", 0x100), 1: BarSpec("mem", 0x100)}
-_BARS = {0: BarSpec("io", 0x100), 1: BarSpec("mem", 0x400, "file"), 2: BarSpec("mem", 0x2000, "ram")}
-_WIDE_BARS = {0: BarSpec("io", 0x100), 1: BarSpec("mem", 0x400, "file", is_64=True),
+_BARS = {0: BarSpec("io", 0x100), 1: BarSpec("mem", 0x400), 2: BarSpec("mem", 0x2000, "ram")}
+_WIDE_BARS = {0: BarSpec("io", 0x100), 1: BarSpec("mem", 0x400, is_64=True),
               3: BarSpec("mem", 0x2000, "ram", is_64=True)}
 
 
@@ -81,4 +81,4 @@ class Timing:
     status_gap_ns: int = 300                    # 12 clocks between reads of SIST0, SIST1, DSTAT
     # with a fault
     late_ns: int = 10 * S
-    line_slow_ns: int = 8 * S
+    line_slow_ns: int = 4 * S

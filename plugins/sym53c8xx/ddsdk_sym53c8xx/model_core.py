@@ -46,23 +46,8 @@ _FREE: Final = frozenset(range(0x14, 0x18))
 _STATUS: Final = frozenset((0x08, 0x0C, 0x40, 0x42, 0x43))
 _BEHAVED: Final = frozenset(("DSP", "SFBR"))
 _PCI_STATUS_MASTER_ABORT: Final = 0x2000
+_CON, _INTF, _SIP, _DIP = Istat0.CON.mask, Istat0.INTF.mask, Istat0.SIP.mask, Istat0.DIP.mask
 _GEN_UNIT_NS: Final = 125_000
-
-
-class Mirror:
-    """The register file, repeated through a larger window."""
-
-    def __init__(self, chip: SymChip, size: int) -> None:
-        self._chip = chip
-        self.size = size
-
-    def read(self, offset: int, size: int) -> int:
-        """See `bus.Window.read`."""
-        return self._chip.read(offset & 0xFF, size)
-
-    def write(self, offset: int, size: int, value: int) -> None:
-        """See `bus.Window.write`."""
-        self._chip.write(offset & 0xFF, size, value)
 
 
 class ScriptsRam:
@@ -108,7 +93,6 @@ class SymChip(HwModel):
         #: Offset of each byte that simply stores -> register, shift: for SCRIPTS, which do this all the time.
         self.plain_bytes = {one.offset + byte: (one.name, 8 * byte) for one in self.regs.registers
                             for byte in range(one.size) if one.plain and one.attr not in _BEHAVED}
-        self.windows["file"] = Mirror(self, 0x400)
         self.windows["ram"] = self.ram
 
     def reset(self) -> None:
@@ -125,6 +109,7 @@ class SymChip(HwModel):
         self.carry = False
         self.left_in_fifo = 0
         self._intf = False
+        self._shown = 0                         # INTF, SIP and DIP as ISTAT0 shows them
 
     def unplugged(self) -> None:
         """Pulled out: nothing moves any more."""
@@ -152,12 +137,15 @@ class SymChip(HwModel):
     # -- the PCI side ----------------------------------------------------------------------------------------
 
     def read(self, offset: int, size: int) -> int:
-        """See `HwModel.read`; all ones when the chip is gone."""
+        """See `HwModel.read`; the file repeats in a larger window.  All ones when the chip is gone."""
         if self.gone or (self.faults.armed and self._vanishes()):
             return (1 << 8 * size) - 1
+        offset &= 0xFF
+        if offset in _FREE:                     # what polls read
+            return super().read(offset, size)
         if offset in _STATUS:
             self._status_access += 1
-        if (self.scripts.running or self.in_reset) and offset not in _FREE:
+        if self.scripts.running or self.in_reset:
             self._refuse("read", offset, size)
         return super().read(offset, size)
 
@@ -165,7 +153,8 @@ class SymChip(HwModel):
         """See `HwModel.write`; lost when the chip is gone."""
         if self.gone or (self.faults.armed and self._vanishes()):
             return
-        if (self.scripts.running or self.in_reset) and offset not in _FREE:
+        offset &= 0xFF
+        if offset not in _FREE and (self.scripts.running or self.in_reset):
             self._refuse("write", offset, size)
         super().write(offset, size, value)
 
@@ -250,7 +239,9 @@ class SymChip(HwModel):
 
     def drive_line(self) -> None:
         """Masking a cause that has raised the pin does not lower it; reading the cause does, or DCNTL.IRQD."""
-        pending = self._intf or bool(self.dstat) or self.sip
+        self._shown = ((_INTF if self._intf else 0) | (_DIP if self.dstat else 0)
+                       | (_SIP if self.sist and self.sip else 0))
+        pending = bool(self._shown)
         cause = self._intf or bool(self.dstat & self.values["DIEN"]) or bool(self.sist & self.enabled)
         level = (cause and not self._pin_off()) or (pending and self._line)
         if self.values["DCNTL"] & Dcntl.IRQD.mask or self.gone:
@@ -304,14 +295,8 @@ class SymChip(HwModel):
 
     def r_ISTAT0(self) -> int:
         """What a poll looks at."""
-        value = self.values["ISTAT0"]
-        if self._intf:
-            value |= Istat0.INTF.mask
-        if self.dstat:
-            value |= Istat0.DIP.mask
-        if self.sist and self.sip:
-            value |= Istat0.SIP.mask
-        return value | Istat0.CON.mask if self.scsi.chip_connected else value
+        value = self.values["ISTAT0"] | self._shown
+        return value | _CON if self.scsi.connected is not None else value
 
     def w_ISTAT0(self, value: Istat0) -> None:
         """Signals from the host."""
@@ -442,4 +427,4 @@ class SymChip(HwModel):
             self.later(_GEN_UNIT_NS << (value & 0xF) - 1, self.raise_scsi, 0, Sist1.GEN.mask)
 
 
-__all__ = ["ALL_ONES", "DFE", "NON_FATAL", "Mirror", "ScriptsRam", "SymChip"]
+__all__ = ["ALL_ONES", "DFE", "NON_FATAL", "ScriptsRam", "SymChip"]

@@ -32,7 +32,7 @@ CHIP_SIDE: Final[Mapping[str, str]] = MappingProxyType({
 BUS_SIDE: Final[Mapping[str, str]] = MappingProxyType({
     "reset-by-other": "somebody else resets the bus as a command is selected: SIST0.RST",
     "rst-stuck": "after our reset somebody else holds RST until the next one",
-    "rst-slow": "after our reset RST stays asserted long [ns=8 s]",
+    "rst-slow": "after our reset RST stays asserted long [ns=4 s]",
     "busy-stuck": "after our reset a target holds BSY until the next reset",
     "arbitration-lost": "a reselection that is due wins the arbitration for which SELECT asked",
 })

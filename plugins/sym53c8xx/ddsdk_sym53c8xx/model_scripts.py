@@ -58,6 +58,7 @@ class ScriptsProcessor:
         self._waiting: tuple[int, int] | None = None
         self._alternate = 0
         self._serial = 0
+        self._ram = 0                           # bus address of the on-chip RAM
         self._do: tuple[Callable[[int, int], bool], ...] = (
             self.moves.block_move, self._io_or_register, self._transfer, self._memory)
 
@@ -74,6 +75,7 @@ class ScriptsProcessor:
         if self.running:
             raise HardwareFault(f"{type(chip).__name__}: SCRIPTS are started while they run; stop them first")
         self._waiting = None
+        self._ram = chip.ram_base()
         self.moves.forget()
         self._schedule(chip.timing.start_ns)
 
@@ -197,8 +199,7 @@ class ScriptsProcessor:
 
     def memory(self, address: int, length: int, to_device: bool) -> list[memoryview]:
         """Host memory, or the chip's own RAM."""
-        chip = self.chip
-        base = chip.ram_base()
+        chip, base = self.chip, self._ram
         if base and base <= address and address + length <= base + chip.ram.size:
             return [memoryview(chip.ram.bytes)[address - base:address - base + length]]
         return chip.dma.view(address, length, to_device)

@@ -38,7 +38,7 @@ _AFTER_SRST_MS: Final = 2
 _RST_MS: Final = 1
 _LINE_POLL_MS: Final = 10
 #: How long somebody else may hold RST or BSY after our reset; then it is tried again.
-LINE_LIMIT_MS: Final = 15_000
+LINE_LIMIT_MS: Final = 6000
 _SETTLE_MS: Final = 250
 RESET_TRIES: Final = 3
 

@@ -154,10 +154,6 @@ def _bad_tag(np: Hcb, _ended: list[ScsiCmnd]) -> None:
     _stray(np, Message.ABORT_TAG, "abandon")
 
 
-def _no_identify(np: Hcb, _ended: list[ScsiCmnd]) -> None:
-    _stray(np, Message.ABORT, "abandon")
-
-
 def _stray(np: Hcb, message: Message, label: str) -> None:
     """A reselection for a command that nobody gave, or that is over: send it away."""
     np.strays += 1
@@ -205,7 +201,7 @@ _HANDLERS: Final[Mapping[int, Callable[[Hcb, list[ScsiCmnd]], None]]] = MappingP
     Sir.SAVE_POINTER: _save_pointer,
     Sir.OVERRUN: _overrun,
     Sir.DATA_OUT_OVERRUN: _data_out_overrun,
-    Sir.NO_IDENTIFY: _no_identify,
+    Sir.NO_IDENTIFY: _reset("a target reselects and does not say who it is"),
     Sir.UNTAGGED: _untagged,
     Sir.RESELECT_MESSAGE: _reselect_message,
     Sir.BAD_TAG: _bad_tag,
