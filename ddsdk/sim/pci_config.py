@@ -122,10 +122,12 @@ class ConfigSpace:
         """The BIST byte, as a read shows it; no write changes it."""
         self._bytes[bus.PCI_BIST] = value
 
-    def set_bits(self, offset: int, size: int, mask: int) -> None:
-        """The device sets bits, whether the host can or not: error bits of STATUS."""
-        value = self.read(offset, size) | mask
-        self._bytes[offset:offset + size] = value.to_bytes(size, "little")
+    def report(self, status: int) -> None:
+        """Set error bits of STATUS; they clear when written as 1.  ValueError: others cannot be set like that."""
+        if status & ~_STATUS_W1C:
+            raise ValueError(f"PCI status {status:#06x}: only {_STATUS_W1C:#06x} are errors that a function reports")
+        for at, byte in enumerate(status.to_bytes(2, "little"), bus.PCI_STATUS):
+            self._bytes[at] |= byte
 
     def check(self, name: str, verb: str, offset: int, size: int) -> None:
         """RegisterAccessFault unless the access is 1, 2 or 4 bytes, aligned, inside."""

@@ -11,7 +11,7 @@ from .frames import EXT_LEN, SCB_LUN, SCB_RESIDUAL_SGPTR, SCB_SGPTR, SCB_TAG, SG
 from .model_chip import S
 from .model_faults import BREAKS, DEAD_ENDS, STATUSES
 from .model_port import REQUEST_SENSE, is_negotiation
-from .regs import NONE, PCIR_STATUS_HIGH, Error, SeqInt, SStat0, SStat1
+from .regs import NONE, Error, SeqInt, SStat0, SStat1
 
 if TYPE_CHECKING:
     from .model import Aic7xxx
@@ -43,7 +43,7 @@ def at_fetch(seq: Sequencer) -> bool:
     struck = hit("pci-error")
     if struck is not None:
         chip.error |= Error.PCIERRSTAT.mask
-        chip.config.set_bits(PCIR_STATUS_HIGH, 1, struck.get("status", 0x80))
+        chip.config.report(struck.get("status", 0x80) << 8)
         seq.lose()
         return True
     if hit("command-hung") is not None:
