@@ -99,7 +99,7 @@ class EmulatedAdapter:
         qemu = QemuProcess.start(ram, device_arguments(spec, disks, slot), timeout_s=timeout_s)
         try:
             at, func = ConfigSpace(qemu.qtest).find(spec.vendor, spec.device_id)
-            function = QemuPciFunction(machine, ram, qemu.qtest, at, irq, func)
+            function = QemuPciFunction.placed(machine, ram, qemu.qtest, at, irq, func)
         except BaseException:
             qemu.close()
             raise

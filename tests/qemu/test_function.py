@@ -88,7 +88,7 @@ def bench() -> Iterator[Bench]:
     qemu = FakeQemu()
     with SharedRam.build([Extent(0, memoryview(mmap.mmap(-1, 4096)))], reserve_bytes=16 * MIB) as ram, \
             Machine(PhysicalMemory(ram.extents), trace=Trace()) as machine:
-        yield Bench(qemu, machine, QemuPciFunction(machine, ram, cast(QTest, qemu), SLOT, 11))
+        yield Bench(qemu, machine, QemuPciFunction.placed(machine, ram, cast(QTest, qemu), SLOT, 11))
 
 
 def test_a_window_that_is_not_decoded_is_all_ones_and_takes_nothing(bench: Bench) -> None:
@@ -226,7 +226,7 @@ def test_ide_of_old_has_isa_lines(interface: int, irq: int, level: bool) -> None
     qemu.config[9:12] = bytes((interface, 0x01, 0x01))
     with SharedRam.build([Extent(0, memoryview(mmap.mmap(-1, 4096)))], reserve_bytes=16 * MIB) as ram, \
             Machine(PhysicalMemory(ram.extents)) as machine:
-        function = QemuPciFunction(machine, ram, cast(QTest, qemu), SLOT, 11, 1)
+        function = QemuPciFunction.placed(machine, ram, cast(QTest, qemu), SLOT, 11, 1)
         assert function.name == "0000:00:04.1"
         assert (b"irq_intercept_in ioapic\n" in qemu.lines) is (interface != 0x85)
         line = function.irq_line
