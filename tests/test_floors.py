@@ -50,6 +50,7 @@ FLOORS = (
     ("6", ("target",)),
     ("6b", ("rig",)),
     ("6c", ("drill",)),
+    ("6d", ("guestdrill",)),
     ("7", ("conformance",)),
     ("8", ("campaign",)),
     ("9", ("cli",)),

@@ -9,13 +9,28 @@ import os
 import subprocess
 import tempfile
 from collections.abc import Mapping
+from contextlib import suppress
 from pathlib import Path
 
-from .kernels import KernelTree, store_directory, unpacked
+from .kernels import KernelTree, smallest_with, store_directory, unpacked
 from .tools import LabError, find_tool, need_tools, run
 
 #: What users call them -> Debian's meta package.  "cloud" is small and has few drivers, "full" has them all.
 META_PACKAGES: Mapping[str, str] = {"cloud": "linux-image-cloud-amd64", "full": "linux-image-amd64"}
+
+
+def kernel_named(name: str | None, module: str, what: str) -> KernelTree:
+    """The kernel that *name* means: "cloud" or "full" (Debian's of today), a directory, None: one in the cache.
+
+    LabError when it has no *module* (a name or alias), which is for *what*.
+    """
+    if name is None:
+        return smallest_with(module, what)
+    tree = kernel(name) if name in META_PACKAGES else unpacked(Path(name))
+    if tree.module_files(module) is None:
+        raise LabError(f"{tree.root}: kernel {tree.version} has no driver for {what}; Debian's --kernel full has the"
+                       " most drivers")
+    return tree
 
 
 def _resolve(flavour: str) -> tuple[str, str]:
@@ -100,6 +115,9 @@ def _unpack(package: str, version: str, scratch: Path) -> None:
                              stderr=subprocess.DEVNULL)
     if got.returncode or unpack.returncode:
         raise LabError(f"{debug.name} holds no {member} or there is no room for it in {scratch.parent}")
+    if find_tool("gdb-add-index"):          # crash then opens it in less than half the time
+        with suppress(LabError):
+            run(["gdb-add-index", scratch / member])
     (scratch / member).rename(tree / "vmlinux")
 
 

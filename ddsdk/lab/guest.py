@@ -92,8 +92,8 @@ class RunningGuest:
         """Return when the disks are busy.  LabError: no disk was found, or it took too long."""
         self._wait(BOOT_LIMIT_S, "come up", lambda: initramfs.LOADED in self._said())
         if initramfs.NO_DISK in self._said():
-            raise LabError(f"the guest's kernel {self.spec.tree.version} found no disk /dev/{self.spec.load} to be busy"
-                           f" with; its last line: {self._last_line()}")
+            raise LabError(f"the guest's Linux {self.spec.tree.version} found no disk /dev/{self.spec.load} to be busy"
+                           " with: its own driver does not get along with QEMU's adapter")
 
     def wait_for_panic(self, limit_s: float = PANIC_LIMIT_S) -> None:
         """Return when the machine stands still in its panic."""
@@ -102,6 +102,11 @@ class RunningGuest:
     def inject_nmi(self) -> None:
         """Press the NMI button, wherever the kernel is."""
         self.qmp("inject-nmi")
+
+    def slow_down(self, drive: str, requests_a_second: int) -> None:
+        """Let *drive* (its QEMU id) take so many requests a second; 0: as many as come."""
+        self.qmp("block_set_io_throttle", device=drive, bps=0, bps_rd=0, bps_wr=0, iops=requests_a_second, iops_rd=0,
+                 iops_wr=0)
 
     def notes(self, scratch: Path) -> list[Note]:
         """Registers of each CPU and VMCOREINFO, as QEMU has them; *scratch* is a directory to write to."""

@@ -7,6 +7,7 @@ They lie in one directory, as packages unpack: `boot/vmlinuz-V`, `lib/modules/V/
 from __future__ import annotations
 
 import os
+from contextlib import suppress
 from pathlib import Path
 
 from attrs import frozen
@@ -73,17 +74,18 @@ def unpacked(root: Path) -> KernelTree:
     return KernelTree(version, root, vmlinux)
 
 
-def newest_with(module: str) -> KernelTree:
-    """The kernel that came into the cache last, of those that have *module* (a name or alias)."""
-    store = store_directory()
-    trees = []
-    for root in sorted(store.glob("linux-image-*_*"), key=lambda root: root.stat().st_mtime, reverse=True):
-        try:
+def smallest_with(module: str, what: str) -> KernelTree:
+    """The kernel of the cache that crash opens soonest, of those that have *module* (a name or alias).
+
+    LabError when none has; *what* the module is for is said then.
+    """
+    store, trees = store_directory(), []
+    for root in sorted(store.glob("linux-image-*_*")):
+        with suppress(LabError):
             trees.append(unpacked(root))
-        except LabError:
-            continue
-        if trees[-1].module_files(module) is not None:
-            return trees[-1]
+    for tree in sorted(trees, key=lambda tree: tree.vmlinux.stat().st_size):
+        if tree.module_files(module) is not None:
+            return tree
     has = ", ".join(tree.version for tree in trees) or "none at all"
-    raise LabError(f"no kernel with a driver for {module} in {store} (it has {has}); --kernel full downloads Debian's"
-                   " and its debug information (about 1 GB of disk), --kernel DIR takes one that is unpacked")
+    raise LabError(f"no kernel with a driver for {what} in {store}, which has {has}; --kernel full downloads Debian's"
+                   " with its debug information (about 1 GB), --kernel DIR takes one that is unpacked")

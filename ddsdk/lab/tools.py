@@ -33,8 +33,8 @@ def need_tools(tools: Sequence[str]) -> None:
     missing = [tool for tool in tools if find_tool(tool) is None]
     if missing:
         packages = sorted({PACKAGES.get(tool, tool) for tool in missing})
-        raise LabError(f"not found: {', '.join(missing)}; install {' '.join(packages)} (Debian: apt-get install"
-                       f" {' '.join(packages)})")
+        raise LabError(f"not found: {', '.join(missing)}; Debian has {'it' if len(missing) == 1 else 'them'}: apt-get"
+                       f" install {' '.join(packages)}")
 
 
 def run(argv: Sequence[str | Path], *, cwd: Path | None = None, timeout_s: float = 600) -> str:

@@ -123,7 +123,7 @@ class SharedRam:
         """
         ram = sorted((e for e in extents if e.kind == "ram"), key=lambda e: e.paddr)
         layout = Layout.for_extents(ram, reserve_bytes)
-        file = _unnamed_file(directory or _directory_for(sum(e.size for e in ram)), layout.size)
+        file = _unnamed_file(directory or memory_directory(sum(e.size for e in ram)), layout.size)
         mapping = mmap.mmap(file.fileno(), layout.size)
         made: list[Extent] = []
         try:
@@ -183,7 +183,7 @@ def _aligned(address: int) -> int:
     return -(-address // ALIGN_BYTES) * ALIGN_BYTES
 
 
-def _directory_for(ram_bytes: int) -> str:
+def memory_directory(ram_bytes: int) -> str:
     """/dev/shm when the memory fits there comfortably, else the temporary directory."""
     try:
         with open("/proc/meminfo", "rb") as lines:
