@@ -16,14 +16,14 @@ from .clock import Clock
 from .dma import DmaDomain
 from .irq import IrqController, IrqLine, IrqPin
 from .memory import PCI_HOLE_PADDR, PhysicalMemory
-from .pci_config import BarSpec, ConfigSpace, PciIds
+from .pci_config import BarSpec, ConfigRegister, ConfigSpace, PciIds
 from .trace import Trace
 from .watchdog import StallDetector
 
 if TYPE_CHECKING:       # a function holds a model; the bus does not need to know models
     from .model import HwModel
 
-__all__ = ["BarSpec", "PciBus", "PciWindow", "SimPciFunction"]
+__all__ = ["BarSpec", "ConfigRegister", "PciBus", "PciWindow", "SimPciFunction"]
 
 #: By access size in bytes: what nobody drives reads as, and what fits.
 _ALL_ONES: Final = {1: 0xFF, 2: 0xFFFF, 4: 0xFFFF_FFFF, 8: 0xFFFF_FFFF_FFFF_FFFF}
@@ -82,13 +82,15 @@ class SimPciFunction:
     """A PCI function with a model in it.  Plug it in with `machine.pci.plug(function)`.
 
     `bars`: BAR number -> BarSpec (a 64-bit one takes the next number too).  `capabilities`: the bytes of the
-    capability list, put at 0x40.  After plugging in, BARs are assigned and COMMAND is 0, as firmware that did
-    not boot from the device leaves it.
+    capability list, put at 0x40; `registers` are the device's own, behind them.  The model finds all of it as its
+    `config`.  After plugging in, BARs are assigned and COMMAND is 0, as firmware that did not boot from the device
+    leaves it.
     """
 
     def __init__(self, model: HwModel, *, vendor: int, device: int, bars: Mapping[int, BarSpec],
                  class_code: int = 0x010000, revision: int = 0, subsystem: tuple[int, int] = (0, 0),
-                 capabilities: bytes = b"", interrupt_pin: int = 1) -> None:
+                 capabilities: bytes = b"", registers: Sequence[ConfigRegister] = (),
+                 interrupt_pin: int = 1) -> None:
         self.model = model
         self.name = "unplugged"
         self.removed = False
@@ -99,7 +101,7 @@ class SimPciFunction:
         self.dma: DmaDomain | None = None
         self._stall = StallDetector(Clock())
         ids = PciIds(vendor, device, class_code, revision, subsystem, interrupt_pin)
-        self._config = ConfigSpace(ids, bars, capabilities)
+        self._config = ConfigSpace(ids, bars, capabilities, registers)
         self._windows: dict[int, PciWindow] = {}
 
     # -- what the CPU sees -----------------------------------------------------------------------------
@@ -122,6 +124,8 @@ class SimPciFunction:
         self._config.write(offset, size, value)
         if offset < bus.PCI_COMMAND + 2 and offset + size > bus.PCI_COMMAND:
             self._apply_command()
+        if self.dma is not None:
+            self.model.config_written(offset, size)
 
     @property
     def bars(self) -> Sequence[Bar | None]:
@@ -180,6 +184,7 @@ class SimPciFunction:
         self._stall = stall
         self._windows.clear()
         self._config.write(bus.PCI_INTERRUPT_LINE, 1, line.number)
+        self.model.config = self._config
         self.model.connect(clock, dma, self.pin, trace)
 
     def remove(self) -> None:
@@ -231,6 +236,8 @@ class PciBus:
             raise UsageError(f"PCI: {name} is occupied; choose another slot")
         line = self._irqs.line(_SLOT_IRQS[slot % len(_SLOT_IRQS)])
         for number, spec in function.bar_specs.items():
+            if spec.fixed_at:
+                continue
             base = self._place(spec)
             at = bus.PCI_BASE_ADDRESS_0 + 4 * number
             function.config_write(at, 4, base & 0xFFFF_FFFF)

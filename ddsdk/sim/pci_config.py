@@ -26,12 +26,27 @@ _BAR_64 = 0x4
 
 @frozen
 class BarSpec:
-    """A BAR as the device implements it: "mem" or "io", size, which of the model's windows it shows."""
+    """A BAR as the device implements it: "mem" or "io", size, which of the model's windows it shows.
+
+    `fixed_at`: the device decodes this address whatever is programmed, and there is no base address register: an IDE
+    interface in compatibility mode.
+    """
 
     kind: str
     size: int
     window: str = "regs"
     is_64: bool = False
+    fixed_at: int = 0
+
+
+@frozen
+class ConfigRegister:
+    """A register of the device's own in configuration space, from 0x40 on: power-on value, bits that can be written."""
+
+    offset: int
+    size: int
+    value: int = 0
+    writable: int = 0
 
 
 @frozen
@@ -47,9 +62,10 @@ class PciIds:
 
 
 class ConfigSpace:
-    """The bytes, and what a write does to them.  TypeError when the BARs make no sense."""
+    """The bytes, and what a write does to them.  TypeError when BARs or registers make no sense."""
 
-    def __init__(self, ids: PciIds, bars: Mapping[int, BarSpec], capabilities: bytes = b"") -> None:
+    def __init__(self, ids: PciIds, bars: Mapping[int, BarSpec], capabilities: bytes = b"",
+                 registers: Sequence[ConfigRegister] = ()) -> None:
         self.specs = dict(bars)
         self._bytes = bytearray(CONFIG_BYTES)
         self._writable = bytearray(CONFIG_BYTES)
@@ -69,6 +85,12 @@ class ConfigSpace:
         if capabilities:
             self._put(bus.PCI_CAPABILITY_LIST, 1, _CAPABILITIES_AT)
             self._bytes[_CAPABILITIES_AT:_CAPABILITIES_AT + len(capabilities)] = capabilities
+        end = _CAPABILITIES_AT + len(capabilities)
+        for register in registers:
+            if not end <= register.offset <= CONFIG_BYTES - register.size:
+                raise TypeError(f"configuration register at {register.offset:#x}: a device's own lie between {end:#x}"
+                                f" and {CONFIG_BYTES:#x}")
+            self._put(register.offset, register.size, register.value, writable=register.writable)
         for number, spec in self.specs.items():
             self._lay_bar(number, spec)
 
@@ -92,6 +114,9 @@ class ConfigSpace:
         """The six BARs as programmed now."""
         bars: list[Bar | None] = [None] * 6
         for number, spec in self.specs.items():
+            if spec.fixed_at:
+                bars[number] = Bar("io" if spec.kind == "io" else "mem", spec.fixed_at, spec.size)
+                continue
             raw = self.read(bus.PCI_BASE_ADDRESS_0 + 4 * number, 8 if spec.is_64 else 4)
             kind_bits = 0x3 if spec.kind == "io" else 0xF
             bars[number] = Bar("io" if spec.kind == "io" else "mem", raw & ~kind_bits, spec.size, spec.is_64)
@@ -104,6 +129,8 @@ class ConfigSpace:
 
     def _lay_bar(self, number: int, spec: BarSpec) -> None:
         """Address bits below the size are read-only zeros: that is how software finds out the size."""
+        if spec.fixed_at:
+            return
         smallest = 4 if spec.kind == "io" else 16
         if spec.kind not in ("io", "mem") or spec.size < smallest or spec.size & (spec.size - 1):
             raise TypeError(f"BAR {number}: kind {spec.kind!r}, size {spec.size}: kind is io or mem, the "

@@ -10,7 +10,7 @@ from ddsdk.regs import Reg8, Reg32, RegBlock
 from ddsdk.sim.machine import Machine
 from ddsdk.sim.memory import PhysicalMemory
 from ddsdk.sim.model import HwModel
-from ddsdk.sim.pci import BarSpec, SimPciFunction
+from ddsdk.sim.pci import BarSpec, ConfigRegister, SimPciFunction
 
 COMMAND, STATUS, BAR0, LINE = 0x04, 0x06, 0x10, 0x3C
 
@@ -45,11 +45,15 @@ class Chip(HwModel):
     def __init__(self) -> None:
         super().__init__()
         self.gone = False
+        self.written: list[tuple[int, int, int]] = []
         self.aperture = Aperture()
         self.windows["diag"] = self.aperture
 
     def unplugged(self) -> None:
         self.gone = True
+
+    def config_written(self, offset: int, size: int) -> None:
+        self.written.append((offset, size, self.config.read(offset, size)))
 
 
 @pytest.fixture
@@ -262,6 +266,39 @@ def test_capability_list() -> None:
     function.config_write(0x40, 4, 0xFFFF_FFFF)
     assert (function.config_read(0x34, 1), function.config_read(STATUS, 2), function.config_read(0x40, 4)) == (
         0x40, 0x0010, 0x0003_0001)
+
+
+def test_registers_of_the_devices_own(machine: Machine) -> None:
+    """Only the bits that can be written change, whatever the width; the model is told, and finds them in its `config`.
+    """
+    function = machine.pci.plug(chip(registers=[ConfigRegister(0x40, 2, 0x8000, 0xF000), ConfigRegister(0x44, 1)]))
+    function.config_write(0x40, 4, 0x1234_5678)
+    function.config_write(0x44, 1, 0xFF)
+    assert (function.config_read(0x40, 4), function.config_read(0x44, 1)) == (0x5000, 0)
+    assert isinstance(function.model, Chip)
+    assert function.model.written == [(0x40, 4, 0x5000), (0x44, 1, 0)]
+
+
+@pytest.mark.parametrize("at", [0x10, 0x42, 0xFF])
+def test_registers_lie_behind_the_capabilities(at: int) -> None:
+    """A register over header or capability list, or beyond the end, fails when the function is made."""
+    with pytest.raises(TypeError, match=f"configuration register at {at:#x}: .* between 0x44 and 0x100"):
+        chip(capabilities=bytes(4), registers=[ConfigRegister(at, 2)])
+
+
+def test_a_fixed_address_has_no_base_address_register(machine: Machine) -> None:
+    """BAR 0 of an IDE interface in compatibility mode: nothing can be sized or moved, and the ports decode with
+    COMMAND bit 0 all the same.
+    """
+    function = machine.pci.plug(SimPciFunction(Chip(), vendor=1, device=2, bars={
+        0: BarSpec("io", 0x100, fixed_at=0x1F0), 4: BarSpec("io", 0x10)}))
+    function.config_write(BAR0, 4, 0xFFFF_FFFF)
+    assert function.config_read(BAR0, 4) == 0
+    assert function.bars[0] == Bar("io", 0x1F0, 0x100)
+    assert function.bars[4] == Bar("io", 0xC000, 0x10)
+    assert function.window(0).read(0, 4) == 0xFFFF_FFFF
+    function.config_write(COMMAND, 2, 1)
+    assert function.window(0).read(0, 4) == 0x1234_5678
 
 
 def test_dma_before_plugging_in_is_refused() -> None:

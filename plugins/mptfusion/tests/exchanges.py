@@ -6,8 +6,9 @@ Register offsets, frames and numbers: Fusion-MPT MPI 1.5 (mpi.h, mpi_ioc.h, mpi_
 from __future__ import annotations
 
 import struct
-from collections.abc import Callable, Sequence
-from typing import Protocol
+
+from ddsdk.qemu.machine import AdapterSpec
+from tests.real.golden import Exchange, Host, Recording
 
 DOORBELL, WRITE_SEQUENCE, DIAGNOSTIC = 0x00, 0x04, 0x08
 INT_STATUS, INT_MASK, REQUEST_FIFO, REPLY_FIFO = 0x30, 0x34, 0x40, 0x44
@@ -21,34 +22,6 @@ ONE_IN, ONE_OUT, SIMPLE, SIMPLE_LAST, CHAIN_SGE, WIDE = 0xD1, 0xD5, 0x10, 0x90, 
 NO_DATA, TO_DISK, FROM_DISK = 0x0000_0000, 0x0100_0000, 0x0200_0000
 
 MESSAGES = {2: "IOCInit", 3: "IOCFacts", 5: "PortFacts", 6: "PortEnable"}
-
-Step = list[str | int]
-
-
-class Host(Protocol):
-    """Who carries the steps out: `record_golden.Recorder`."""
-
-    def write(self, register: int, value: int) -> None:
-        """An "out" step."""
-
-    def read(self, register: int, label: str = "") -> int:
-        """An "in" step; *label* names it where a model may differ."""
-
-    def poll(self, register: int, mask: int, wanted: int) -> None:
-        """A "poll" step."""
-
-    def put(self, address: int, data: bytes) -> None:
-        """A "put" step."""
-
-    def fill(self, address: int, length: int, seed: int) -> None:
-        """A "fill" step."""
-
-    def get(self, address: int, length: int, label: str = "") -> None:
-        """A "get" step."""
-
-    def sum(self, address: int, length: int, label: str = "") -> None:
-        """A "sum" step."""
-
 
 def sge(flags: int, length: int, address: int) -> bytes:
     """One scatter/gather element; 64-bit when *flags* say so."""
@@ -298,7 +271,7 @@ def hard_reset_again(r: Host) -> None:
     drained(r)
 
 
-EXCHANGES: dict[str, tuple[Sequence[str], Callable[[Host], None]]] = {
+EXCHANGES: dict[str, Exchange] = {
     "bring-up": ((), bring_up),
     "unit-attention": (("bring-up",), unit_attention),
     "inquiry": (("bring-up", "unit-attention"), inquiry),
@@ -316,3 +289,6 @@ EXCHANGES: dict[str, tuple[Sequence[str], Callable[[Host], None]]] = {
     "message-unit-reset": (("bring-up",), message_unit_reset),
     "hard-reset": (("bring-up",), hard_reset_again),
 }
+
+RECORDING = Recording(AdapterSpec("mptsas1068", 0x1000, 0x0054), bar=1, size=4, command=0x0007, disk_bytes=1 << 30,
+                      exchanges=EXCHANGES)

@@ -1,0 +1,347 @@
+"""One channel: its two windows of ports, the drives on its cable, SRST, its interrupt line, its bus master."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from typing import TYPE_CHECKING, Any, Final
+
+from attrs import frozen
+
+from ddsdk.errors import HardwareFault
+from ddsdk.regs import Reg8
+from ddsdk.sim.ata_drive import AtaDrive
+from ddsdk.sim.model import HwModel
+
+from .model_dma import AtomicEngine, Engine
+from .model_drive import DriveModel
+from .regs import GONE, BmCommand, BmStatus, CommandBlock, Control, ControlBlock
+
+if TYPE_CHECKING:
+    from ddsdk.sim.clock import Clock
+    from ddsdk.sim.dma import DmaDomain
+
+    from .model import PiixIde
+
+US: Final = 1_000
+MS: Final = 1_000_000
+S: Final = 1_000_000_000
+
+#: Diagnostic codes: nothing wrong; drive 0 is broken; bit 7: drive 1 is.
+_PASSED: Final = 0x01
+_BROKEN: Final = 0x02
+_DRIVE_1_FAILED: Final = 0x80
+
+
+@frozen
+class Timing:
+    """Virtual nanoseconds: orders of magnitude of 2004, not measurements.  A drive's own time is in its AtaTiming."""
+
+    busy_ns: int = 400                  # from COMMAND until BSY shows
+    srst_ns: int = 5 * US               # SRST has to be set for so long
+    # with a fault
+    again_ns: int = 20 * US
+    reset_slow_ns: int = 20 * S
+    late_ns: int = 5 * S
+
+
+class ChannelModel:
+    """Channel *number* of *piix* with *drives*, by unit.
+
+    `device`: the device register, which both drives hold.  `line`: what the interrupt line does.  `decoded`: the
+    interface answers at the channel's ports.
+    """
+
+    def __init__(self, piix: PiixIde, number: int, drives: Mapping[int, AtaDrive]) -> None:
+        self.piix = piix
+        self.number = number
+        self.personality = piix.personality
+        self.timing = piix.timing
+        self.strikes: Callable[[str], dict[str, Any] | None] = piix.faults.hit
+        self.engine: Engine = (AtomicEngine if piix.personality.atomic else Engine)(self)
+        self._drives = drives
+        self.decoded = not piix.personality.strict
+        self.command_block = CommandWindow(self)
+        self.control_block = ControlWindow(self)
+        self.reset()
+
+    def reset(self) -> None:
+        """Power on, long ago."""
+        self.device, self.control = 0xA0 if self.personality.reset_device else 0, Control()
+        self.line = self.gone = False
+        self._srst_since_ns = 0
+        self.sides = {unit: DriveModel(self, unit, drive) for unit, drive in sorted(self._drives.items())}
+        self.engine.forget()
+
+    @property
+    def clock(self) -> Clock:
+        """The machine's."""
+        return self.piix.clock
+
+    @property
+    def dma(self) -> DmaDomain:
+        """What the function may reach."""
+        return self.piix.dma
+
+    @property
+    def armed(self) -> bool:
+        """Some fault waits."""
+        return bool(self.piix.faults.armed)
+
+    @property
+    def selected(self) -> DriveModel | None:
+        """The drive that answers."""
+        return self.sides.get(self.device >> 4 & 1)
+
+    def silent(self) -> bool:
+        """Nobody decodes the ports, or the cable is off."""
+        if self.gone or self.piix.gone or not self.decoded:
+            return True
+        armed = self.piix.faults.armed
+        if armed and ("adapter-gone" in armed or "drive-gone" in armed):
+            if self.piix.silent():
+                return True
+            if self.strikes("drive-gone") is not None:
+                self.pull_cable()
+        return self.gone
+
+    def pull_cable(self) -> None:
+        """The drives are gone for good."""
+        self.gone = True
+        for side in self.sides.values():
+            side.reset_begins()
+        self.engine.drives_reset()
+        self.drive_line()
+
+    # -- configuration ---------------------------------------------------------------------------------------
+
+    def timing_written(self) -> None:
+        """IDETIM may have changed.  QEMU's interface decodes whatever it says."""
+        self.decoded = bool(self.piix.idetim(self.number).IDE) or not self.personality.strict
+
+    def check_timing(self, unit: int, mode: int) -> None:
+        """HardwareFault when the interface is programmed for something that *mode*, set by the host, cannot do."""
+        why = self.piix.timing_misfit(self.number, unit, mode)
+        if why:
+            raise HardwareFault(f"DMA with drive {unit} of channel {self.number} in mode {mode:#x}: {why}")
+
+    # -- the line and the bus master's registers -------------------------------------------------------------
+
+    def drive_line(self) -> None:
+        """The line is up while the selected drive asks and nIEN lets it; BMISX remembers its rise."""
+        side = self.selected
+        up = side is not None and side.intrq and not self.control.NIEN and not self.gone and not self.piix.gone
+        if up and not self.line:
+            self.bm_status(BmStatus.IDEINTS.mask, 0)
+        self.line = up
+        self.piix.drive_line()
+
+    def bm_status(self, up: int, down: int) -> None:
+        """Set and clear bits of BMISX."""
+        values, name = self.piix.values, f"STATUS[{self.number}]"
+        values[name] = values[name] & ~down | up
+
+    @property
+    def bm_command(self) -> BmCommand:
+        """BMICX."""
+        return BmCommand(self.piix.values[f"COMMAND[{self.number}]"])
+
+    # -- registers -------------------------------------------------------------------------------------------
+
+    def push(self, name: str, value: int) -> None:
+        """The host writes a register of the command block: both drives take it."""
+        for side in self.sides.values():
+            side.push(name, value)
+        self._hob_off()
+
+    def pull(self, name: str) -> int:
+        """The host reads one: the selected drive answers, for one that is not there the other does."""
+        side = self.selected
+        if side is None:
+            return self._absent(name)
+        return side.pairs[name][self.control.HOB]
+
+    def _absent(self, name: str) -> int:
+        other = next(iter(self.sides.values()), None)
+        if other is None or (other.unit and not self.device >> 4 & 1):
+            return self.personality.floating
+        absent = self.personality.absent
+        return other.pairs[name][0] if absent is None else int(getattr(absent, name.lower()))
+
+    def status(self) -> int:
+        """Of the selected drive; 00 where drive 0 answers for a drive 1 that is not there."""
+        side = self.selected
+        if side is not None:
+            return side.status
+        return 0 if 0 in self.sides else self.personality.floating
+
+    def select(self, value: int) -> None:
+        """DEVICE is written."""
+        side = self.selected
+        if side is not None and side.status & 0x88:
+            if self.personality.strict:
+                raise HardwareFault(f"DEVICE <- {value:#04x} while STATUS is {side.status:#04x}: a drive is deselected"
+                                    " only at rest")
+            return
+        self.device = value
+        self._hob_off()
+        self.drive_line()
+
+    def _hob_off(self) -> None:
+        if self.control.HOB:
+            self.control = self.control.replace(HOB=0)
+
+    # -- control ---------------------------------------------------------------------------------------------
+
+    def set_control(self, value: Control) -> None:
+        """SRST begins and ends a reset, NIEN holds the line down, HOB chooses a byte."""
+        before, self.control = self.control, value
+        if value.SRST and not before.SRST:
+            self.engine.drives_reset()
+            for side in self.sides.values():
+                side.reset_begins()
+            self.device = self.personality.reset_device | (self.device & 0x10 if self.personality.atomic else 0)
+            self._srst_since_ns = self.clock.now_ns
+        elif before.SRST and not value.SRST:
+            self._srst_ends()
+        self.drive_line()
+
+    def _srst_ends(self) -> None:
+        held_ns = self.clock.now_ns - self._srst_since_ns
+        if held_ns < self.timing.srst_ns and self.personality.strict:
+            raise HardwareFault(f"SRST was set for {held_ns} ns; the drives want {self.timing.srst_ns}")
+        if self.strikes("reset-hangs") is not None:
+            return
+        took_ns = max((side.drive.timing.reset_ns for side in self.sides.values()), default=0)
+        struck = self.strikes("reset-slow")
+        if struck is not None:
+            took_ns = struck.get("ns", self.timing.reset_slow_ns)
+        code = _BROKEN if self.strikes("reset-diagnosis") is not None else _PASSED
+        if 1 in self.sides and self.strikes("reset-drive-1") is not None:
+            code |= _DRIVE_1_FAILED
+        busy = 1 in self.sides and self.strikes("drive-1-busy") is not None
+        for unit, side in self.sides.items():
+            if not (unit and busy):
+                side.later(took_ns, side.reset_ends, _PASSED if unit else code)
+
+
+class CommandWindow(HwModel):
+    """The eight ports of the command block."""
+
+    regs = CommandBlock
+
+    def __init__(self, channel: ChannelModel) -> None:
+        self.channel = channel
+        super().__init__()
+
+    def read(self, offset: int, size: int) -> int:
+        """See `HwModel.read`; the data port is 16 or 32 bits wide."""
+        channel = self.channel
+        if channel.silent():
+            return (1 << 8 * size) - 1
+        if not offset and size in (2, 4):
+            side = channel.selected
+            return side.read_data(size) if side is not None else channel.personality.floating
+        return super().read(offset, size)
+
+    def write(self, offset: int, size: int, value: int) -> None:
+        """See `HwModel.write`."""
+        channel = self.channel
+        if channel.silent():
+            return
+        if not offset and size in (2, 4):
+            side = channel.selected
+            if side is not None:
+                side.write_data(size, value)
+            return
+        super().write(offset, size, value)
+
+    def r_ERROR(self) -> int:
+        """Of the command that ended."""
+        side = self.channel.selected
+        return side.error if side is not None else self.channel.status()
+
+    def r_STATUS(self) -> int:
+        """The interrupt is served."""
+        side = self.channel.selected
+        if side is not None:
+            side.served()
+        return self.channel.status()
+
+    def w_COMMAND(self, value: Reg8) -> None:
+        """For the selected drive; nobody takes it where there is none."""
+        side = self.channel.selected
+        if side is not None:
+            side.take(int(value))
+
+    def r_DEVICE(self) -> int:
+        """Bit 4 says who is selected."""
+        return self.channel.device if self.channel.sides else self.channel.personality.floating
+
+    def w_DEVICE(self, value: Reg8) -> None:
+        """Selects."""
+        self.channel.select(int(value))
+
+    def w_FEATURE(self, value: Reg8) -> None:
+        """Two bytes deep."""
+        self.channel.push("FEATURE", int(value))
+
+    def w_NSECTOR(self, value: Reg8) -> None:
+        """Two bytes deep."""
+        self.channel.push("NSECTOR", int(value))
+
+    def w_LBAL(self, value: Reg8) -> None:
+        """Two bytes deep."""
+        self.channel.push("LBAL", int(value))
+
+    def w_LBAM(self, value: Reg8) -> None:
+        """Two bytes deep."""
+        self.channel.push("LBAM", int(value))
+
+    def w_LBAH(self, value: Reg8) -> None:
+        """Two bytes deep."""
+        self.channel.push("LBAH", int(value))
+
+    def r_NSECTOR(self) -> int:
+        """The byte HOB chooses."""
+        return self.channel.pull("NSECTOR")
+
+    def r_LBAL(self) -> int:
+        """The byte HOB chooses."""
+        return self.channel.pull("LBAL")
+
+    def r_LBAM(self) -> int:
+        """The byte HOB chooses."""
+        return self.channel.pull("LBAM")
+
+    def r_LBAH(self) -> int:
+        """The byte HOB chooses."""
+        return self.channel.pull("LBAH")
+
+
+class ControlWindow(HwModel):
+    """The one port of the control block."""
+
+    regs = ControlBlock
+
+    def __init__(self, channel: ChannelModel) -> None:
+        self.channel = channel
+        super().__init__()
+
+    def read(self, offset: int, size: int) -> int:
+        """See `HwModel.read`; this is what polls do, and made short."""
+        if offset or size != 1 or self.trace.on:
+            return super().read(offset, size)
+        return self.r_ALTSTATUS()
+
+    def r_ALTSTATUS(self) -> int:
+        """The status, and nothing happens."""
+        channel = self.channel
+        if channel.silent():
+            return GONE
+        side = channel.sides.get(channel.device >> 4 & 1)
+        return side.status if side is not None else channel.status()
+
+    def w_CONTROL(self, value: Control) -> None:
+        """Device control."""
+        if not self.channel.silent():
+            self.channel.set_control(value)
