@@ -148,7 +148,7 @@ def run_guest_drill(drill: GuestDrill, kernel: KernelTree, registry: Registry, w
         their_lines, our_lines = theirs.lines(), ours.lines()
         told.step("judge", started)
     return GuestReport(drill.seed, drill.trigger, load_us, requests_in_flight(their_lines), dump, pages, differ,
-                       changed, outside, len(their_lines), _differing(their_lines, our_lines), told.seconds)
+                       changed, outside, len(their_lines), differing_lines(their_lines, our_lines), told.seconds)
 
 
 def _make_disks(drill: GuestDrill, work: Path) -> Disks:
@@ -215,7 +215,7 @@ def _savecore(partition: DumpTarget, work: Path, told: _Told) -> Path:
     return Path(saved.path)
 
 
-def _differing(theirs: list[str], ours: list[str]) -> int:
+def differing_lines(theirs: list[str], ours: list[str]) -> int:
     """Lines that are not the same, or that one has and the other has not."""
     if not any(line.strip().startswith("PANIC:") for line in theirs):
         raise LabError("crash finds no panic in the reference core: the comparison would prove nothing")

@@ -91,6 +91,23 @@ def bench() -> Iterator[Bench]:
         yield Bench(qemu, machine, QemuPciFunction.placed(machine, ram, cast(QTest, qemu), SLOT, 11))
 
 
+def test_a_function_that_was_found_is_as_it_was(bench: Bench) -> None:
+    """Addresses, decoding, bus mastering and interrupt line are the former owner's; nothing is written for good."""
+    qemu = FakeQemu()
+    qemu.config[0x10:0x18] = (0xFEBF_0000).to_bytes(4, "little") + (0xC001).to_bytes(4, "little")
+    qemu.config[PCI_COMMAND], qemu.config[0x3C] = 0x07, 10
+    before = bytes(qemu.config)
+    with SharedRam.build([Extent(0, memoryview(mmap.mmap(-1, 4096)))], reserve_bytes=16 * MIB) as ram, \
+            Machine(PhysicalMemory(ram.extents)) as machine:
+        function = QemuPciFunction.found(machine, ram, cast(QTest, qemu), SLOT)
+        assert bytes(qemu.config) == before
+        assert [bar.bus_addr for bar in function.bars if bar is not None] == [0xFEBF_0000, 0xC000]
+        assert function.irq_line is machine.irqs.line(10)
+        qemu.lines.clear()
+        function.window(0).write(8, 4, 1)
+        assert qemu.lines == [b"writel 0xfebf0008 0x1\n"], "it decodes already"
+
+
 def test_a_window_that_is_not_decoded_is_all_ones_and_takes_nothing(bench: Bench) -> None:
     """Memory and I/O decode each need their COMMAND bit; nothing goes over the wire without it."""
     mem, io = bench.function.window(0), bench.function.window(1)
