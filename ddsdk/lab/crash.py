@@ -48,8 +48,8 @@ class CrashSession:
             raise LabError(f"crash took longer than {CRASH_LIMIT_S:.0f} s on {self._core}") from None
         said = _text(self._out)
         if status:
-            last = [line for line in (said + _text(self._errors)).splitlines() if line.strip()] or ["(nothing)"]
-            raise LabError(f"crash does not take {self._core}: status {status}: {last[-1].strip()}")
+            raise LabError(f"crash does not take {self._core}: status {status}:"
+                           f" {complaint(said + _text(self._errors))}")
         return said.splitlines()
 
     def close(self) -> None:
@@ -72,6 +72,13 @@ def crash_says(vmlinux: Path, core: Path, commands: Sequence[str], directory: Pa
     """The lines crash prints to *commands*, in *directory*."""
     with CrashSession(vmlinux, core, commands, directory) as session:
         return session.lines()
+
+
+def complaint(said: str) -> str:
+    """The line of *said* in which crash complains: the last that starts with its name, else the last."""
+    lines = [" ".join(line.split()) for line in said.splitlines() if line.strip()]
+    own = [line for line in lines if re.match(r"(crash|[a-z ]+): (?!.*error trace)", line)]
+    return (own or lines or ["it said nothing"])[-1]
 
 
 def requests_in_flight(lines: Sequence[str]) -> int | None:
