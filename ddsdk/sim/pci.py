@@ -127,6 +127,10 @@ class SimPciFunction:
         if self.dma is not None:
             self.model.config_written(offset, size)
 
+    def report(self, status: int) -> None:
+        """For the model: set error bits of STATUS (master abort, parity), until the driver clears them."""
+        self._config.report(status)
+
     @property
     def bars(self) -> Sequence[Bar | None]:
         """The six BARs as programmed now."""

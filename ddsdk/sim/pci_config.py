@@ -104,6 +104,13 @@ class ConfigSpace:
             mask = self._writable[at]
             self._bytes[at] = (self._bytes[at] & ~mask | byte & mask) & ~(byte & self._clears[at])
 
+    def report(self, status: int) -> None:
+        """Set error bits of STATUS; they clear when written as 1.  ValueError: others cannot be set like that."""
+        if status & ~_STATUS_W1C:
+            raise ValueError(f"PCI status {status:#06x}: only {_STATUS_W1C:#06x} are errors that a function reports")
+        for at, byte in enumerate(status.to_bytes(2, "little"), bus.PCI_STATUS):
+            self._bytes[at] |= byte
+
     def check(self, name: str, verb: str, offset: int, size: int) -> None:
         """RegisterAccessFault unless the access is 1, 2 or 4 bytes, aligned, inside."""
         if size not in (1, 2, 4) or offset % size or not 0 <= offset <= CONFIG_BYTES - size:

@@ -213,6 +213,17 @@ def test_interrupt_pin_line_and_status_bit(function: SimPciFunction) -> None:
     assert (line.level, function.config_read(STATUS, 2)) == (False, 0)
 
 
+def test_errors_a_function_reports_stay_until_they_are_cleared(function: SimPciFunction) -> None:
+    """Master abort (bit 13) and detected parity (bit 15) show in STATUS; a written 1 clears each alone."""
+    function.report(0x2000)
+    function.report(0x8000)
+    assert function.config_read(STATUS, 2) == 0xA000
+    function.config_write(STATUS, 2, 0x2000)
+    assert function.config_read(STATUS, 2) == 0x8000
+    with pytest.raises(ValueError, match="only 0xf900 are errors"):
+        function.report(0x0010)
+
+
 def test_surprise_removal(machine: Machine, function: SimPciFunction) -> None:
     """All ones everywhere, no DMA, the line falls, the model is told - and it stays so."""
     function.config_write(COMMAND, 2, 7)
