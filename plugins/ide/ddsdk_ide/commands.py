@@ -35,8 +35,10 @@ def piix_do_rw_taskfile(task: IdeTask, done: IdeDone) -> int:
     if channel.resetting or channel.task is not None:
         return ide_stopped
     task.complete = done
-    stat = select_drive(channel, task.drive.unit, task.tf.device)
-    if stat in NO_DRIVE or channel.dead >> task.drive.unit & 1:
+    unit, stat = task.drive.unit, 0
+    if not channel.dead >> unit & 1:                    # one that is stuck would keep the channel
+        stat = select_drive(channel, unit, task.tf.device)
+    if stat in NO_DRIVE:
         ide_end_drive_cmd(task, stat, resid=task.nbytes, err_mask=AC_ERR_NODEV_HINT)
         return ide_started
     if stat & (BUSY_STAT | DRQ_STAT):

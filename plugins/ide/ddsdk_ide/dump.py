@@ -12,7 +12,7 @@ from ddsdk.hookspecs import hookimpl
 
 from .adapter import channel_of
 from .interrupt import piix_poll_channel
-from .recovery import SRST_US, silence, wait_ready, write_srst
+from .recovery import silence, wait_ready, write_srst
 from .regs import (
     GONE,
     IDETIM,
@@ -71,8 +71,6 @@ def piix_quiesce(drive: IdeDrive) -> int:
 def _quiet(channel: Channel) -> None:
     """One channel, in whatever state."""
     channel.kernel.del_timer(channel.drq_timer)
-    if channel.resetting:
-        channel.kernel.udelay(SRST_US)              # perhaps SRST has just been set
     silence(channel)
     channel.unit = -1
     channel.resetting, channel.dead = False, 0

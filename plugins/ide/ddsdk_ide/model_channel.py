@@ -240,7 +240,10 @@ class CommandWindow(HwModel):
             return (1 << 8 * size) - 1
         if not offset and size in (2, 4):
             side = channel.selected
-            return side.read_data(size) if side is not None else channel.personality.floating
+            value = side.read_data(size) if side is not None else channel.personality.floating
+            if self.trace.on:
+                self.trace.add("read", "DATA", value)
+            return value
         return super().read(offset, size)
 
     def write(self, offset: int, size: int, value: int) -> None:
@@ -250,6 +253,8 @@ class CommandWindow(HwModel):
             return
         if not offset and size in (2, 4):
             side = channel.selected
+            if self.trace.on:
+                self.trace.add("write", "DATA", value)
             if side is not None:
                 side.write_data(size, value)
             return

@@ -157,8 +157,9 @@ class Engine:
         if got < nbytes:                        # the drive has more, or wants more
             self._table_is_short(side, command, views, got)
             return
+        before = command.moved
         result = self._transfer(command, views)
-        if table.over and (result is None or channel.strikes("table-long") is None):
+        if table.over and command.moved - before == got and (result is None or channel.strikes("table-long") is None):
             channel.bm_status(0, _ACTIVE)
         if result is not None:
             self._side = None

@@ -11,7 +11,8 @@ from typing import TYPE_CHECKING, Any, Final
 
 from ddsdk.errors import HardwareFault
 from ddsdk.sim import ata_taskfile as ata
-from ddsdk.sim.ata_drive import AtaCommand, AtaDrive, AtaResult, Taskfile
+from ddsdk.sim.ata_command import AtaCommand, Transfer
+from ddsdk.sim.ata_drive import AtaDrive, AtaResult, Taskfile
 from ddsdk.sim.ata_taskfile import ABRT, BSY, DF, DRQ, ERR, ICRC, Protocol
 
 from .model_personality import READY
@@ -23,6 +24,7 @@ if TYPE_CHECKING:
 PAIRS: Final = ("FEATURE", "NSECTOR", "LBAL", "LBAM", "LBAH")
 _FLUSHES: Final = (ata.FLUSH_CACHE, ata.FLUSH_CACHE_EXT)
 _DMA: Final = (ata.READ_DMA, ata.READ_DMA_EXT, ata.WRITE_DMA, ata.WRITE_DMA_EXT)
+_EXT: Final = (ata.READ_SECTORS_EXT, ata.READ_MULTIPLE_EXT, ata.WRITE_SECTORS_EXT, ata.WRITE_MULTIPLE_EXT)
 _ABORTED: Final = (READY | ERR, ABRT)
 
 
@@ -229,14 +231,24 @@ class DriveModel:
             self.end(self._last)
             return
         self.phase, self.status = Phase.DATA_IN, READY | DRQ
+        self._progress(command)
         self.interrupt()
 
     def _offer(self, command: AtaCommand, interrupt: bool = False) -> None:
         """Room for a block of a write; of the first one no interrupt tells."""
         self._new_block(command)
         self.phase, self.status = Phase.DATA_OUT, READY | DRQ
+        self._progress(command)
         if interrupt:
             self.interrupt()
+
+    def _progress(self, command: AtaCommand) -> None:
+        """Count and LBA registers follow the blocks."""
+        if not isinstance(command, Transfer):
+            return
+        sent, done = self.sent, command.moved // self.drive.disk.sector_size
+        ext = sent.command in _EXT
+        self.show(sent.at(sent.sector(ext) + done, sent.sectors(ext) - done, ext))
 
     def read_data(self, size: int) -> int:
         """*size* bytes of the block at the data port."""

@@ -84,6 +84,9 @@ def piix_soft_reset(channel: Channel, wanted: int | None = None) -> tuple[int, i
         errors = wait_ready(channel)
         if -errno.EIO not in (errors if wanted is None else errors[wanted:wanted + 1]):
             break
+    if errors == (0, -errno.EIO):                       # drive 1 would keep the channel: it is left alone
+        write_srst(channel)
+        errors = wait_ready(channel, both=False)[0], -errno.EIO
     channel.dead = sum(1 << unit for unit, error in enumerate(errors) if error == -errno.EIO)
     kernel.outb(channel.masked, channel.control, ControlBlock.CONTROL)
     return errors
@@ -97,6 +100,7 @@ def silence(channel: Channel) -> None:
     """
     kernel = channel.kernel
     kernel.outb(BmCommand.of(), channel.bm, channel.BM_COMMAND)
+    kernel.udelay(SRST_US)                              # perhaps SRST has just been set
     kernel.outb(Control.of(NIEN=1), channel.control, ControlBlock.CONTROL)
     kernel.inb(channel.ports, CommandBlock.STATUS)
     kernel.outb(channel.capable | BmStatus.of(IDEINTS=1, ERROR=1), channel.bm, channel.BM_STATUS)
@@ -116,8 +120,11 @@ def write_srst(channel: Channel) -> None:
     channel.unit = -1
 
 
-def wait_ready(channel: Channel) -> tuple[int, int]:
-    """Wait until neither drive is busy, a bounded time, and look at their diagnosis; results as piix_soft_reset()'s."""
+def wait_ready(channel: Channel, *, both: bool = True) -> tuple[int, int]:
+    """Wait until neither drive is busy, a bounded time, and look at their diagnosis; results as piix_soft_reset()'s.
+
+    *both* False: nobody looks at drive 1.
+    """
     kernel = channel.kernel
     kernel.diskdump_msleep(RESET_POLL_MS)
     error, left_ms = _wait_at_rest(channel, RESET_LIMIT_MS)     # whoever is selected
@@ -130,6 +137,8 @@ def wait_ready(channel: Channel) -> tuple[int, int]:
     if code & ~_DRIVE_1_FAILED != _PASSED:
         channel.printk(f"drive 0 failed its diagnosis, code {code:02x}")
         first = -errno.EIO
+    if not both:
+        return first, -errno.ENODEV
     select_drive(channel, 1, DEVICE[1])
     second, _ = _wait_at_rest(channel, left_ms)
     if second == -errno.EIO:

@@ -96,6 +96,7 @@ def block(r: Host, words: int, label: str = "") -> None:
     """A block of a read by programmed I/O."""
     r.poll(ALTSTATUS, BUSY_OR_DRQ, 0x08)
     r.read(STATUS)
+    r.read(NSECTOR)
     r.read_words(DATA, words, label)
 
 
@@ -182,6 +183,8 @@ def write_sectors(r: Host) -> None:
         r.read(BM_STATUS)
         r.write_words(DATA, 256, 3)
         r.poll(ALTSTATUS, BUSY_OR_DRQ, 0x08)
+        r.read(NSECTOR)
+        r.read(LBAL)
         r.read(BM_STATUS)
         r.read(STATUS)
         r.write(BM_STATUS, 0x06)
@@ -199,6 +202,8 @@ def read_sectors(r: Host) -> None:
             r.poll(ALTSTATUS, BUSY_OR_DRQ, 0x08)
             r.read(BM_STATUS)
             r.read(STATUS)
+            r.read(NSECTOR)
+            r.read(LBAL)
             r.write(BM_STATUS, 0x06)
             r.read_words(DATA, 256)
         r.read(STATUS)
@@ -212,6 +217,7 @@ def multiple(r: Host) -> None:
         taskfile(r, write, 0x2000, 20, ext=ext)
         for words in (16 * 256, 4 * 256):
             r.poll(ALTSTATUS, BUSY_OR_DRQ, 0x08)
+            r.read(NSECTOR)
             r.write_words(DATA, words, 5)
         rest(r)
         taskfile(r, read, 0x2000, 20, ext=ext)
