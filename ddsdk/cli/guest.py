@@ -79,11 +79,13 @@ def one_run(drill: GuestDrill, kernel: KernelTree, registry: Registry, title: st
 
 def verdict_line(report: GuestReport) -> str:
     """What one run found, for people."""
-    flying = "" if report.in_flight is None else f", {report.in_flight} requests in flight"
-    how = f"{report.trigger.value} after {report.load_us / 1e6:.3f} s of load{flying}"
+    said = report.said
+    how = f"{report.trigger.value} after {report.load_us / 1e6:.3f} s of load"
+    how += f" in {said.where}" if said.where else ""
+    how += "" if said.in_flight is None else f", requests in flight: {said.in_flight}"
     if report.why_not:
         return f"not verified ({how})"
-    return (f"verified {report.pages} pages, 0 differ; crash agrees on {report.crash_lines} lines ({how};"
+    return (f"verified {report.pages} pages, 0 differ; crash agrees on {len(said.lines)} lines ({how};"
             f" {report.seconds_after_boot:.1f} s after boot)")
 
 

@@ -7,6 +7,7 @@ from typing import Any
 from attrs import field, frozen
 
 from ..diskdump.engine import DumpReport
+from ..lab.crash import CrashSaid
 from ..sim.machine import Trigger
 
 
@@ -14,22 +15,21 @@ from ..sim.machine import Trigger
 class GuestReport:
     """How it went.  `differ`, `changed`, `outside` and `crash_differs` are reasons for "no" when they are not nothing.
 
-    `in_flight`: requests the kernel had not got back at the crash, None when crash could not tell.  `differ`: pages
-    the vmcore has differently or not at all, or too many; `changed`: pages of the guest's memory that are not what
-    they were at the pause; `outside`: the first place outside the dump partition that changed; `crash_differs`: lines
-    that crash prints otherwise of the vmcore than of the reference.  `seconds`: what each step took.
+    `said`: crash's words on the reference.  `differ`: pages the vmcore has differently or not at all, or too many;
+    `changed`: pages of the guest's memory that are not what they were at the pause; `outside`: the first place outside
+    the dump partition that changed; `crash_differs`: lines that crash prints otherwise of the vmcore.  `seconds`: what
+    each step took.
     """
 
     seed: int
     trigger: Trigger
     load_us: int
-    in_flight: int | None
+    said: CrashSaid
     dump: DumpReport
     pages: int
     differ: int
     changed: int
     outside: str
-    crash_lines: int
     crash_differs: int
     seconds: dict[str, float] = field(factory=dict)
 
@@ -44,7 +44,7 @@ class GuestReport:
         if self.outside:
             said.append(f"outside the dump partition {self.outside} changed after the crash")
         if self.crash_differs:
-            said.append(f"crash says {self.crash_differs} of {self.crash_lines} lines differently of the reference")
+            said.append(f"crash says {self.crash_differs} of {len(self.said.lines)} lines differently of the reference")
         return "; ".join(said)
 
     @property
@@ -56,7 +56,8 @@ class GuestReport:
 def as_dict(report: GuestReport) -> dict[str, Any]:
     """The report as JSON has it."""
     return {"seed": report.seed, "verified": not report.why_not, "why": report.why_not,
-            "trigger": report.trigger.value, "load_us": report.load_us, "in_flight": report.in_flight,
+            "trigger": report.trigger.value, "load_us": report.load_us, "panic": report.said.panic,
+            "where": report.said.where, "in_flight": report.said.in_flight,
             "pages": report.pages, "differ": report.differ, "memory_changed": report.changed,
-            "outside_changed": report.outside, "crash_lines": report.crash_lines,
-            "crash_differ": report.crash_differs, "seconds": report.seconds}
+            "outside_changed": report.outside, "crash_lines": len(report.said.lines),
+            "crash_gave_up": report.said.failure, "crash_differ": report.crash_differs, "seconds": report.seconds}

@@ -30,7 +30,7 @@ from ..drill import compare_with_source
 from ..errors import UsageError, VerdictError
 from ..hookspecs.discovery import HardwareModelInfo
 from ..lab import initramfs
-from ..lab.crash import COMMANDS, CrashSession, requests_in_flight
+from ..lab.crash import COMMANDS, NOT_LOOKING, CrashSaid, CrashSession
 from ..lab.guest import GuestSpec, RunningGuest, booted
 from ..lab.kernels import KernelTree, pci_alias
 from ..lab.reference import write_reference_elf
@@ -145,10 +145,15 @@ def run_guest_drill(drill: GuestDrill, kernel: KernelTree, registry: Registry, w
         with open_source(str(reference)) as memory, open_source(str(vmcore)) as saved:
             pages = memory.total_pages
             differ = compare_with_source(str(vmcore), memory) + max(0, saved.total_pages - pages)
-        their_lines, our_lines = theirs.lines(), ours.lines()
+        they_say, we_say = theirs.said(), ours.said()
+        if not they_say.panic:
+            they_say, we_say = (_crash_not_looking(kernel, core, work) for core in (reference, vmcore))
         told.step("judge", started)
-    return GuestReport(drill.seed, drill.trigger, load_us, requests_in_flight(their_lines), dump, pages, differ,
-                       changed, outside, len(their_lines), differing_lines(their_lines, our_lines), told.seconds)
+    if not they_say.panic:
+        raise LabError(f"crash finds no panic in the reference core ({they_say.failure or 'it says nothing of one'}):"
+                       " the comparison would prove nothing")
+    return GuestReport(drill.seed, drill.trigger, load_us, they_say, dump, pages, differ, changed, outside,
+                       they_say.differing(we_say), told.seconds)
 
 
 def _make_disks(drill: GuestDrill, work: Path) -> Disks:
@@ -192,6 +197,12 @@ def _crash_session(kernel: KernelTree, core: Path, directory: Path) -> CrashSess
     return CrashSession(kernel.vmlinux, core, COMMANDS, directory)
 
 
+def _crash_not_looking(kernel: KernelTree, core: Path, work: Path) -> CrashSaid:
+    """The same, once more, at an instant at which crash cannot find the task that panicked."""
+    with CrashSession(kernel.vmlinux, core, COMMANDS, work, NOT_LOOKING) as session:
+        return session.said()
+
+
 def _dump(drill: GuestDrill, crashed: CrashedGuest, partition: DumpTarget, registry: Registry, now: int,
           told: _Told) -> DumpReport:
     target = Target(drill.driver, partition.path, drill.chip, "qemu", partition.offset_bytes, partition.size_bytes,
@@ -213,10 +224,3 @@ def _savecore(partition: DumpTarget, work: Path, told: _Told) -> Path:
         raise VerdictError(f"no complete vmcore: {saved.why}")
     told.say(f"saved {saved.pages} pages as ELF{saved.elf_class}, {saved.resigned_blocks} blocks signed again")
     return Path(saved.path)
-
-
-def differing_lines(theirs: list[str], ours: list[str]) -> int:
-    """Lines that are not the same, or that one has and the other has not."""
-    if not any(line.strip().startswith("PANIC:") for line in theirs):
-        raise LabError("crash finds no panic in the reference core: the comparison would prove nothing")
-    return sum(a != b for a, b in zip(theirs, ours, strict=False)) + abs(len(theirs) - len(ours))

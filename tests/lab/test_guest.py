@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from ddsdk.errors import UsageError
-from ddsdk.lab.crash import requests_in_flight
+from ddsdk.lab.crash import CrashSaid, complaint
 from ddsdk.lab.guest import GuestSpec, memory_size, qemu_arguments
 from ddsdk.lab.kernels import KernelTree
 from ddsdk.lab.reference import pc_ram_ranges, without
@@ -68,8 +68,35 @@ def test_a_hole_is_cut_out_of_the_reference() -> None:
 
 def test_requests_in_flight_are_those_crash_counts() -> None:
     """The sum over the disks; None when crash printed no such table."""
-    said = ["MAJOR GENDISK            NAME       REQUEST_QUEUE      TOTAL  READ WRITE ",
+    said = ("MAJOR GENDISK            NAME       REQUEST_QUEUE      TOTAL  READ WRITE ",
             "    8 ffff8af5d6903000   sda        ffff8af5d7806000       3     1     2 ",
-            "    8 ffff8af5d6902c00   sdb        ffff8af5d7806b58       1     0     1 "]
-    assert requests_in_flight(said) == 4
-    assert requests_in_flight(["dev: -d option not supported"]) is None
+            "    8 ffff8af5d6902c00   sdb        ffff8af5d7806b58       1     0     1 ")
+    assert CrashSaid(said).in_flight == 4
+    assert CrashSaid(("dev: -d option not supported",)).in_flight is None
+
+
+def test_where_it_happened_and_why_are_read_off_crashs_lines() -> None:
+    """PANIC of `sys`, the exception frame of `bt`."""
+    said = CrashSaid(('       PANIC: "Kernel panic - not syncing: NMI: Not continuing"', " #0 [f] panic at f",
+                      "    [exception RIP: some_irq_handler+115]"))
+    assert (said.panic, said.where) == ('"Kernel panic - not syncing: NMI: Not continuing"', "some_irq_handler+115")
+    assert (CrashSaid(()).panic, CrashSaid(()).where) == ("", "")
+
+
+def test_lines_of_crash_are_compared_one_by_one() -> None:
+    """A line that differs, one that is missing, and giving up where the other does not."""
+    reference = CrashSaid(("a", "b", "c"))
+    assert reference.differing(CrashSaid(("a", "b", "c"))) == 0
+    assert reference.differing(CrashSaid(("a", "B", "c"))) == 1
+    assert reference.differing(CrashSaid(("a",))) == 2
+    assert reference.differing(CrashSaid(("a", "b", "c"), "status 1: bt: no")) == 1
+    assert CrashSaid(("a",), "status 1: bt: no").differing(CrashSaid(("a",), "status 1: bt: no")) == 0
+
+
+def test_a_crash_that_gives_up_is_quoted() -> None:
+    """The command and its complaint, not where in crash it was, in addresses that change."""
+    said = ("PID: 1\n\nbt: invalid structure member offset: mm_struct_mmap\n"
+            "    FILE: memory.c  LINE: 4672  FUNCTION: vm_area_dump()\n\n"
+            "[/usr/bin/crash] error trace: 557bd9ceab00 => 557bd9ce8749\n")
+    assert complaint(said) == "bt: invalid structure member offset: mm_struct_mmap"
+    assert complaint("") == "it said nothing"
