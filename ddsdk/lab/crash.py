@@ -19,8 +19,8 @@ from .tools import LabError, need_tools
 PROGRAM = "crash"
 #: The acceptance of a vmcore: these must say the same as of the reference (real-lab.md); `dev -d` counts requests.
 COMMANDS = ("sys", "ps", "log", "mod", "dev -d", "bt", "bt -a")
-#: Of an instant in the middle of a context switch crash 8.0.2 dies while it looks for the task that panicked (Linux 6.1,
-#: every kind of core: "bt: invalid structure member offset: mm_struct_mmap"); so it does not look.
+#: Of an instant in the middle of a context switch crash 8.0.2 dies while it looks for the task that panicked (Linux
+#: 6.1, every kind of core: "bt: invalid structure member offset: mm_struct_mmap"); so it does not look.
 NOT_LOOKING = ("--no_panic",)
 CRASH_LIMIT_S = 600.0
 
