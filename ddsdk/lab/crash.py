@@ -40,7 +40,7 @@ class CrashSaid:
     @property
     def where(self) -> str:
         """The function that an exception hit in the kernel, by the backtrace; empty when there was none."""
-        found = re.search(r"exception RIP: ([^\]]+)\]", "\n".join(self.lines))
+        found = re.search(r"exception RIP: (\w+(?:\.\w+)*(?:\+\d+)?)\]", "\n".join(self.lines))
         return found[1] if found else ""
 
     @property

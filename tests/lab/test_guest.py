@@ -81,6 +81,8 @@ def test_where_it_happened_and_why_are_read_off_crashs_lines() -> None:
                       "    [exception RIP: some_irq_handler+115]"))
     assert (said.panic, said.where) == ('"Kernel panic - not syncing: NMI: Not continuing"', "some_irq_handler+115")
     assert (CrashSaid(()).panic, CrashSaid(()).where) == ("", "")
+    assert CrashSaid(("    [exception RIP: unknown or invalid address]",)).where == "", "a program, not the kernel"
+    assert CrashSaid(("    [exception RIP: f.cold+3]",)).where == "f.cold+3"
 
 
 def test_lines_of_crash_are_compared_one_by_one() -> None:

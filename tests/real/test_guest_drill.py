@@ -24,7 +24,8 @@ from ddsdk.registry import Registry, discover
 pytestmark = pytest.mark.real
 
 #: (driver, chip, which of Debian's kernels has a driver for it, where the crashes begin)
-ADAPTERS = [("ide", "piix3", "cloud", 101)]
+ADAPTERS = [("ide", "piix3", "cloud", 101), ("sym53c8xx", "53c895a", "full", 201)]
+OLDER = ("sym53c8xx", "53c810", "full", 301)
 RUNS = 3
 
 
@@ -86,7 +87,7 @@ def test_every_crash_is_dumped_and_verified(work: Path, driver: str, chip: str, 
     assert [run["seed"] for run in said["runs"]] == [seed, seed + 1, seed + 2]
 
 
-@pytest.mark.parametrize(("driver", "chip", "flavour", "seed"), ADAPTERS)
+@pytest.mark.parametrize(("driver", "chip", "flavour", "seed"), [*ADAPTERS, OLDER])
 def test_onto_a_second_disk_after_a_sysrq(work: Path, driver: str, chip: str, flavour: str, seed: int) -> None:
     """The busy disk keeps every byte; two CPUs; the kernel's own idea of a crash instead of an NMI."""
     said = drilled("--driver", driver, "--chip", chip, "--kernel", kernel_of(flavour), "--seed", seed,
