@@ -6,7 +6,7 @@ CASES  ?= 1
 PLUGINS := $(wildcard plugins/*/pyproject.toml)
 STAMP  := $(VENV)/.installed
 
-.PHONY: drill test conformance matrix real bench lint clean
+.PHONY: drill test conformance matrix real bench lint table clean
 
 $(STAMP): pyproject.toml $(PLUGINS)
 	$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "ddsdk needs Python 3.11 or later; this is " + sys.version.split()[0])'
@@ -35,6 +35,9 @@ real: $(STAMP)          ## real kernels, QEMU, crash, makedumpfile (tests/real/i
 
 bench: $(STAMP)         ## ratios against dd and cp, measured in one run
 	$(BIN)/python -m bench
+
+table: $(STAMP)         ## the README's table of drivers, from what is in plugins/
+	$(BIN)/python -m tests.driver_table
 
 clean:
 	rm -rf $(VENV)

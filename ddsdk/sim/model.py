@@ -94,6 +94,13 @@ class HwModel:
     def unplugged(self) -> None:
         """Surprise removal: stop.  What the clock still holds may fire; DMA raises DmaFault from here on."""
 
+    def bist_started(self, over: Callable[[int], None]) -> bool:
+        """Configuration space was told to start the built-in self test: PCI 3.0, 6.2.4.
+
+        False: nothing comes of it.  True: it runs, and the model calls *over* with the completion code, 0 passed.
+        """
+        return False
+
     def store(self, name: str, value: int) -> None:
         """Write `values[name]` by the access kinds of its fields.  RegisterAccessFault for set mbz bits."""
         self._stores[name](value)

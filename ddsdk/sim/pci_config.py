@@ -1,6 +1,7 @@
 """PCI configuration space: 256 bytes, each with its writable and its write-1-to-clear bits; the BARs in it.
 
-Source: PCI Local Bus Specification 3.0, 6.1 (header layout), 6.2.2 (COMMAND), 6.2.3 (STATUS), 6.2.5.1 (BARs).
+Source: PCI Local Bus Specification 3.0, 6.1 (header layout), 6.2.2 (COMMAND), 6.2.3 (STATUS), 6.2.4 (BIST), 6.2.5.1
+(BARs).
 """
 
 from __future__ import annotations
@@ -62,10 +63,13 @@ class PciIds:
 
 
 class ConfigSpace:
-    """The bytes, and what a write does to them.  TypeError when BARs or registers make no sense."""
+    """The bytes, and what a write does to them.  TypeError when BARs or registers make no sense.
+
+    *capability_bits*: the bits of *capabilities* that can be written.  *bist*: the function can test itself.
+    """
 
     def __init__(self, ids: PciIds, bars: Mapping[int, BarSpec], capabilities: bytes = b"",
-                 registers: Sequence[ConfigRegister] = ()) -> None:
+                 capability_bits: bytes = b"", registers: Sequence[ConfigRegister] = (), bist: bool = False) -> None:
         self.specs = dict(bars)
         self._bytes = bytearray(CONFIG_BYTES)
         self._writable = bytearray(CONFIG_BYTES)
@@ -85,14 +89,17 @@ class ConfigSpace:
         if capabilities:
             self._put(bus.PCI_CAPABILITY_LIST, 1, _CAPABILITIES_AT)
             self._bytes[_CAPABILITIES_AT:_CAPABILITIES_AT + len(capabilities)] = capabilities
+            self._writable[_CAPABILITIES_AT:_CAPABILITIES_AT + len(capability_bits)] = capability_bits
         end = _CAPABILITIES_AT + len(capabilities)
         for register in registers:
             if not end <= register.offset <= CONFIG_BYTES - register.size:
                 raise TypeError(f"configuration register at {register.offset:#x}: a device's own lie between {end:#x}"
                                 f" and {CONFIG_BYTES:#x}")
             self._put(register.offset, register.size, register.value, writable=register.writable)
+        self._put(bus.PCI_BIST, 1, bus.PCI_BIST_CAPABLE if bist else 0)
         for number, spec in self.specs.items():
             self._lay_bar(number, spec)
+        self._power_on = bytes(self._bytes)
 
     def read(self, offset: int, size: int) -> int:
         """The value as stored; access already checked."""
@@ -110,6 +117,14 @@ class ConfigSpace:
             raise ValueError(f"PCI status {status:#06x}: only {_STATUS_W1C:#06x} are errors that a function reports")
         for at, byte in enumerate(status.to_bytes(2, "little"), bus.PCI_STATUS):
             self._bytes[at] |= byte
+
+    def reset(self) -> None:
+        """Everything as at power on."""
+        self._bytes[:] = self._power_on
+
+    def set_bist(self, value: int) -> None:
+        """The BIST byte, as a read shows it; no write changes it."""
+        self._bytes[bus.PCI_BIST] = value
 
     def check(self, name: str, verb: str, offset: int, size: int) -> None:
         """RegisterAccessFault unless the access is 1, 2 or 4 bytes, aligned, inside."""

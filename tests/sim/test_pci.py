@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import pytest
 
 from ddsdk.bus import Bar, PciFunction
@@ -13,6 +15,7 @@ from ddsdk.sim.model import HwModel
 from ddsdk.sim.pci import BarSpec, ConfigRegister, SimPciFunction
 
 COMMAND, STATUS, BAR0, LINE = 0x04, 0x06, 0x10, 0x3C
+CACHE_LINE, BIST = 0x0C, 0x0F
 
 
 class Regs(RegBlock, size=0x100):
@@ -331,3 +334,87 @@ def test_impossible_bars_fail_when_the_function_is_made(bars: dict[int, BarSpec]
     """Size, kind, number and overlap are checked at definition time."""
     with pytest.raises(TypeError, match=message):
         SimPciFunction(Chip(), vendor=1, device=2, bars=bars)
+
+
+def test_writable_bits_of_a_capability() -> None:
+    """Those that are named can be written, the rest stays."""
+    function = chip(capabilities=bytes([0x07, 0x00, 0x00, 0x00]), capability_bits=bytes([0, 0, 0x7F, 0]))
+    function.config_write(0x40, 4, 0xFFFF_FFFF)
+    assert function.config_read(0x40, 4) == 0x007F_0007
+
+
+@pytest.mark.parametrize("bar", [0, 1])
+def test_a_window_answers_where_its_bar_was(function: SimPciFunction, bar: int) -> None:
+    """Once the BAR is programmed elsewhere, the old mapping reads all ones; a new one reads the register."""
+    function.config_write(COMMAND, 2, 0x3)
+    window, at = function.window(bar), BAR0 + 4 * bar
+    before = function.config_read(at, 4)
+    assert window.read(0, 4) == 0x1234_5678
+    function.config_write(at, 4, before + 0x10000)
+    assert window.read(0, 4) == 0xFFFF_FFFF
+    assert function.window(bar).read(0, 4) == 0x1234_5678
+    function.config_write(at, 4, before)
+    assert window.read(0, 4) == 0x1234_5678
+
+
+class TestingChip(Chip):
+    """A chip that tests itself when it is told to."""
+
+    __test__ = False
+    takes = True
+
+    def bist_started(self, over: Callable[[int], None]) -> bool:
+        self.over = over
+        return self.takes
+
+
+def self_testing(machine: Machine) -> tuple[SimPciFunction, TestingChip]:
+    """A function that can test itself, enabled."""
+    model = TestingChip()
+    function = machine.pci.plug(SimPciFunction(model, vendor=1, device=2, bars={0: BarSpec("mem", 0x100)}, bist=True))
+    function.config_write(COMMAND, 2, 0x6)
+    function.config_write(CACHE_LINE, 1, 0x20)
+    return function, model
+
+
+def test_bist_loses_configuration_space(machine: Machine) -> None:
+    """While it runs bit 6 reads 1, ids stay, the rest is as at power on and cannot be written; then the code shows."""
+    function, model = self_testing(machine)
+    assert function.config_read(BIST, 1) == 0x80
+    window, place = function.window(0), function.config_read(BAR0, 4)
+    function.config_write(BIST, 1, 0x40)
+    function.config_write(COMMAND, 2, 0x6)
+    function.config_write(BAR0, 4, place)
+    assert (function.config_read(BIST, 1), function.config_read(0, 4)) == (0xC0, 0x0002_0001)
+    assert (function.config_read(COMMAND, 2), function.config_read(CACHE_LINE, 1), function.config_read(BAR0, 4)) == (
+        0, 0, 0)
+    assert function.dma is not None
+    assert not function.dma.bus_master
+    model.over(0x3)
+    assert function.config_read(BIST, 1) == 0x83
+    function.config_write(COMMAND, 2, 0x6)
+    assert window.read(0, 4) == 0xFFFF_FFFF             # not decoded where the driver mapped it
+    function.config_write(BAR0, 4, place)
+    assert window.read(0, 4) == 0x1234_5678
+
+
+def test_bist_that_is_not_taken_changes_nothing(machine: Machine) -> None:
+    """The model says no, or the function has none, or the write is of other bits."""
+    function, model = self_testing(machine)
+    model.takes = False
+    function.config_write(BIST, 1, 0x40)
+    function.config_write(BIST, 1, 0xBF)
+    assert (function.config_read(BIST, 1), function.config_read(COMMAND, 2)) == (0x80, 0x6)
+    plain = machine.pci.plug(chip())
+    plain.config_write(COMMAND, 2, 0x6)
+    plain.config_write(BIST, 1, 0x40)
+    assert (plain.config_read(BIST, 1), plain.config_read(COMMAND, 2)) == (0, 0x6)
+
+
+def test_bist_can_be_begun_again_while_it_runs(machine: Machine) -> None:
+    """A test that hangs does not keep the next from starting."""
+    function, model = self_testing(machine)
+    function.config_write(BIST, 1, 0x40)
+    function.config_write(BIST, 1, 0x40)
+    model.over(0)
+    assert function.config_read(BIST, 1) == 0x80
