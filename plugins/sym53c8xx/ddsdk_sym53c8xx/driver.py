@@ -16,7 +16,7 @@ from ddsdk.scsi.host import ScsiHost, ScsiHostTemplate
 from .abort import sym_eh_abort_handler, sym_eh_device_reset_handler
 from .adapter import CAN_QUEUE, Hcb, end_cmds
 from .block import sym_fill
-from .chip import signal
+from .chip import signal, sym_silence
 from .chips import FEATURES
 from .frames import SEGMENTS
 from .interrupt import sym53c8xx_intr
@@ -116,6 +116,7 @@ def sym_probe(pdev: PciDev, chip: Chip) -> ScsiHost:
     shost.hostdata = np
     shost.this_id = np.own_id
     np.shost = shost
+    sym_silence(np)
     if kernel.request_irq(pdev, sym53c8xx_intr, np):
         np.printk("no interrupt line; commands complete by polling only")
     if sym_reset(np, "probe"):

@@ -1,6 +1,6 @@
 """The reference ELF of the lab: a plain core made from a guest's RAM file and the notes QEMU wrote.
 
-Nothing of ddsdk is used here on purpose: this file is what ddsdk's own readers and writers are compared with.
+Nothing of `ddsdk.vmcore` is used here on purpose: this file is what ddsdk's own readers and writers are compared with.
 Rules from the lab's findings: program headers at byte 64, one PT_NOTE with CORE and VMCOREINFO notes only,
 page-aligned PT_LOADs, p_align 0 everywhere (else crash takes the file for a netdump), no sections.
 """
@@ -10,10 +10,11 @@ from __future__ import annotations
 import os
 import struct
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
 from pathlib import Path
 
-from tests.real.kernels import LabError
+from attrs import frozen
+
+from .tools import LabError
 
 EHDR = struct.Struct("<16sHHIQQQIHHHHHH")
 PHDR = struct.Struct("<IIQQQQQQ")
@@ -25,7 +26,7 @@ NT_PRSTATUS_BYTES = 336
 VGA_START, VGA_END = 0xA0000, 0xC0000
 
 
-@dataclass(frozen=True)
+@frozen
 class Note:
     """One ELF note; `owner` without its NUL."""
 
@@ -78,19 +79,33 @@ def notes_of_qemu_elf(path: Path) -> list[Note]:
 def pc_ram_ranges(size_bytes: int) -> list[tuple[int, int, int]]:
     """(physical address, bytes, offset in the RAM file) of a `pc` machine's RAM, without video memory.
 
-    QEMU hw/i386/pc_piix.c, pc_init1(): more than 0xe0000000 bytes are split at 0xc0000000 and 4 GiB.
+    QEMU hw/i386/pc_piix.c, pc_init1(): 0xe0000000 bytes or more are split at 0xc0000000 and 4 GiB.
     """
-    low = size_bytes if size_bytes <= 0xE0000000 else 0xC0000000
+    low = size_bytes if size_bytes < 0xE0000000 else 0xC0000000
     ranges = [(0, VGA_START, 0), (VGA_END, low - VGA_END, VGA_END)]
     if size_bytes > low:
         ranges.append((1 << 32, size_bytes - low, low))
     return ranges
 
 
-def write_reference_elf(path: Path, ram: Path, notes: Sequence[Note]) -> None:
-    """Write *path* as the well-formed core of *ram*; zero pages become holes in the file, not in the dump."""
+def without(ranges: Sequence[tuple[int, int, int]], hole: tuple[int, int]) -> list[tuple[int, int, int]]:
+    """*ranges* less the *hole* (physical address, bytes)."""
+    start, end = hole[0], hole[0] + hole[1]
+    left = []
+    for paddr, size, offset in ranges:
+        for low, high in ((paddr, min(paddr + size, start)), (max(paddr, end), paddr + size)):
+            if low < high:
+                left.append((low, high - low, offset + low - paddr))
+    return left
+
+
+def write_reference_elf(path: Path, ram: Path, notes: Sequence[Note], hole: tuple[int, int] = (0, 0)) -> None:
+    """Write *path* as the well-formed core of *ram* less *hole* (physical address, bytes).
+
+    Zero pages become holes in the file, not in the dump.
+    """
     note_bytes = b"".join(note.packed() for note in notes)
-    ranges = pc_ram_ranges(ram.stat().st_size)
+    ranges = without(pc_ram_ranges(ram.stat().st_size), hole) if hole[1] else pc_ram_ranges(ram.stat().st_size)
     note_at = EHDR.size + PHDR.size * (1 + len(ranges))
     data_at = -(-(note_at + len(note_bytes)) // PAGE_BYTES) * PAGE_BYTES
     headers = [PHDR.pack(PT_NOTE, 0, note_at, 0, 0, len(note_bytes), len(note_bytes), 0)]

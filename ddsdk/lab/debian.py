@@ -1,84 +1,47 @@
-"""Debian kernels with their debug information, resolved by apt and kept in a cache outside the repository.
+"""Debian's kernels with their debug information, resolved by apt, kept in the cache.
 
 No version is written down anywhere: the meta package names the current kernel, apt its candidate version.
-Standard library only, so that `guest.py` runs under any Python.
 """
 
 from __future__ import annotations
 
 import os
-import shutil
 import subprocess
 import tempfile
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping
+from contextlib import suppress
 from pathlib import Path
 
-META_PACKAGES = {"cloud": "linux-image-cloud-amd64", "full": "linux-image-amd64"}
+from .kernels import KernelTree, smallest_with, store_directory, unpacked
+from .tools import LabError, find_tool, need_tools, run
+
+#: What users call them -> Debian's meta package.  "cloud" is small and has few drivers, "full" has them all.
+META_PACKAGES: Mapping[str, str] = {"cloud": "linux-image-cloud-amd64", "full": "linux-image-amd64"}
 
 
-class LabError(Exception):
-    """Something the lab needs is missing or failed; the text is one line with the next step."""
+def kernel_named(name: str | None, module: str, what: str) -> KernelTree:
+    """The kernel that *name* means: "cloud" or "full" (Debian's of today), a directory, None: one in the cache.
 
-
-@dataclass(frozen=True)
-class KernelTree:
-    """An unpacked kernel: `version` as `uname -r` prints it, `root` holding boot/ and lib/modules/."""
-
-    package: str
-    version: str
-    root: Path
-
-    @property
-    def vmlinuz(self) -> Path:
-        """The bootable image."""
-        return self.root / "boot" / f"vmlinuz-{self.version}"
-
-    @property
-    def vmlinux(self) -> Path:
-        """The ELF with debug information that crash, gdb and drgn want."""
-        return self.root / "vmlinux"
-
-
-def cache_directory() -> Path:
-    """`${XDG_CACHE_HOME:-~/.cache}/ddsdk`."""
-    base = os.environ.get("XDG_CACHE_HOME") or os.path.expanduser("~/.cache")
-    return Path(base) / "ddsdk"
-
-
-def need_tools(tools: Sequence[str]) -> None:
-    """Raise LabError naming every tool of *tools* that is not on PATH."""
-    path = os.pathsep.join((os.environ.get("PATH", os.defpath), "/usr/sbin", "/sbin"))
-    missing = [tool for tool in tools if shutil.which(tool, path=path) is None]
-    if missing:
-        raise LabError(f"not found: {', '.join(missing)}; run tests/real/install-tools as root")
-
-
-def run(argv: Sequence[str | Path], *, cwd: Path | None = None, timeout_s: float = 600) -> str:
-    """stdout of *argv*; LabError with the last line of its stderr when it fails or hangs."""
-    name = str(argv[0])
-    env = dict(os.environ, LC_ALL="C", PATH=os.environ.get("PATH", os.defpath) + ":/usr/sbin:/sbin")
-    try:
-        done = subprocess.run([str(a) for a in argv], cwd=cwd, env=env, text=True, timeout=timeout_s,
-                              stdin=subprocess.DEVNULL, capture_output=True, check=False)
-    except FileNotFoundError:
-        raise LabError(f"{name} not found; run tests/real/install-tools as root") from None
-    except subprocess.TimeoutExpired:
-        raise LabError(f"{name} took longer than {timeout_s:.0f} s: {' '.join(map(str, argv))}") from None
-    if done.returncode:
-        said = (done.stderr.strip().splitlines() or ["(no message)"])[-1]
-        raise LabError(f"{name} failed with status {done.returncode}: {said}")
-    return done.stdout
+    LabError when it has no *module* (a name or alias), which is for *what*.
+    """
+    if name is None:
+        return smallest_with(module, what)
+    tree = kernel(name) if name in META_PACKAGES else unpacked(Path(name))
+    if tree.module_files(module) is None:
+        raise LabError(f"{tree.root}: kernel {tree.version} has no driver for {what}; Debian's --kernel full has the"
+                       " most drivers")
+    return tree
 
 
 def _resolve(flavour: str) -> tuple[str, str]:
     """(package, version) of the current kernel of *flavour*; asks the archive once when apt knows nothing."""
     meta = META_PACKAGES[flavour]
     found = _ask_apt(meta)
-    if found is None and os.geteuid() == 0:
+    if found is None and os.geteuid() == 0 and find_tool("apt-get"):
         run(["apt-get", "-qq", "update"])
         found = _ask_apt(meta)
     if found is None:
+        need_tools(["apt-cache"])
         raise LabError(f"apt has no {meta}: it needs Debian's archive; run apt-get update as root")
     return found
 
@@ -108,7 +71,7 @@ def _newest_cached(flavour: str, store: Path) -> tuple[str, str] | None:
 
 def kernel(flavour: str) -> KernelTree:
     """The current Debian kernel of *flavour*, downloaded and unpacked when the cache has not got it."""
-    store = cache_directory() / "kernels"
+    store = store_directory()
     try:
         package, version = _resolve(flavour)
     except LabError:
@@ -133,7 +96,7 @@ def _cached(package: str, version: str, store: Path) -> KernelTree:
         with tempfile.TemporaryDirectory(prefix="new-", dir=store) as scratch:
             _unpack(package, version, Path(scratch))
             _publish(Path(scratch) / "tree", root)
-    return KernelTree(package, package.removeprefix("linux-image-"), root)
+    return unpacked(root)
 
 
 def _unpack(package: str, version: str, scratch: Path) -> None:
@@ -152,6 +115,9 @@ def _unpack(package: str, version: str, scratch: Path) -> None:
                              stderr=subprocess.DEVNULL)
     if got.returncode or unpack.returncode:
         raise LabError(f"{debug.name} holds no {member} or there is no room for it in {scratch.parent}")
+    if find_tool("gdb-add-index"):          # crash then opens it in less than half the time
+        with suppress(LabError):
+            run(["gdb-add-index", scratch / member])
     (scratch / member).rename(tree / "vmlinux")
 
 
