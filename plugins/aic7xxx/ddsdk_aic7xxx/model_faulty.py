@@ -5,7 +5,7 @@ Each returns true when the usual course of things ends there.
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
 from .frames import EXT_LEN, SCB_LUN, SCB_RESIDUAL_SGPTR, SCB_SGPTR, SCB_TAG, SG_FULL_RESID, XFER_LEN_ODD, Ext, Msg
 from .model_chip import S
@@ -25,8 +25,8 @@ _DATA_LASTS_NS = 20_000
 _RW = frozenset((0x08, 0x0A, 0x28, 0x2A, 0x88, 0x8A))
 _READS = frozenset((0x08, 0x28, 0x88))
 _TASK_MESSAGES = frozenset((Msg.ABORT, Msg.ABORT_TAG, Msg.BUS_DEVICE_RESET))
-_REJECTS = {"ppr-rejected": (Ext.PPR,), "wdtr-rejected": (Ext.PPR, Ext.WDTR),
-            "sdtr-rejected": (Ext.PPR, Ext.WDTR, Ext.SDTR)}
+_REJECTS: Final = {"ppr-rejected": (Ext.PPR,), "wdtr-rejected": (Ext.PPR, Ext.WDTR),
+                   "sdtr-rejected": (Ext.PPR, Ext.WDTR, Ext.SDTR)}
 
 
 def at_fetch(seq: Sequencer) -> bool:
