@@ -42,6 +42,9 @@ STALL_POLLS: Final = 100
 #: Commands that may go well and leave their count register alone before it is known that the drive does so.
 DOUBTS: Final = 3
 _STOP: Final = BmCommand.of()
+_READ: Final = BmCommand.of(RWCON=1)
+_START_READ: Final = BmCommand.of(RWCON=1, SSBM=1)
+_START_WRITE: Final = BmCommand.of(SSBM=1)
 _EVENTS: Final = BmStatus.of(IDEINTS=1, ERROR=1)
 _PACK: Final = Prd.on(WIRE_LE).struct.pack_into
 
@@ -63,13 +66,13 @@ def prepare_dma(channel: Channel, task: IdeTask) -> bool:
     _PACK(view, at - PRD_BYTES, address, nbytes % REGION_BYTES, EOT)
     kernel.outl(channel.table.bus_addr, channel.bm, channel.BM_TABLE)
     kernel.outb(channel.capable | _EVENTS, channel.bm, channel.BM_STATUS)
-    kernel.outb(BmCommand.of(RWCON=int(not task.to_device)), channel.bm, channel.BM_COMMAND)
+    kernel.outb(_STOP if task.to_device else _READ, channel.bm, channel.BM_COMMAND)
     return True
 
 
 def start_dma(channel: Channel, task: IdeTask) -> None:
     """Set the bus master going."""
-    channel.kernel.outb(BmCommand.of(SSBM=1, RWCON=int(not task.to_device)), channel.bm, channel.BM_COMMAND)
+    channel.kernel.outb(_START_WRITE if task.to_device else _START_READ, channel.bm, channel.BM_COMMAND)
 
 
 # -- one look at a command by DMA: ide_lock is held --------------------------------------------------------------------
