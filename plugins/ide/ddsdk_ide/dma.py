@@ -32,7 +32,7 @@ from ddsdk.helperlib.kernel import DMA_FROM_DEVICE, DMA_TO_DEVICE
 from .adapter import PRD_BYTES, PRD_ENTRIES, SG_TABLESIZE
 from .ending import Ending, end
 from .frames import EOT, REGION_BYTES, Prd, regions
-from .regs import NO_DRIVE, BmCommand, BmStatus, CommandBlock, ControlBlock
+from .regs import NO_DRIVE, BmCommand, BmStatus, CommandBlock
 
 if TYPE_CHECKING:
     from .adapter import Channel
@@ -78,11 +78,9 @@ def start_dma(channel: Channel, task: IdeTask) -> None:
 # -- one look at a command by DMA: ide_lock is held --------------------------------------------------------------------
 
 
-def advance_dma(channel: Channel, task: IdeTask) -> Ending | None:
-    """What there is to say if the command is over."""
-    kernel = channel.kernel
-    stat = int(kernel.inb(channel.control, ControlBlock.ALTSTATUS))
-    status = kernel.inb(channel.bm, channel.BM_STATUS)
+def advance_dma(channel: Channel, task: IdeTask, stat: int) -> Ending | None:
+    """What there is to say if the command is over; *stat* is the drive's status, looked at before the bus master's."""
+    status = channel.kernel.inb(channel.bm, channel.BM_STATUS)
     if stat in NO_DRIVE:
         return finish_dma(channel, task, status, AC_ERR_NODEV_HINT)
     if status.ERROR:
