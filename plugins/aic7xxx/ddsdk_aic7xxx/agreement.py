@@ -80,6 +80,12 @@ def without(goal: TransInfo, refused: Ext) -> TransInfo:
     return evolve(goal, period=0, offset=0)
 
 
+def after_reject(curr: TransInfo, refused: Ext) -> TransInfo:
+    """What holds once either side answered *refused* with MESSAGE REJECT: SPI-4, negotiation, asynchronous transfers;
+    but for SDTR, which says nothing of the width, eight bits wide."""
+    return TransInfo(wide=curr.wide and refused is Ext.SDTR)
+
+
 def agreed(goal: TransInfo, curr: TransInfo, reply: bytes) -> TransInfo | None:
     """What *reply*, a whole extended message, makes the agreement; None when it asks for more than *goal*."""
     code = reply[2]

@@ -70,7 +70,7 @@ _BUS: Final[Mapping[str, str]] = MappingProxyType({
     "negotiation-greedy": "a negotiation message is answered with more than was asked for",
     "message-retry": "the target wants a message once more",
     "message-unknown": "the target sends a message nobody knows before it takes the command block [message=0x1F]",
-    "target-negotiates": "the target asks for a transfer agreement before it takes the command block",
+    "target-negotiates": "before it takes the command block the target asks for an agreement [code=1, offset=31]",
     "abort-ignored": "ABORT, ABORT TAG or BUS DEVICE RESET has no effect: the target keeps the bus and does nothing",
     "data-parity": "a byte of data in arrives damaged: SCSIPERR",
     "data-parity-code": "the same, and code 81 as well",

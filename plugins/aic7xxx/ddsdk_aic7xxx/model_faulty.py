@@ -5,12 +5,23 @@ Each returns true when the usual course of things ends there.
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
-from .frames import EXT_LEN, SCB_LUN, SCB_RESIDUAL_SGPTR, SCB_SGPTR, SCB_TAG, SG_FULL_RESID, XFER_LEN_ODD, Ext, Msg
+from .frames import (
+    EXT_LEN,
+    PPR_DT,
+    SCB_LUN,
+    SCB_RESIDUAL_SGPTR,
+    SCB_SGPTR,
+    SCB_TAG,
+    SG_FULL_RESID,
+    XFER_LEN_ODD,
+    Ext,
+    Msg,
+)
 from .model_chip import S
 from .model_faults import BREAKS, DEAD_ENDS, STATUSES
-from .model_port import REQUEST_SENSE, is_negotiation
+from .model_port import ASYNC, REQUEST_SENSE, is_negotiation
 from .regs import NONE, Error, SeqInt, SStat0, SStat1
 
 if TYPE_CHECKING:
@@ -25,8 +36,8 @@ _DATA_LASTS_NS = 20_000
 _RW = frozenset((0x08, 0x0A, 0x28, 0x2A, 0x88, 0x8A))
 _READS = frozenset((0x08, 0x28, 0x88))
 _TASK_MESSAGES = frozenset((Msg.ABORT, Msg.ABORT_TAG, Msg.BUS_DEVICE_RESET))
-_REJECTS = {"ppr-rejected": (Ext.PPR,), "wdtr-rejected": (Ext.PPR, Ext.WDTR),
-            "sdtr-rejected": (Ext.PPR, Ext.WDTR, Ext.SDTR)}
+_REJECTS: Final = {"ppr-rejected": (Ext.PPR,), "wdtr-rejected": (Ext.PPR, Ext.WDTR),
+                   "sdtr-rejected": (Ext.PPR, Ext.WDTR, Ext.SDTR)}
 
 
 def at_fetch(seq: Sequencer) -> bool:
@@ -68,6 +79,7 @@ def at_message(chip: Aic7xxx, conn: Connection, message: bytes) -> bool:
         return False
     for fault, codes in _REJECTS.items():
         if message[2] in codes and hit(fault) is not None:
+            conn.port.rejected(message[2])
             conn.msgin.append(Msg.MESSAGE_REJECT)
             return True
     if hit("negotiation-ignored") is not None:
@@ -78,12 +90,14 @@ def at_message(chip: Aic7xxx, conn: Connection, message: bytes) -> bool:
         return True
     if hit("negotiation-greedy") is not None:
         conn.msgin += conn.port.negotiate(message, greedy=True)
+        conn.answered = message[2]
         return True
     return False
 
 
 def _leave(chip: Aic7xxx, conn: Connection) -> None:
     if chip.bus.conn is conn:
+        conn.port.agreement = ASYNC
         chip.bus.drop()
 
 
@@ -92,9 +106,13 @@ def before_command(chip: Aic7xxx, conn: Connection) -> None:
     struck = chip.faults.hit("message-unknown")
     if struck is not None:
         conn.msgin.append(struck.get("message", 0x1F))
-    if chip.faults.hit("target-negotiates") is not None:
-        conn.msgin += bytes((Msg.EXTENDED, EXT_LEN[Ext.SDTR], Ext.SDTR, 10, 31))
-        conn.asked = True
+        conn.answered = 0
+    struck = chip.faults.hit("target-negotiates")
+    if struck is not None:
+        code, offset = Ext(struck.get("code", Ext.SDTR)), struck.get("offset", 31)
+        arguments = {Ext.SDTR: (10, offset), Ext.WDTR: (1,), Ext.PPR: (9, 0, offset, 1, PPR_DT)}[code]
+        conn.msgin += bytes((Msg.EXTENDED, EXT_LEN[code], code, *arguments))
+        conn.asked, conn.answered = True, code
 
 
 def at_command(chip: Aic7xxx, conn: Connection, task: Task) -> bool:

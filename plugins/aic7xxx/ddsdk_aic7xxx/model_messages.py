@@ -91,7 +91,10 @@ class Messages:
             reply = port.negotiate(message, greedy=False)
             if not conn.asked:
                 conn.msgin += reply
+            conn.answered = 0 if conn.asked else message[2]
             conn.asked = False
+        elif code == Msg.MESSAGE_REJECT and conn.answered:
+            port.rejected(conn.answered)
         elif code == Msg.PARITY_ERROR:
             conn.stage = "complete"         # the message is sent again
         elif code == Msg.EXTENDED:

@@ -34,6 +34,7 @@ if TYPE_CHECKING:
 Agreement = tuple[int, int, bool, bool]
 ASYNC: Final[Agreement] = (0, 0, False, False)
 REQUEST_SENSE: Final = 0x03
+_COMMAND_TERMINATED: Final = 0x22
 _GREEDY_OFFSET: Final = 0xFF
 #: Bytes a microsecond: asynchronous, and what each period factor moves, one byte wide.
 _ASYNC_RATE: Final = 5
@@ -128,8 +129,8 @@ class TargetPort:
         self.tasks.append(task)
 
     def note_status(self, task: Task, status: int) -> None:
-        """The command ended with *status*: with CHECK CONDITION, the unit waits for REQUEST SENSE."""
-        if status == CHECK_CONDITION:
+        """The command ended with *status*: with sense data to fetch, the unit waits for REQUEST SENSE."""
+        if status in (CHECK_CONDITION, _COMMAND_TERMINATED):
             self.allegiance.add(task.lun)
 
     def may_go_on(self, task: Task) -> bool:
@@ -163,6 +164,10 @@ class TargetPort:
             return bytes((*message[:3], period, offset))
         return bytes((Msg.MESSAGE_REJECT,))
 
+    def rejected(self, code: int) -> None:
+        """A negotiation ended in MESSAGE REJECT: what held before is void."""
+        self.agreement = (0, 0, self.agreement[2] and code == Ext.SDTR, False)
+
     def data_ns(self, nbytes: int) -> int:
         """How long *nbytes* take on the wire."""
         period, offset, wide, _ = self.agreement
@@ -187,7 +192,8 @@ class Connection:
     `msgin` is what it has to say.  `leaves`: it goes bus free when the message under way is over.
     """
 
-    __slots__ = ("asked", "disc", "heard", "leaves", "lun", "msgin", "port", "retry", "stage", "tag", "task")
+    __slots__ = ("answered", "asked", "disc", "heard", "leaves", "lun", "msgin", "port", "retry", "stage", "tag",
+                 "task")
 
     def __init__(self, port: TargetPort, task: Task | None = None) -> None:
         self.port = port
@@ -198,6 +204,7 @@ class Connection:
         self.stage = "command" if task is None else "data"
         self.msgin = bytearray()
         self.heard = bytearray()            # of a message out
+        self.answered = 0                   # the extended message of its own that it has sent last
         self.leaves = self.retry = self.asked = False       # asked: the target itself began to negotiate
 
     def phase(self, atn: bool) -> Phase | None:

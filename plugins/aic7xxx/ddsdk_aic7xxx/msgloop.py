@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Final
 
-from .agreement import TransInfo, agreed, request, sdtr, without
+from .agreement import TransInfo, after_reject, agreed, request, sdtr, without
 from .frames import (
     DISCENB,
     EXT_LEN,
@@ -164,6 +164,9 @@ def _understand(ahc: Ahc, scb: AhcScb | None, heard: bytes) -> bytes:
         return reject
     info = agreed(target.goal, target.curr, heard)
     if info is None:
+        _left_unanswered(ahc, scb)
+        ahc_set_agreement(ahc, target, after_reject(target.curr, code))
+        target.renegotiate()
         return reject
     asked = target.asked[2:3] == heard[2:3]
     if asked:
@@ -171,8 +174,11 @@ def _understand(ahc: Ahc, scb: AhcScb | None, heard: bytes) -> bytes:
     ahc_set_agreement(ahc, target, info)
     if code is not Ext.WDTR:
         return b"" if asked else heard      # a target that begins gets its own words back
+    if not asked:
+        target.renegotiate()                # the speed, with the next command
+        return heard
     target.asked = sdtr(target.goal)
-    return target.asked if asked else heard
+    return target.asked
 
 
 def _refused(ahc: Ahc, target: AhcTarget | None) -> bytes:
@@ -187,13 +193,8 @@ def ahc_ask_for_less(ahc: Ahc, target: AhcTarget) -> bytes:
     refused = Ext(target.asked[2])
     target.asked = b""
     target.goal = without(target.goal, refused)
-    if refused is Ext.SDTR:
-        ahc_set_agreement(ahc, target, TransInfo(wide=target.curr.wide))
-        return b""
-    if refused is Ext.WDTR:
-        ahc_set_agreement(ahc, target, TransInfo())
-        target.asked = sdtr(target.goal) if target.goal.offset else b""
-    else:
+    ahc_set_agreement(ahc, target, after_reject(target.curr, refused))
+    if target.goal != target.curr:
         target.asked = request(target.curr, target.goal)
     return target.asked
 

@@ -19,6 +19,7 @@ from .frames import (
     MK_MESSAGE,
     SCB_CONTROL,
     SG_LIST_NULL,
+    STATUS_RCVD,
     Msg,
 )
 from .hw import (
@@ -181,7 +182,9 @@ def _tell_disconnected(ahc: Ahc, scb: AhcScb) -> None:
     """A target works on it, or nobody knows of it: queue the element again, to select the target and say it."""
     ahc_take_listed(ahc, AhcRegs.DISCONNECTED_SCBH, lambda other: other is scb)
     ahc_free_slots(ahc, lambda other: other is scb)
-    element(ahc, scb)[SCB_CONTROL] |= MK_MESSAGE | DISCONNECTED
+    raw = element(ahc, scb)
+    # the chip may have uploaded it, its status received, and the completion got lost
+    raw[SCB_CONTROL] = raw[SCB_CONTROL] & ~STATUS_RCVD & 0xFF | MK_MESSAGE | DISCONNECTED
     ahc_requeue_tail(ahc, scb)
 
 

@@ -22,6 +22,7 @@ from ddsdk.scsi.cmnd import (
 )
 from ddsdk.sim import disk_faults
 from ddsdk_aic7xxx.agreement import ASYNC_NARROW, ULTRA160, TransInfo
+from ddsdk_aic7xxx.frames import Ext
 from ddsdk_aic7xxx.model_chip import Port
 from ddsdk_aic7xxx.model_faults import FAULTS
 from plugins.aic7xxx.tests.driver_rig import DATA, DISK_ID, PAGE, Make, Rig, rigs
@@ -178,6 +179,39 @@ def test_a_negotiation_that_goes_wrong_ends_in_an_agreement(make: Make, fault: s
         agreement.period, agreement.offset, agreement.wide, agreement.dt)
     assert rig.run(rig.rw(False, 0)).result == 0
     assert not fault or fault in rig.model.faults.struck
+
+
+@pytest.mark.parametrize(("code", "offset", "agreement"), [
+    (Ext.SDTR, 31, TransInfo(10, 31, True)),
+    (Ext.SDTR, 0, TransInfo(0, 0, True)),
+    (Ext.SDTR, 0xFF, ULTRA160),             # too much: rejected, and agreed on anew
+    (Ext.WDTR, 0, ULTRA160),                # the speed is agreed on anew
+    (Ext.PPR, 16, TransInfo(9, 16, True, True)),
+])
+def test_a_target_that_asks_itself(rig: Rig, code: Ext, offset: int, agreement: TransInfo) -> None:
+    """It gets its own words back, or MESSAGE REJECT; both sides mean the same afterwards."""
+    rig.inject("target-negotiates", code=code, offset=offset)
+    for _ in range(2):
+        assert rig.run(rig.rw(False, 0)).result == 0
+    port = rig.model.bus.ports[DISK_ID].agreement
+    assert rig.ahc.targets[DISK_ID].curr == agreement
+    assert port == (agreement.period, agreement.offset, agreement.wide, agreement.dt)
+
+
+@pytest.mark.parametrize("faults", [
+    ("ppr-rejected",), ("sdtr-rejected", "sdtr-rejected"), ("wdtr-rejected", "wdtr-rejected"), ("negotiation-greedy",),
+    ("negotiation-busfree",), ("negotiation-ignored",),
+])
+def test_what_was_agreed_on_is_void_when_a_new_agreement_fails(rig: Rig, faults: tuple[str, ...]) -> None:
+    """The target was asked anew, because of a parity error, and what held before was fast."""
+    assert rig.run(rig.rw(False, 0)).result == 0
+    assert rig.ahc.targets[DISK_ID].curr == ULTRA160
+    rig.inject("data-parity")
+    assert host_byte(rig.run(rig.rw(False, 0)).result) == DID_PARITY
+    for fault in faults:
+        rig.inject(fault)
+    for _ in range(4):
+        assert rig.run(rig.rw(False, 0)).result == 0
 
 
 @pytest.mark.parametrize(("faults", "agreement"), [

@@ -32,7 +32,7 @@ from ddsdk.helperlib.kernel import DMA_FROM_DEVICE, DMA_TO_DEVICE
 from .adapter import PRD_BYTES, PRD_ENTRIES, SG_TABLESIZE
 from .ending import Ending, end
 from .frames import EOT, REGION_BYTES, Prd, regions
-from .regs import NO_DRIVE, BmCommand, BmStatus, CommandBlock, ControlBlock
+from .regs import NO_DRIVE, BmCommand, BmStatus, CommandBlock
 
 if TYPE_CHECKING:
     from .adapter import Channel
@@ -42,6 +42,9 @@ STALL_POLLS: Final = 100
 #: Commands that may go well and leave their count register alone before it is known that the drive does so.
 DOUBTS: Final = 3
 _STOP: Final = BmCommand.of()
+_READ: Final = BmCommand.of(RWCON=1)
+_START_READ: Final = BmCommand.of(RWCON=1, SSBM=1)
+_START_WRITE: Final = BmCommand.of(SSBM=1)
 _EVENTS: Final = BmStatus.of(IDEINTS=1, ERROR=1)
 _PACK: Final = Prd.on(WIRE_LE).struct.pack_into
 
@@ -63,23 +66,21 @@ def prepare_dma(channel: Channel, task: IdeTask) -> bool:
     _PACK(view, at - PRD_BYTES, address, nbytes % REGION_BYTES, EOT)
     kernel.outl(channel.table.bus_addr, channel.bm, channel.BM_TABLE)
     kernel.outb(channel.capable | _EVENTS, channel.bm, channel.BM_STATUS)
-    kernel.outb(BmCommand.of(RWCON=int(not task.to_device)), channel.bm, channel.BM_COMMAND)
+    kernel.outb(_STOP if task.to_device else _READ, channel.bm, channel.BM_COMMAND)
     return True
 
 
 def start_dma(channel: Channel, task: IdeTask) -> None:
     """Set the bus master going."""
-    channel.kernel.outb(BmCommand.of(SSBM=1, RWCON=int(not task.to_device)), channel.bm, channel.BM_COMMAND)
+    channel.kernel.outb(_START_WRITE if task.to_device else _START_READ, channel.bm, channel.BM_COMMAND)
 
 
 # -- one look at a command by DMA: ide_lock is held --------------------------------------------------------------------
 
 
-def advance_dma(channel: Channel, task: IdeTask) -> Ending | None:
-    """What there is to say if the command is over."""
-    kernel = channel.kernel
-    stat = int(kernel.inb(channel.control, ControlBlock.ALTSTATUS))
-    status = kernel.inb(channel.bm, channel.BM_STATUS)
+def advance_dma(channel: Channel, task: IdeTask, stat: int) -> Ending | None:
+    """What there is to say if the command is over; *stat* is the drive's status, looked at before the bus master's."""
+    status = channel.kernel.inb(channel.bm, channel.BM_STATUS)
     if stat in NO_DRIVE:
         return finish_dma(channel, task, status, AC_ERR_NODEV_HINT)
     if status.ERROR:

@@ -12,7 +12,7 @@ from ddsdk.hookspecs import hookimpl
 
 from .adapter import channel_of
 from .interrupt import piix_poll_channel
-from .recovery import silence, wait_ready, write_srst
+from .recovery import piix_soft_reset, silence, write_srst
 from .regs import (
     GONE,
     IDETIM,
@@ -88,7 +88,7 @@ def piix_poll(drive: IdeDrive) -> None:
 def piix_shutdown(drive: IdeDrive) -> int:
     """Reset the drives of both channels and leave them masked: nothing of them is half way when the machine reboots.
 
-    Waits for *drive*'s channel, and says when its drive does not come back.
+    Only *drive*'s channel is waited for; says when its drive does not come back.
     """
     channel = channel_of(drive)
     if channel is None:
@@ -97,8 +97,9 @@ def piix_shutdown(drive: IdeDrive) -> int:
         one.forget()
         silence(one)
         one.unmap()
-        write_srst(one)
-    return wait_ready(channel)[drive.unit]
+        if one is not channel:
+            write_srst(one)
+    return piix_soft_reset(channel, drive.unit)[drive.unit]
 
 
 class PiixDumpHooks:

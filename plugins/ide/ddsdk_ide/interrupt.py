@@ -43,7 +43,7 @@ def _serve(channel: Channel) -> Ending | None:
     if task is not None and task.dma and not channel.resetting:
         stat = int(kernel.inb(channel.control, ControlBlock.ALTSTATUS))
         if stat in NO_DRIVE or not stat & (BUSY_STAT | DRQ_STAT):
-            return advance_dma(channel, task)
+            return advance_dma(channel, task, stat)
     kernel.outb(channel.capable | BmStatus.IDEINTS.mask, channel.bm, channel.BM_STATUS)
     stat = int(kernel.inb(channel.ports, CommandBlock.STATUS))
     if task is None or channel.resetting:
@@ -54,7 +54,7 @@ def _serve(channel: Channel) -> Ending | None:
 def _step(channel: Channel, task: IdeTask, stat: int) -> Ending | None:
     """Do what the drive is ready for, by its status *stat*."""
     if task.dma:
-        return advance_dma(channel, task)
+        return advance_dma(channel, task, stat)
     if stat in NO_DRIVE:
         return end(channel, task, stat, AC_ERR_NODEV_HINT)
     if stat & BUSY_STAT:
@@ -84,18 +84,21 @@ def piix_poll_channel(channel: Channel) -> None:
         if channel.busy % BUSY_POLLS or not channel.task.dma:
             return
     flags = kernel.spin_lock_irqsave(lock)
-    ending = None if channel.resetting else _look(channel)
+    if not kernel.crashdump_mode():                     # others may have been here
+        stat = int(kernel.inb(channel.control, ControlBlock.ALTSTATUS))
+    ending = None if channel.resetting else _look(channel, stat)
     kernel.spin_unlock_irqrestore(lock, flags)
     if ending is not None:
         ide_end_drive_cmd(*ending)
 
 
-def _look(channel: Channel) -> Ending | None:
+def _look(channel: Channel, stat: int) -> Ending | None:
+    """By the alternate status, what there is to do, and to say."""
     task = channel.task
     if task is None:
         return None
     if task.dma:
-        return advance_dma(channel, task)
+        return advance_dma(channel, task, stat)
     while True:                                         # ends: each turn moves a block
         before = channel.offset
         stat = int(channel.kernel.inb(channel.ports, CommandBlock.STATUS))

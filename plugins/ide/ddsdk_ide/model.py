@@ -111,16 +111,16 @@ class PiixIde(HwModel):
 
     def w_COMMAND(self, index: int, value: BmCommand) -> None:
         """SSBM from 0 to 1 begins, 0 stops it at once.  RWCON stays while it is active."""
-        name, engine = f"COMMAND[{index}]", self.channels[index].engine
-        before = BmCommand(self.values[name])
-        active = BmStatus(self.values[f"STATUS[{index}]"]).BMIDEA
-        if self.personality.strict and active and value.SSBM and value.RWCON is not before.RWCON:
+        channel, new = self.channels[index], int(value) & _COMMAND_BITS
+        before, start = self.values[channel.BM_COMMAND], new & BmCommand.SSBM.mask
+        if self.personality.strict and start and (before ^ new) & BmCommand.RWCON.mask and (
+                self.values[channel.BM_STATUS] & BmStatus.BMIDEA.mask):
             raise HardwareFault(f"BMICX <- {int(value):#04x} of channel {index}: RWCON changes while it is active")
-        self.values[name] = int(value) & _COMMAND_BITS
-        if value.SSBM and not before.SSBM:
-            engine.start(self.values[f"TABLE[{index}]"])
-        elif not value.SSBM:
-            engine.stop()
+        self.values[channel.BM_COMMAND] = new
+        if not start:
+            channel.engine.stop()
+        elif not before & start:
+            channel.engine.start(self.values[f"TABLE[{index}]"])
 
     def w_STATUS(self, index: int, value: BmStatus) -> None:
         """Events are cleared by a 1, notes about the drives are kept."""

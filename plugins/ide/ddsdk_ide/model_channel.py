@@ -10,10 +10,11 @@ from attrs import frozen
 from ddsdk.errors import HardwareFault
 from ddsdk.regs import Reg8
 from ddsdk.sim.ata_drive import AtaDrive
+from ddsdk.sim.ata_taskfile import BSY, DRQ
 from ddsdk.sim.model import HwModel
 
 from .model_dma import AtomicEngine, Engine
-from .model_drive import DriveModel
+from .model_drive import PAIRS, DriveModel
 from .regs import GONE, BmCommand, BmStatus, CommandBlock, Control, ControlBlock
 
 if TYPE_CHECKING:
@@ -21,6 +22,8 @@ if TYPE_CHECKING:
     from ddsdk.sim.dma import DmaDomain
 
     from .model import PiixIde
+
+_AT_WORK: Final = BSY | DRQ
 
 US: Final = 1_000
 MS: Final = 1_000_000
@@ -47,13 +50,14 @@ class Timing:
 class ChannelModel:
     """Channel *number* of *piix* with *drives*, by unit.
 
-    `device`: the device register, which both drives hold.  `line`: what the interrupt line does.  `decoded`: the
-    interface answers at the channel's ports.
+    `device`, `control`: the registers that both drives hold, `nien` and `hob` bits of the latter, as they count now.
+    `line`: what the interrupt line does.  `decoded`: the interface answers at the channel's ports.
     """
 
     def __init__(self, piix: PiixIde, number: int, drives: Mapping[int, AtaDrive]) -> None:
         self.piix = piix
         self.number = number
+        self.BM_COMMAND, self.BM_STATUS = f"COMMAND[{number}]", f"STATUS[{number}]"
         self.personality = piix.personality
         self.timing = piix.timing
         self.strikes: Callable[[str], dict[str, Any] | None] = piix.faults.hit
@@ -67,6 +71,7 @@ class ChannelModel:
     def reset(self) -> None:
         """Power on, long ago."""
         self.device, self.control = 0xA0 if self.personality.reset_device else 0, Control()
+        self.hob, self.nien = 0, False
         self.line = self.gone = False
         self._srst_since_ns = 0
         self.sides = {unit: DriveModel(self, unit, drive) for unit, drive in sorted(self._drives.items())}
@@ -129,7 +134,7 @@ class ChannelModel:
     def drive_line(self) -> None:
         """The line is up while the selected drive asks and nIEN lets it; BMISX remembers its rise."""
         side = self.selected
-        up = side is not None and side.intrq and not self.control.NIEN and not self.gone and not self.piix.gone
+        up = side is not None and side.intrq and not self.nien and not self.gone and not self.piix.gone
         if up and not self.line:
             self.bm_status(BmStatus.IDEINTS.mask, 0)
         self.line = up
@@ -137,28 +142,29 @@ class ChannelModel:
 
     def bm_status(self, up: int, down: int) -> None:
         """Set and clear bits of BMISX."""
-        values, name = self.piix.values, f"STATUS[{self.number}]"
-        values[name] = values[name] & ~down | up
+        values = self.piix.values
+        values[self.BM_STATUS] = values[self.BM_STATUS] & ~down | up
 
     @property
     def bm_command(self) -> BmCommand:
         """BMICX."""
-        return BmCommand(self.piix.values[f"COMMAND[{self.number}]"])
+        return BmCommand(self.piix.values[self.BM_COMMAND])
 
     # -- registers -------------------------------------------------------------------------------------------
 
     def push(self, name: str, value: int) -> None:
-        """The host writes a register of the command block: both drives take it."""
+        """The host writes a register of the command block: both drives take it that have no command under way."""
         for side in self.sides.values():
-            side.push(name, value)
-        self._hob_off()
+            if not side.status & _AT_WORK:
+                side.pairs[name] = (value, side.pairs[name][0])
+        self.hob = 0
 
     def pull(self, name: str) -> int:
         """The host reads one: the selected drive answers, for one that is not there the other does."""
         side = self.selected
         if side is None:
             return self._absent(name)
-        return side.pairs[name][self.control.HOB]
+        return side.pairs[name][self.hob]
 
     def _absent(self, name: str) -> int:
         other = next(iter(self.sides.values()), None)
@@ -177,24 +183,21 @@ class ChannelModel:
     def select(self, value: int) -> None:
         """DEVICE is written."""
         side = self.selected
-        if side is not None and side.status & 0x88:
+        if side is not None and side.status & _AT_WORK:
             if self.personality.strict:
                 raise HardwareFault(f"DEVICE <- {value:#04x} while STATUS is {side.status:#04x}: a drive is deselected"
                                     " only at rest")
             return
-        self.device = value
-        self._hob_off()
-        self.drive_line()
-
-    def _hob_off(self) -> None:
-        if self.control.HOB:
-            self.control = self.control.replace(HOB=0)
+        changed, self.device, self.hob = (self.device ^ value) & 0x10, value, 0
+        if changed:
+            self.drive_line()
 
     # -- control ---------------------------------------------------------------------------------------------
 
     def set_control(self, value: Control) -> None:
         """SRST begins and ends a reset, NIEN holds the line down, HOB chooses a byte."""
-        before, self.control = self.control, value
+        before, self.control, self.hob = self.control, value, value.HOB
+        self.nien = bool(value.NIEN)
         if value.SRST and not before.SRST:
             self.engine.drives_reset()
             for side in self.sides.values():
@@ -222,6 +225,10 @@ class ChannelModel:
         for unit, side in self.sides.items():
             if not (unit and busy):
                 side.later(took_ns, side.reset_ends, _PASSED if unit else code)
+
+
+#: The registers that are two deep, by offset.
+_PUSHED: Final = ("", *PAIRS)
 
 
 class CommandWindow(HwModel):
@@ -257,8 +264,10 @@ class CommandWindow(HwModel):
                 self.trace.add("write", "DATA", value)
             if side is not None:
                 side.write_data(size, value)
-            return
-        super().write(offset, size, value)
+        elif 1 <= offset <= 5 and size == 1 and not self.trace.on:
+            channel.push(_PUSHED[offset], value)        # what every command does often, and made short
+        else:
+            super().write(offset, size, value)
 
     def r_ERROR(self) -> int:
         """Of the command that ended."""

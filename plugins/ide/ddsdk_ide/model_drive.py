@@ -90,11 +90,6 @@ class DriveModel:
 
     # -- registers -------------------------------------------------------------------------------------------
 
-    def push(self, name: str, value: int) -> None:
-        """The host writes a register: nothing while a command is under way."""
-        if not self.status & (BSY | DRQ):
-            self.pairs[name] = (value, self.pairs[name][0])
-
     def show(self, tf: Taskfile) -> None:
         """What a command leaves in the registers."""
         self.pairs["NSECTOR"] = (tf.nsector, tf.hob_nsector)

@@ -189,5 +189,5 @@ def test_polls_of_a_busy_drive_are_short(make: Make) -> None:
     with rig.watching() as seen:
         for _ in range(32):
             rig.hooks.dump_poll(rig.drive)
-    assert len(seen) == 32 + 2 * 2
+    assert len(seen) == 32 + 2
     assert {kind for kind, *_ in seen} == {"read"}

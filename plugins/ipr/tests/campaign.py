@@ -74,7 +74,7 @@ class Injection:
         if r.random() < 0.3:
             return cls(moment, r.choice(_DISK_FAULTS)(r))
         fault, times = r.choice(sorted(FAULTS)), r.choice((1, 1, 1, 2, 5, 0))
-        if fault == "irq-stuck":            # before the crash a storm, and the machine says so
+        if fault in ("irq-stuck", "all-ones"):      # before the crash a storm, and a load that fails at once
             moment = "crash"
         return cls(moment, fault, r.choice((0, 0, 1, 3, 10, 40)), times or ENOUGH.get(fault, 0))
 
