@@ -42,6 +42,7 @@ STATUS_US: Final = 1
 _RESET_US: Final = 10
 #: 125 us x 2^(0xC - 1) = 256 ms (SCSI-2 recommends 250).
 _SELECTION_TIMEOUT: Final = 0xC
+_PENDING: Final = Istat0.SIP.mask | Istat0.DIP.mask
 #: Causes gathered in a row before somebody thinks that the chip has lost its mind.
 _GATHER_MAX: Final = 8
 
@@ -63,39 +64,38 @@ def gather(np: Hcb, istat: int) -> tuple[int, int]:
             dstat |= kernel.readb(chip, R.DSTAT)
             kernel.udelay(STATUS_US)
         istat = kernel.readb(chip, ISTAT0)
-        if not istat & Istat0.of(SIP=1, DIP=1) or istat == ALL_ONES:
+        if not istat & _PENDING or istat == ALL_ONES:
             break
     return sist, dstat & 0x7F
 
 
 def sym_stop(np: Hcb) -> bool:
-    """Stop SCRIPTS, whoever started them; whether they are known to stand still.
+    """Stop SCRIPTS, whoever started them, and take every cause; whether they are known to stand still.
 
     A chip without SRUN does not tell whether there was anything to stop, unless it reports the abort.
     """
     kernel, chip = np.kernel, np.chip
-    if np.features.srun and not kernel.readb(chip, R.ISTAT1).SRUN:
-        return True
-    kernel.writeb(Istat0.of(ABRT=1), chip, ISTAT0)
-    stopped = False
-    for _ in range(_ABORT_TRIES):
-        istat = kernel.readb(chip, ISTAT0)
-        if istat == ALL_ONES:
-            return False
-        if istat & Istat0.of(SIP=1, DIP=1):
-            kernel.writeb(0, chip, ISTAT0)
-            gather(np, istat)
-            stopped = True
-            break
-        kernel.udelay(_ABORT_US)
-    kernel.writeb(0, chip, ISTAT0)
+    stopped = np.features.srun and not kernel.readb(chip, R.ISTAT1).SRUN
+    if not stopped:
+        kernel.writeb(Istat0.of(ABRT=1), chip, ISTAT0)
+        for _ in range(_ABORT_TRIES):
+            stopped = bool(kernel.readb(chip, ISTAT0) & _PENDING)
+            if stopped:
+                break
+            kernel.udelay(_ABORT_US)
+    kernel.writeb(Istat0.of(INTF=1), chip, ISTAT0)      # and ABRT off; some keep DSTAT while INTF is set
+    istat = kernel.readb(chip, ISTAT0)
+    if istat == ALL_ONES:
+        return False
+    if stopped:
+        gather(np, istat)
     return stopped
 
 
 def sym_chip_reset(np: Hcb) -> None:
     """Reset the chip, from any state: SCRIPTS are stopped first, some chips hang otherwise.
 
-    Registers may be used again 2 ms later.  Targets do not notice; one that was connected keeps the bus.
+    Its bus needs 2 ms to settle then.  Targets do not notice; one that was connected keeps the bus.
     """
     kernel, chip = np.kernel, np.chip
     if sym_stop(np):
@@ -103,6 +103,7 @@ def sym_chip_reset(np: Hcb) -> None:
     kernel.writeb(Istat0.of(SRST=1), chip, ISTAT0)
     kernel.udelay(_RESET_US)
     kernel.writeb(0, chip, ISTAT0)
+    mask(np)                            # they are reset; but not all chips lower the pin before they are written
 
 
 def sym_silence(np: Hcb) -> None:

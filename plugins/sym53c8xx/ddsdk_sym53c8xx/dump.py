@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Final
 
 from ddsdk.hookspecs import hookimpl
 
-from .chip import ISTAT0, R, assert_rst, gone, mask, release_rst, sym_chip_reset
+from .chip import ISTAT0, R, assert_rst, gone, release_rst, sym_chip_reset
 from .interrupt import sym53c8xx_poll
 from .recovery import Step
 from .regs import ALL_ONES
@@ -75,7 +75,6 @@ def sym_quiesce(sdev: ScsiDevice) -> int:
         return -errno.ENODEV
     sym_chip_reset(np)
     SYM_MDELAY(kernel, 2)
-    mask(np)
     np.forget()
     return 0
 

@@ -33,7 +33,7 @@ if TYPE_CHECKING:
     from ddsdk.scsi.cmnd import ScsiCmnd
     from ddsdk.scsi.host import ScsiHost
 
-#: After SRST, before registers are used again (sym_hipd.c).
+#: After SRST: for the bus mode to settle (sym_hipd.c).
 _AFTER_SRST_MS: Final = 2
 _RST_MS: Final = 1
 _LINE_POLL_MS: Final = 10
