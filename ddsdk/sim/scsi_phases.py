@@ -1,9 +1,9 @@
 """A command on a parallel bus: its data moves in pieces, when the bus has time, and can begin anew.
 
-`ScsiTarget.execute()` moves all data of a command at once.  On a parallel bus the initiator takes and gives it piece by
-piece, and how much there is only the target knows.  Data to the initiator goes through a buffer, as a disk has one.  For
-data to the disk `execute()` runs in a greenlet of its own that waits until everything is there, so that the disk takes it
-out of the initiator's memory directly.
+`ScsiTarget.execute()` moves all data of a command at once.  On a parallel bus the initiator takes and gives it piece
+by piece, and how much there is only the target knows.  Data to the initiator goes through a buffer, as a disk has one.
+For data to the disk `execute()` runs in a greenlet of its own that waits until everything is there, so that the disk
+takes it out of the initiator's memory directly.
 """
 
 from __future__ import annotations
@@ -22,9 +22,9 @@ _ANY_LENGTH: Final = 1 << 40
 class PhasedCommand:
     """One command of *target*; it is its own `scsi_unit.DataPhase`.
 
-    `out`: data goes to the device, None: there is none; `expected`: at most so many bytes, by the CDB.  `total`: bytes the
-    target wants to move, known once it was begun or run; `current` of them have moved, `saved` is where `rewind()` goes
-    back to.  `result`: None until the command was carried out.
+    `out`: data goes to the device, None: there is none; `expected`: at most so many bytes, by the CDB.  `total`: bytes
+    the target wants to move, known once it was begun or run; `current` of them have moved, `saved` is where `rewind()`
+    goes back to.  `result`: None until the command was carried out.
     """
 
     length = _ANY_LENGTH

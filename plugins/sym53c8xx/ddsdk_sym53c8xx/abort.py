@@ -1,7 +1,7 @@
 """Abort and device reset: SCRIPTS are brought to a stop between two commands, and a message is sent to the target.
 
-The program's `gate` is an INT while somebody wants it to stop.  A bus that a target does not let go of never comes there:
-then the handler says FAILED, and the mid-layer goes on to the bus reset.
+The program's `gate` is an INT while somebody wants it to stop.  A bus that a target does not let go of never comes
+there: then the handler says FAILED, and the mid-layer goes on to the bus reset.
 """
 
 from __future__ import annotations

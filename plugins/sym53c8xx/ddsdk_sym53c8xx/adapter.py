@@ -1,7 +1,7 @@
 """What the driver knows of one adapter: struct sym_hcb, its command blocks, the memory they share with the chip.
 
-All memory is allocated at probe.  `Hcb.pool` holds the 64 command blocks, aligned to 64 KiB; `Hcb.code` the program, the
-start queue, and a place for sense data of each block.
+All memory is allocated at probe.  `Hcb.pool` holds the 64 command blocks, aligned to 64 KiB; `Hcb.code` the program,
+the start queue, and a place for sense data of each block.
 """
 
 from __future__ import annotations
@@ -23,8 +23,8 @@ if TYPE_CHECKING:
     from ddsdk.helperlib.kernel import DmaBuffer, Iomem, Kernel, PciDev, TaskletStruct, TimerList
     from ddsdk.scsi.host import ScsiHost
 
-#: Commands the host takes at a time.  There are twice as many tags, so that one that was used lately rests: a target that
-#: reselects for a command that is over finds a block that is not in use.
+#: Commands the host takes at a time.  There are twice as many tags, so that one that was used lately rests: a target
+#: that reselects for a command that is over finds a block that is not in use.
 CAN_QUEUE: Final = 32
 SENSE_BYTES: Final = 96
 _POOL_ALIGN: Final = BLOCKS * BLOCK_BYTES
@@ -46,17 +46,17 @@ _RESUME_AT: Final = offset("resume")
 class Ccb:
     """A command block: `tag`, where it lies, what it does.
 
-    `scmd` is None while nothing is outstanding on it.  `mapped` is memory that the chip may still reach.  `sensing`: it
-    sends REQUEST SENSE for `scmd`, whose own residual count is `resid`.  `slot`: its place in the start queue.
-    `nexus`: target and LUN; `without_tag`: it is counted as
-    such.  `error`: a host byte that outdoes what the target says.  Data: `segments` as mapped, the last of them at the end of the
-    block's list; `left`: bytes not moved by the last phase mismatch; `saved`: which remainder the saved data pointer is
-    in, -1 none; `after`: of each remainder, the segment that follows it.
+    `scmd` is None while nothing is outstanding on it.  `mapped` is memory that the chip may still reach.  `sensing`:
+    it sends REQUEST SENSE for `scmd`, whose own residual count is `resid`.  `slot`: its place in the start queue.
+    `nexus`: target and LUN; `without_tag`: it is counted as such.  `error`: a host byte that outdoes what the target
+    says.  Data: `segments` as mapped, the last of them at the end of the block's list; `left`: bytes not moved by the
+    last phase mismatch; `saved`: which remainder the saved data pointer is in, -1 none; `after`: of each remainder,
+    the segment that follows it.
     """
 
-    __slots__ = ("address", "after", "direction", "done_at", "error", "left", "mapped", "nexus", "offset", "remainders", "resid",
-                 "saved", "scmd", "segments", "sense_address", "sense_offset", "sensing", "slot", "tag", "tagged",
-                 "to_device", "without_tag")
+    __slots__ = ("address", "after", "direction", "done_at", "error", "left", "mapped", "nexus", "offset", "remainders",
+                 "resid", "saved", "scmd", "segments", "sense_address", "sense_offset", "sensing", "slot", "tag",
+                 "tagged", "to_device", "without_tag")
 
     def __init__(self, index: int, pool_address: int, code_address: int) -> None:
         self.tag = index * TAG_STEP
@@ -89,7 +89,8 @@ class Hcb:
     """struct sym_hcb: `shost.hostdata`.
 
     `lock` protects everything here.  `active`: commands may be queued.  `resetting`: a reset is under way, or about to
-    be.  `dead`: the last one failed.  `busy`: blocks with a command, by tag.  `put`: number of the slot that is filled next.
+    be.  `dead`: the last one failed.  `busy`: blocks with a command, by tag.  `put`: number of the slot that is filled
+    next.
     """
 
     def __init__(self, pdev: PciDev, chip: Iomem, name: str, features: Features) -> None:

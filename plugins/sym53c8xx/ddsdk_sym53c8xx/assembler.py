@@ -218,7 +218,8 @@ class Row:
 
 
 _NAME: Final = r"[\w+]+"
-_OPERAND: Final[Mapping[str, str]] = {"op": r"\||&|\+|XOR", "condition": r"(?:WHEN|IF) .+", "lines": r"\w+(?: AND \w+)*"}
+_OPERAND: Final[Mapping[str, str]] = {"op": r"\||&|\+|XOR", "condition": r"(?:WHEN|IF) .+",
+                                      "lines": r"\w+(?: AND \w+)*"}
 _CONDITION: Final = "[, {condition}]"
 
 #: Every instruction the assembler knows.  The first row that fits is taken.

@@ -1,6 +1,7 @@
 """The chip's registers: stopping SCRIPTS, resetting chip and bus, the values it works with.
 
-Order and values: Linux 2.6.9 sym_hipd.c (sym_chip_reset, sym_reset_scsi_bus, sym_start_up), but for what README.md lists.
+Order and values: Linux 2.6.9 sym_hipd.c (sym_chip_reset, sym_reset_scsi_bus, sym_start_up), but for what README.md
+lists.
 """
 
 from __future__ import annotations
@@ -145,7 +146,8 @@ def bus_is_quiet(np: Hcb) -> bool:
 
 
 def sym_init(np: Hcb) -> None:
-    """The values the chip works with; it was reset.  Transfers stay asynchronous and 8 bits wide: no target is asked."""
+    """The values the chip works with; it was reset.  Transfers stay asynchronous and 8 bits wide: no target is
+    asked."""
     kernel, chip, features = np.kernel, np.chip, np.features
 
     def out(value: int, register: object) -> None:

@@ -48,8 +48,8 @@ _BARS: Final = 6
 def sym_queue_command(scmd: ScsiCmnd, done: ScsiDone) -> int:
     """int sym53c8xx_queue_command(struct scsi_cmnd *, void (*done)(struct scsi_cmnd *)).
 
-    Called with host_lock held and interrupts off.  0, or SCSI_MLQUEUE_HOST_BUSY without a free block and while a reset is
-    due or under way.
+    Called with host_lock held and interrupts off.  0, or SCSI_MLQUEUE_HOST_BUSY without a free block and while a reset
+    is due or under way.
     """
     sdev = scmd.device
     np: Hcb = sdev.host.hostdata

@@ -1,10 +1,11 @@
 """What lies in memory: the table of one command, its pieces of SCRIPTS, messages, status; instructions from insn.py.
 
 A command block is what DSA points to while its command is on the bus: 1 KiB, aligned, 64 of them in 64 KiB that are
-aligned too.  So bits 15..8 of its address are the command's tag, and SCRIPTS find a block from a tag without arithmetic.
+aligned too.  So bits 15..8 of its address are the command's tag, and SCRIPTS find a block from a tag without
+arithmetic.
 
-Sources: SCSI-2 (X3.131-1994) 6.6, messages; LSI53C895A Technical Manual v2.2, 5.2, table indirect entries.  The block is
-ours.
+Sources: SCSI-2 (X3.131-1994) 6.6, messages; LSI53C895A Technical Manual v2.2, 5.2, table indirect entries.  The
+block is ours.
 """
 
 from __future__ import annotations

@@ -34,8 +34,7 @@ _HARD_DSTAT: Final = int(Dstat.of(MDPE=1, BF=1, ABRT=1, IID=1, SSI=1))
 _PCI_STATUS: Final = 0x06
 _PCI_STATUS_ERRORS: Final = 0xF900
 _NAMES: Final = ((_RST, "RST"), (_SGE, "gross error"), (_SBMC, "bus mode change"),
-                 (Sist1.GEN.mask << 8, "general purpose timer"), (Sist1.HTH.mask << 8, "handshake timer"),
-                 (_PAR, "parity"), (_UDC, "unexpected disconnect"), (_STO, "selection timeout"), (_MA, "phase mismatch"))
+                 (Sist1.GEN.mask << 8, "general purpose timer"), (Sist1.HTH.mask << 8, "handshake timer"))
 
 
 # -- the handler ---------------------------------------------------------------------------------------------
@@ -57,9 +56,9 @@ def sym53c8xx_intr(_irq: int, np: Hcb) -> int:
 
 
 def sym53c8xx_poll(np: Hcb) -> None:
-    """The handler by hand, of an active adapter; commands that SCRIPTS have marked count as well: after a crash no INTFLY says so.
+    """The handler by hand, of an active adapter.  What finds nothing takes no lock: it is most of what a dump does.
 
-    What finds nothing takes no lock: it is most of what a dump does.
+    Commands that SCRIPTS have marked count as well: after a crash no INTFLY says so.
     """
     view = np.view
     for ccb in np.busy.values():
@@ -200,12 +199,9 @@ def _left(np: Hcb, out: bool) -> int:
     dbc = kernel.readl(chip, R.DBC.offset) & 0xFF_FFFF
     if not out:
         return dbc
-    if np.features.dfbc:
-        left = dbc + kernel.readw(chip, np.dfbc_at)
-    else:
-        left = dbc + (kernel.readb(chip, R.DFIFO) - dbc & 0x7F)
-    status = kernel.readb(chip, R.SSTAT0)
-    return left + status.OLF + (status.ORF and not np.features.dfbc)
+    status, dfbc = kernel.readb(chip, R.SSTAT0), np.features.dfbc
+    fifo = kernel.readw(chip, np.dfbc_at) if dfbc else kernel.readb(chip, R.DFIFO) - dbc & 0x7F
+    return dbc + fifo + status.OLF + (status.ORF and not dfbc)
 
 
 def _data_stopped(np: Hcb, ccb: Ccb, insn: int) -> bool:

@@ -190,7 +190,8 @@ class BlockMoves:
 
     def _parity_in_data(self, n: int) -> None:
         port = self._chip.scsi.connected
-        assert port is not None and port.task is not None
+        assert port is not None
+        assert port.task is not None
         n = max(1, n // 2)
         port.task.give(self._scripts.memory(self._address + self._moved, n, False))
         self._advance(n)

@@ -2,8 +2,9 @@
 
     selected -> MESSAGE OUT -> COMMAND -> (disconnected, reselected: MESSAGE IN) -> DATA -> STATUS -> MESSAGE IN -> free
 
-Source: SCSI-2 (X3.131-1994) 6.1 to 6.6.  The disk behind it is the shared ScsiTarget; its sense data stays with it until
-REQUEST SENSE asks, and meanwhile no other command of that logical unit is carried out (contingent allegiance, 7.6).
+Source: SCSI-2 (X3.131-1994) 6.1 to 6.6.  The disk behind it is the shared ScsiTarget; its sense data stays with it
+until REQUEST SENSE asks, and meanwhile no other command of that logical unit is carried out (contingent allegiance,
+7.6).
 """
 
 from __future__ import annotations
@@ -62,7 +63,9 @@ class Port:
         self.allegiance: dict[int, Task] = {}
         self.blocked: list[Task] = []
         self.last_done: Reselection | None = None
-        self._lun, self._tag, self._privilege, self._identified = 0, None, False, False
+        self._lun = 0
+        self._tag: int | None = None
+        self._privilege = self._identified = False
         self._say_bytes = b""
         self._after_say: Callable[[], None] = self._nothing
         self._step = 0
@@ -195,8 +198,8 @@ class Port:
         task = self.task = Task(self.target, self._lun, self._tag, cdb, self._privilege)
         task.burst_end = self.bus.chip.timing.burst_bytes
         if task.key in self.tasks:
-            raise HardwareFault(f"target {self.number}: a command with LUN {task.lun}, tag {task.tag} while one is under"
-                                " way: overlapped commands (SCSI-2, 7.5.2)")
+            raise HardwareFault(f"target {self.number}: a command with LUN {task.lun}, tag {task.tag} while one is"
+                                " under way: overlapped commands (SCSI-2, 7.5.2)")
         if task.tag is None and any(key[0] == task.lun for key in self.tasks) and self._unfit(task):
             task.result = ScsiResult(BUSY)
             self.go(Phase.STATUS, self.bus.chip.timing.req_ns)
@@ -425,7 +428,8 @@ class Port:
     def status(self) -> int:
         """The status byte is taken."""
         task = self.task
-        assert task is not None and task.result is not None
+        assert task is not None
+        assert task.result is not None
         if self.bus.atn:
             self.go(Phase.MSG_OUT, self.bus.chip.timing.req_ns)
         else:

@@ -1,7 +1,7 @@
 """The SCRIPTS processor: fetches instructions from memory and carries them out, one by one.
 
-A run goes on until an instruction has to wait - for a selection, a phase, a reselection, bus free - or stops SCRIPTS, or
-until its share of instructions is used up; then time passes.  Block moves are in model_moves.py.
+A run goes on until an instruction has to wait - for a selection, a phase, a reselection, bus free - or stops SCRIPTS,
+or until its share of instructions is used up; then time passes.  Block moves are in model_moves.py.
 
 Source: LSI53C895A Technical Manual v2.2, chapter 5; SYM53C810A Data Manual, chapter 6.
 """
@@ -188,9 +188,9 @@ class ScriptsProcessor:
         if address & 3:
             raise HardwareFault(f"{type(self.chip).__name__}: SCRIPTS fetch at {address:#x}, not a multiple of 4")
         if offset > _PAGE - 8:
-            return _WORDS2.unpack(b"".join(bytes(one) for one in self.memory(address, 8, True)))   # type: ignore[return-value]
+            return _WORDS2.unpack(b"".join(bytes(one) for one in self.memory(address, 8, True)))
         view = self._page(address)
-        return _WORDS2.unpack_from(view, offset if len(view) == _PAGE else 0)     # type: ignore[return-value]
+        return _WORDS2.unpack_from(view, offset if len(view) == _PAGE else 0)
 
     def word(self, address: int) -> int:
         """One word at *address*."""
@@ -290,7 +290,8 @@ class ScriptsProcessor:
     def _register(self, word: int, opcode: int) -> bool:
         chip, values = self.chip, self.chip.values
         if not values["DCNTL"] & Dcntl.COM.mask:
-            raise HardwareFault(f"{type(chip).__name__}: a register instruction with DCNTL.COM 0; the manual forbids it")
+            raise HardwareFault(f"{type(chip).__name__}: a register instruction with DCNTL.COM 0, which the manual"
+                                " forbids")
         register = word >> 16 & 0x7F | word & 0x80
         operator, data = word >> 24 & 7, word >> 8 & 0xFF
         if opcode == RegisterMove.MODIFY and word & 0x0080_0000:

@@ -15,10 +15,10 @@ REQUEST_SENSE: Final = 0x03
 class Task(PhasedCommand):
     """One command.
 
-    `gone`: aborted or reset, nothing of it happens any more.  `delivered`: its status has reached the initiator.  `then`:
-    what a rest off the bus ends with; `leaving`: it has begun, and the target is still connected; `due`: its end came before
-    the target had left.  `burst_end`: where the target leaves the bus in mid data.  `extra`: bytes beyond
-    the data, by a fault.
+    `gone`: aborted or reset, nothing of it happens any more.  `delivered`: its status has reached the initiator.
+    `then`: what a rest off the bus ends with; `leaving`: it has begun, and the target is still connected; `due`: its
+    end came before the target had left.  `burst_end`: where the target leaves the bus in mid data.  `extra`: bytes
+    beyond the data, by a fault.
     """
 
     def __init__(self, target: ScsiTarget, lun: int, tag: int | None, cdb: bytes, may_disconnect: bool) -> None:

@@ -9,8 +9,8 @@ Only instructions that the 53C810 knows are used.  How a command goes through it
 * `idle` waits to be reselected, or for SIGP, with which the driver says that a slot was filled.
 * `reselected` reads the tag, which is bits 15..8 of the block's address; the block's `resume` checks target and LUN.
 * TEMP points to the block's `data`, a JUMP to the saved data pointer in one of two long runs of table moves, so that
-  RETURN moves data.  TEMP's low byte changes with the current pointer: `over` at the end of the list, `rest0` or `rest1`
-  when the driver cut a move in two after a phase mismatch.
+  RETURN moves data.  TEMP's low byte changes with the current pointer: `over` at the end of the list, `rest0` or
+  `rest1` when the driver cut a move in two after a phase mismatch.
 * A command that ends with status GOOD has its block's `done` set and INTFLY says so; any other status stops SCRIPTS.
 
 SCRATCHA0: the identify message of a reselection.  SCRATCHA1: the status byte; NO_STATUS until there is one.

@@ -2,8 +2,8 @@
 
     BEGIN (tasklet or caller) -> chip reset -> 2 ms -> RST asserted -> 1 tick -> released -> bus quiet? -> settle -> END
 
-Timer and tasklet are the helper library's: they work in crash mode as long as somebody calls diskdump_update(), which the
-dump loop and every sleeping call do.  Targets must not be selected for 250 ms after a reset (SCSI-2, 5.6.1).
+Timer and tasklet are the helper library's: they work in crash mode as long as somebody calls diskdump_update(), which
+the dump loop and every sleeping call do.  Targets must not be selected for 250 ms after a reset (SCSI-2, 5.6.1).
 """
 
 from __future__ import annotations
