@@ -149,27 +149,23 @@ def sym_init(np: Hcb) -> None:
     """The values the chip works with; it was reset.  Transfers stay asynchronous and 8 bits wide: no target is
     asked."""
     kernel, chip, features = np.kernel, np.chip, np.features
-
-    def out(value: int, register: object) -> None:
-        kernel.writeb(value, chip, register.offset)     # type: ignore[attr-defined]
-
-    out(0, R.SCNTL1)
-    out(Scntl0.of(ARB=3, EPC=1, AAP=1), R.SCNTL0)
-    out(np.scntl3, R.SCNTL3)
-    out(Scid.of(RRE=1, ID=np.own_id), R.SCID)
-    out(1 << np.own_id & 0xFF, R.RESPID0)
-    out(0, R.SXFER)
-    out(Dmode.of(BL=2), R.DMODE)
-    out(Ctest4.of(MPEE=1), R.CTEST4)
-    out(0, R.CTEST5)
-    out(Dcntl.of(COM=1) | np.dcntl, R.DCNTL)
-    out(0, R.STEST1)
-    out(Stest2.of(EXT=1), R.STEST2)
-    out(Stest3.of(TE=1), R.STEST3)
-    out(Stime0.of(SEL=_SELECTION_TIMEOUT), R.STIME0)
+    kernel.writeb(0, chip, R.SCNTL1)
+    kernel.writeb(Scntl0.of(ARB=3, EPC=1, AAP=1), chip, R.SCNTL0)
+    kernel.writeb(np.scntl3, chip, R.SCNTL3)
+    kernel.writeb(Scid.of(RRE=1, ID=np.own_id), chip, R.SCID)
+    kernel.writeb(1 << np.own_id & 0xFF, chip, R.RESPID0)
+    kernel.writeb(0, chip, R.SXFER)
+    kernel.writeb(Dmode.of(BL=2), chip, R.DMODE)
+    kernel.writeb(Ctest4.of(MPEE=1), chip, R.CTEST4)
+    kernel.writeb(0, chip, R.CTEST5)
+    kernel.writeb(Dcntl.of(COM=1) | np.dcntl, chip, R.DCNTL)
+    kernel.writeb(0, chip, R.STEST1)
+    kernel.writeb(Stest2.of(EXT=1), chip, R.STEST2)
+    kernel.writeb(Stest3.of(TE=1), chip, R.STEST3)
+    kernel.writeb(Stime0.of(SEL=_SELECTION_TIMEOUT), chip, R.STIME0)
     if features.wide_addresses:
-        out(0, R.CCNTL0)
-        out(Ccntl1.of(EN64TIBMV=1, TIMOD=1), R.CCNTL1)
+        kernel.writeb(0, chip, R.CCNTL0)
+        kernel.writeb(Ccntl1.of(EN64TIBMV=1, TIMOD=1), chip, R.CCNTL1)
     kernel.writel(np.pool.bus_addr, chip, R.DSA)
     kernel.writel(np.pool.bus_addr, chip, R.TEMP)
 

@@ -12,7 +12,7 @@ from ddsdk.sim.pci import SimPciFunction
 from ddsdk.sim.scsi_target import ScsiTarget
 
 from .model_chips import LSI53C810, LSI53C895A, LSI53C1010, ChipProfile, Timing
-from .model_core import SymChip
+from .model_handlers import SymRegisters
 from .regs import Istat1, Regs810, Regs895a, Regs1010
 
 __all__ = ["LSI53C810", "LSI53C895A", "LSI53C1010", "ChipProfile", "Sym810", "Sym895a", "Sym1010", "Timing", "build",
@@ -26,13 +26,13 @@ _DOCUMENTS: Final = (
 )
 
 
-class Sym810(SymChip):
+class Sym810(SymRegisters):
     """53C810."""
 
     regs = Regs810
 
 
-class Sym895a(SymChip):
+class Sym895a(SymRegisters):
     """53C895A."""
 
     regs = Regs895a
@@ -48,7 +48,7 @@ class Sym1010(Sym895a):
     regs = Regs1010
 
 
-_MODELS: Final[Mapping[str, tuple[type[SymChip], ChipProfile, QemuAdapter | None]]] = {
+_MODELS: Final[Mapping[str, tuple[type[SymRegisters], ChipProfile, QemuAdapter | None]]] = {
     LSI53C895A.chip.name: (Sym895a, LSI53C895A, QemuAdapter("lsi53c895a")),
     LSI53C810.chip.name: (Sym810, LSI53C810, QemuAdapter("lsi53c810")),
     LSI53C1010.chip.name: (Sym1010, LSI53C1010, None),

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Final
 from ddsdk.errors import HardwareFault
 from ddsdk.sim.scsi_target import ScsiTarget
 
+from .model_connection import Connection
 from .model_port import Port, Reselection
 from .regs import Phase, Scid, Scntl2, Sist0, Sist1, Ssid, Sstat0
 
@@ -177,7 +178,7 @@ class Bus:
 
     # -- the end of a connection -----------------------------------------------------------------------------
 
-    def disconnect(self, port: Port) -> None:
+    def disconnect(self, port: Connection) -> None:
         """The target lets go of the bus.  Unexpected if SCNTL2.SDU is still set."""
         if self.orphan is port:
             self.orphan = None

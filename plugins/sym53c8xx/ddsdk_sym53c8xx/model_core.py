@@ -1,4 +1,6 @@
-"""The chip: its registers, its interrupt causes, its resets.  SCRIPTS are in model_scripts.py, the bus in model_bus.py.
+"""The chip: its window, its interrupt causes, its clock.
+
+The other registers are in model_handlers.py, SCRIPTS in model_scripts.py, the bus in model_bus.py.
 
 Stricter than silicon: while SCRIPTS run only ISTAT and the mailboxes may be touched from outside (the manuals say so;
 silicon answers something), SIST0, SIST1 and DSTAT are read 12 clocks apart or by one access, SFBR is not written.
@@ -19,35 +21,18 @@ from .model_bus import Bus
 from .model_chips import LSI53C895A, ChipProfile, Timing
 from .model_faults import FAULTS
 from .model_scripts import ScriptsProcessor
-from .regs import (
-    ALL_ONES,
-    Dcntl,
-    Dien,
-    Dmode,
-    Dstat,
-    Istat0,
-    Istat1,
-    Sbcl,
-    Scntl1,
-    Sien0,
-    Sist0,
-    Sist1,
-    Sstat0,
-    Sstat1,
-    Sstat2,
-)
+from .regs import Dcntl, Dstat, Istat0, Istat1, Sist0, Sist1
 
-DFE: Final = Dstat.DFE.mask
+_DFE: Final = Dstat.DFE.mask
 #: SIST1 in the upper byte.  Causes that stop SCRIPTS only where they are enabled; masked they do not even set SIP.
 NON_FATAL: Final = Sist0.of(CMP=1, SEL=1, RSL=1) | Sist1.of(GEN=1, HTH=1) << 8
 #: What may be touched while SCRIPTS run.
 _FREE: Final = frozenset(range(0x14, 0x18))
-#: Where an access that reads a status register begins.
+#: Where an access begins that reads SIST0, SIST1 or DSTAT: alone, or with what lies before it.
 _STATUS: Final = frozenset((0x08, 0x0C, 0x40, 0x42, 0x43))
 _BEHAVED: Final = frozenset(("DSP", "SFBR"))
 _PCI_STATUS_MASTER_ABORT: Final = 0x2000
 _CON, _INTF, _SIP, _DIP = Istat0.CON.mask, Istat0.INTF.mask, Istat0.SIP.mask, Istat0.DIP.mask
-_GEN_UNIT_NS: Final = 125_000
 
 
 class ScriptsRam:
@@ -284,34 +269,11 @@ class SymChip(HwModel):
         self._status_read()
         value, self.dstat = self.dstat, 0
         self._after_read()
-        return value | (0 if self.left_in_fifo else DFE)
+        return value | (0 if self.left_in_fifo else _DFE)
 
     def _after_read(self) -> None:
         self._next_causes()
         self.drive_line()
-
-    # -- ISTAT -----------------------------------------------------------------------------------------------
-
-    def r_ISTAT0(self) -> int:
-        """What a poll looks at."""
-        value = self.values["ISTAT0"] | self._shown
-        return value | _CON if self.scsi.connected is not None else value
-
-    def w_ISTAT0(self, value: Istat0) -> None:
-        """Signals from the host."""
-        if self.in_reset and not value.SRST:
-            self.in_reset = False
-        self.values["ISTAT0"] = value & Istat0.of(ABRT=1, SIGP=1, SEM=1)
-        if value.INTF and self._intf:
-            self._intf = False
-            self.drive_line()
-        if value.SRST:
-            self.chip_reset()
-            return
-        if value.ABRT and self.scripts.running and self.strikes("abort-ignored") is None:
-            self.raise_dma(Dstat.ABRT.mask)
-        if value.SIGP and self.strikes("sigp-lost") is None:
-            self.scripts.signalled()
 
     def chip_reset(self) -> None:
         """ISTAT0.SRST: all registers, SCRIPTS, the chip's hold on the bus.  Targets do not notice."""
@@ -326,104 +288,3 @@ class SymChip(HwModel):
         self.in_reset = True
         self._line = False
         self.irq.set(False)
-
-    # -- the others ------------------------------------------------------------------------------------------
-
-    def w_SFBR(self, _value: int) -> None:
-        """SCRIPTS write it behind this."""
-        raise RegisterAccessFault(f"{type(self).__name__}: SFBR cannot be written from outside")
-
-    def w_DSP(self, value: int) -> None:
-        """The write of its last byte starts SCRIPTS, unless DMODE.MAN."""
-        self.values["DSP"] = int(value)
-        if self.lanes >> 24 and not self.values["DMODE"] & Dmode.MAN.mask:
-            self.scripts.start()
-
-    def w_DCNTL(self, value: Dcntl) -> None:
-        """STD starts SCRIPTS."""
-        self.store("DCNTL", value & ~Dcntl.of(STD=1, PFF=1))
-        self.drive_line()
-        if value.STD:
-            self.scripts.start()
-
-    def w_DIEN(self, value: Dien) -> None:
-        """A cause that is pending already raises the pin."""
-        self.store("DIEN", value)
-        self.drive_line()
-
-    def w_SIEN0(self, value: Sien0) -> None:
-        """As DIEN."""
-        self.store("SIEN0", value)
-        self.drive_line()
-
-    def w_SIEN1(self, value: int) -> None:
-        """As DIEN."""
-        self.store("SIEN1", value)
-        self.drive_line()
-
-    def w_SCNTL1(self, value: Scntl1) -> None:
-        """RST resets the bus; CON is the chip's."""
-        if self.scsi.chip_connected and not value.CON and not value.RST:
-            raise HardwareFault(f"{type(self).__name__}: SCNTL1 <- {int(value):#04x} clears CON in mid-connection; the"
-                                " target would not be told: reset the bus")
-        self.values["SCNTL1"] = value & ~Scntl1.CON.mask
-        self.scsi.drive_rst(value.RST)
-
-    def r_SCNTL1(self) -> int:
-        """CON as it is."""
-        return self.values["SCNTL1"] | (Scntl1.CON.mask if self.scsi.chip_connected else 0)
-
-    def r_SSTAT0(self) -> int:
-        """The RST line, latches."""
-        return self.values["SSTAT0"] | (Sstat0.RST.mask if self.scsi.rst else 0)
-
-    def r_SSTAT1(self) -> int:
-        """The phase latched by the last REQ."""
-        return self.values["SSTAT1"] & Sstat1.PHASE.mask
-
-    def r_SSTAT2(self) -> int:
-        """Connected or not."""
-        return 0 if self.scsi.chip_connected else Sstat2.LDSC.mask
-
-    def r_SBCL(self) -> int:
-        """The lines as they are."""
-        return Sbcl.of(REQ=self.scsi.req, ACK=self.scsi.ack, BSY=self.scsi.busy, ATN=self.scsi.atn,
-                       PHASE=self.scsi.lines)
-
-    def r_CTEST2(self) -> int:
-        """Reading it clears ISTAT0.SIGP, and shows it."""
-        signalled = self.values["ISTAT0"] & Istat0.SIGP.mask
-        self.values["ISTAT0"] &= ~Istat0.SIGP.mask
-        return self.values["CTEST2"] | (0x40 if signalled else 0)
-
-    def w_CTEST3(self, value: int) -> None:
-        """CLF empties the DMA FIFO."""
-        self.values["CTEST3"] = value & ~0x04
-        if value & 0x04:
-            self.left_in_fifo &= ~1
-
-    def w_SCID(self, value: int) -> None:
-        """The chip may answer reselections from now on."""
-        self.store("SCID", value)
-        self.scsi.listening()
-
-    def w_RESPID0(self, value: int) -> None:
-        """As SCID."""
-        self.store("RESPID0", value)
-        self.scsi.listening()
-
-    def w_STEST3(self, value: int) -> None:
-        """CSF empties the SCSI FIFO."""
-        self.values["STEST3"] = value & ~0x02
-        if value & 0x02:
-            self.left_in_fifo &= ~2
-            self.values["SSTAT0"] &= ~(Sstat0.OLF.mask | Sstat0.ORF.mask)
-
-    def w_STIME1(self, value: int) -> None:
-        """The general purpose timer begins anew."""
-        self.store("STIME1", value)
-        if value & 0xF:
-            self.later(_GEN_UNIT_NS << (value & 0xF) - 1, self.raise_scsi, 0, Sist1.GEN.mask)
-
-
-__all__ = ["ALL_ONES", "DFE", "NON_FATAL", "ScriptsRam", "SymChip"]

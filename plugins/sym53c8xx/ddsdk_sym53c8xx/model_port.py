@@ -1,9 +1,9 @@
-"""A target as the bus sees it: phases, messages, disconnects and reselections.  What rarely happens: model_faulty.py.
+"""A target as the bus sees it: what it makes of messages and commands.  What rarely happens: model_faulty.py.
 
     selected -> MESSAGE OUT -> COMMAND -> (disconnected, reselected: MESSAGE IN) -> DATA -> STATUS -> MESSAGE IN -> free
 
-Source: SCSI-2 (X3.131-1994) 6.1 to 6.6.  The disk behind it is the shared ScsiTarget; its sense data stays with it
-until REQUEST SENSE asks, and meanwhile no other command of that logical unit is carried out (contingent allegiance,
+Source: SCSI-2 (X3.131-1994) 6.6 (messages), 7.  The disk behind it is the shared ScsiTarget; its sense data stays with
+it until REQUEST SENSE asks, and meanwhile no other command of that logical unit is carried out (contingent allegiance,
 7.6).
 """
 
@@ -19,6 +19,7 @@ from ddsdk.sim.scsi_target import BUSY, GOOD, ScsiResult, ScsiTarget
 
 from . import model_faulty
 from .frames import Message
+from .model_connection import FOR_EVER_NS, Connection
 from .model_task import CHECK_CONDITION, REQUEST_SENSE, Task
 from .regs import Phase
 
@@ -29,7 +30,6 @@ if TYPE_CHECKING:
 _CDB_BYTES: Final = (6, 10, 10, 6, 16, 12, 6, 6)
 _TAGS: Final = frozenset((Message.SIMPLE_QUEUE_TAG, Message.HEAD_OF_QUEUE_TAG, Message.ORDERED_QUEUE_TAG))
 _LUN: Final = 0x07
-_FOR_EVER_NS: Final = 1 << 62
 
 
 @frozen(eq=False)
@@ -42,61 +42,26 @@ class Reselection:
     task: Task | None
 
 
-class Port:
-    """One target id.  `phase` is that of the REQ it asserts, None while it does not; `task` the command on the bus."""
+class Port(Connection):
+    """One target id with its commands.  `allegiance`: per LUN, the one whose sense data waits to be fetched."""
 
     def __init__(self, bus: Bus, number: int, target: ScsiTarget) -> None:
-        self.bus = bus
-        self.number = number
-        self.target = target
+        super().__init__(bus, number, target)
         for unit in target.units.values():
             unit.autosense = False              # there is none on a parallel bus
         self.forget()
 
     def forget(self) -> None:
-        """After a reset: no command, no connection."""
-        for task in getattr(self, "tasks", {}).values():
-            task.gone = True
-        self.phase: Phase | None = None
-        self.tasks: dict[tuple[int, int | None], Task] = {}
-        self.task: Task | None = None
+        """See `Connection.forget`; nothing is held back either."""
+        super().forget()
         self.allegiance: dict[int, Task] = {}
         self.blocked: list[Task] = []
         self.last_done: Reselection | None = None
         self._lun = 0
         self._tag: int | None = None
         self._privilege = self._identified = False
-        self._say_bytes = b""
-        self._after_say: Callable[[], None] = self._nothing
-        self._step = 0
 
-    def _nothing(self) -> None:
-        """After messages that end nothing."""
-
-    def abandoned(self) -> None:
-        """The initiator was reset in mid-connection: the target waits for it, for ever."""
-        self._step += 1
-
-    # -- phases ----------------------------------------------------------------------------------------------
-
-    def go(self, phase: Phase, delay_ns: int = 0) -> None:
-        """Change the phase; REQ comes *delay_ns* later."""
-        self._step += 1
-        if delay_ns:
-            self.phase = None
-            self.bus.chip.later(delay_ns, self._req, self._step, phase)
-        else:
-            self.phase = phase
-
-    def _req(self, step: int, phase: Phase) -> None:
-        if step == self._step:
-            self.phase = phase
-            self.bus.chip.scripts.kick()
-
-    def say(self, messages: bytes, after: Callable[[], None], delay_ns: int = 0) -> None:
-        """Message in phase; *after* once the last byte is acknowledged."""
-        self._say_bytes, self._after_say = messages, after
-        self.go(Phase.MSG_IN, delay_ns)
+    # -- connections -----------------------------------------------------------------------------------------
 
     def selected(self, atn: bool) -> None:
         """A new connection."""
@@ -114,11 +79,29 @@ class Port:
             task.burst_end = task.current + self.bus.chip.timing.burst_bytes
         self.say(reselection.messages, self.proceed)
 
-    def leave(self) -> None:
-        """Bus free."""
-        self._step += 1
-        self.phase, self.task = None, None
-        self.bus.disconnect(self)
+    def _again(self, task: Task, then: Callable[[], None]) -> None:
+        """Go on with *task* on the bus, now or once reselected."""
+        if self.task is task and self.bus.connected is self:
+            then()
+        elif self.bus.chip.faults.armed:
+            model_faulty.reselect(self, task)
+        else:
+            self.bus.ask(self.reselection(task))
+
+    def as_said(self, messages: bytes, task: Task) -> Reselection:
+        """A reselection with other messages than are due."""
+        return Reselection(self, self.number, messages, task)
+
+    def impostor(self, number: int, tag: int) -> Reselection:
+        """A reselection for a command that nobody gave, with a good status."""
+        task = Task(self.target, 0, tag, bytes(6), True)
+        task.result, task.delivered = ScsiResult(GOOD), True
+        return Reselection(self, number, bytes((Message.IDENTIFY, Message.SIMPLE_QUEUE_TAG, tag)), task)
+
+    def reselection(self, task: Task) -> Reselection:
+        """IDENTIFY, and the tag if it has one."""
+        tag = b"" if task.tag is None else bytes((Message.SIMPLE_QUEUE_TAG, task.tag))
+        return Reselection(self, self.number, bytes((Message.IDENTIFY | task.lun,)) + tag, task)
 
     # -- message out -----------------------------------------------------------------------------------------
 
@@ -219,7 +202,7 @@ class Port:
         if failed is not None and task.cdb[0] != REQUEST_SENSE:
             if not failed.delivered:
                 self.blocked.append(task)
-                self.rest(task, 0, self._nothing)
+                self.rest(task, 0, self.nothing)
                 return
             self._release(task.lun)             # another command: the sense data is lost
         if task.out:
@@ -267,65 +250,9 @@ class Port:
         result = task.result
         if result is not None and result.hang:
             if self.task is task and task.may_disconnect:
-                self.rest(task, _FOR_EVER_NS, self._nothing)
+                self.rest(task, FOR_EVER_NS, self.nothing)
             return
         self._again(task, self.proceed)
-
-    # -- disconnecting ---------------------------------------------------------------------------------------
-
-    def rest(self, task: Task, ns: int, then: Callable[[], None]) -> None:
-        """*then* in *ns*: off the bus if that is long and the initiator allows it."""
-        chip = self.bus.chip
-        if self.task is task and task.may_disconnect and ns > chip.timing.patience_ns:
-            task.saved = task.current
-            self._say_disconnect(task, bytes((Message.SAVE_DATA_POINTER, Message.DISCONNECT)))
-        elif self.task is task:
-            self.go_silent()
-        task.then = then
-        if ns < _FOR_EVER_NS:
-            chip.later(ns, self._rested, task, then)
-
-    def _say_disconnect(self, task: Task, messages: bytes) -> None:
-        """Leave the bus once *messages* are acknowledged, however long that takes."""
-        def leave() -> None:
-            task.leaving = False
-            self.leave()
-            if task.due is not None:
-                due, task.due = task.due, None
-                due()
-        task.leaving = True
-        self.say(messages, leave, self.bus.chip.timing.req_ns)
-
-    def go_silent(self) -> None:
-        """Stay connected and assert no REQ."""
-        self._step += 1
-        self.phase = None
-
-    def _rested(self, task: Task, then: Callable[[], None]) -> None:
-        if task.then is not then or task.gone:
-            return
-        task.then = None
-        if task.leaving:
-            task.due = then
-        else:
-            then()
-
-    def hurry(self) -> None:
-        """A command that rests is ready now, if there is one."""
-        for task in self.tasks.values():
-            then = task.then
-            if then is not None and self.task is not task:
-                self._rested(task, then)
-                return
-
-    def _again(self, task: Task, then: Callable[[], None]) -> None:
-        """Go on with *task* on the bus, now or once reselected."""
-        if self.task is task and self.bus.connected is self:
-            then()
-        elif self.bus.chip.faults.armed:
-            model_faulty.reselect(self, task)
-        else:
-            self.bus.ask(self.reselection(task))
 
     def resume_start(self, task: Task) -> None:
         """Carry out a command that was held up."""
@@ -333,21 +260,6 @@ class Port:
             self._again(task, lambda: self.start(task))
         else:
             self._run(task)
-
-    def as_said(self, messages: bytes, task: Task) -> Reselection:
-        """A reselection with other messages than are due."""
-        return Reselection(self, self.number, messages, task)
-
-    def impostor(self, number: int, tag: int) -> Reselection:
-        """A reselection for a command that nobody gave, with a good status."""
-        task = Task(self.target, 0, tag, bytes(6), True)
-        task.result, task.delivered = ScsiResult(GOOD), True
-        return Reselection(self, number, bytes((Message.IDENTIFY, Message.SIMPLE_QUEUE_TAG, tag)), task)
-
-    def reselection(self, task: Task) -> Reselection:
-        """IDENTIFY, and the tag if it has one."""
-        tag = b"" if task.tag is None else bytes((Message.SIMPLE_QUEUE_TAG, task.tag))
-        return Reselection(self, self.number, bytes((Message.IDENTIFY | task.lun,)) + tag, task)
 
     # -- data, status ----------------------------------------------------------------------------------------
 
@@ -447,27 +359,3 @@ class Port:
         self.leave()
         if task is not None and self.bus.chip.faults.armed:
             model_faulty.at_complete(self, task)
-
-    # -- message in ------------------------------------------------------------------------------------------
-
-    def message_in(self, count: int) -> bytes:
-        """Up to *count* bytes of what is to be said; the last one waits for ACK to fall."""
-        data, self._say_bytes = self._say_bytes[:count], self._say_bytes[count:]
-        return data
-
-    def unsay(self, data: bytes) -> None:
-        """The initiator saw bad parity: the bytes come again if it says so."""
-        self._say_bytes = data + self._say_bytes
-
-    def acknowledged(self) -> None:
-        """ACK fell."""
-        if self.bus.atn:
-            self.go(Phase.MSG_OUT)
-        elif self._say_bytes:
-            self.go(Phase.MSG_IN)
-        else:
-            after, self._after_say = self._after_say, self._nothing
-            self._step += 1
-            self.phase = None
-            after()
-        self.bus.chip.scripts.kick()
