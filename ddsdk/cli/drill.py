@@ -41,7 +41,8 @@ GUEST_BLOCK_ORDER: Final = 8
 @block_order_option
 @click.option("--queue-depth", type=click.IntRange(1, 256), default=1, show_default=True)
 @click.option("--guest", is_flag=True,
-              help="Boot a real Linux on the driver's chip (QEMU's), crash it, dump it through its own adapter.")
+              help="Boot a real Linux on the driver's chip (QEMU's), crash it, dump it through its own adapter; block"
+                   " order 8 unless given.")
 @click.option("--runs", type=click.IntRange(1, 10_000), default=1, show_default=True, metavar="N",
               help="With --guest: N crashes, at moments that SEED, SEED + 1, ... choose.")
 @click.option("--kernel", default=None, metavar="DIR",
