@@ -7,6 +7,7 @@ lsi53c895a has them, observed.  A 53C1010 has two functions with a bus each; one
 from __future__ import annotations
 
 from collections.abc import Mapping
+from typing import Final
 
 from attrs import field, frozen
 from attrs.validators import gt
@@ -20,10 +21,10 @@ US = 1_000
 MS = 1_000_000
 S = 1_000_000_000
 
-_SMALL_BARS = {0: BarSpec("io", 0x100), 1: BarSpec("mem", 0x100)}
-_BARS = {0: BarSpec("io", 0x100), 1: BarSpec("mem", 0x400), 2: BarSpec("mem", 0x2000, "ram")}
-_WIDE_BARS = {0: BarSpec("io", 0x100), 1: BarSpec("mem", 0x400, is_64=True),
-              3: BarSpec("mem", 0x2000, "ram", is_64=True)}
+_SMALL_BARS: Final = {0: BarSpec("io", 0x100), 1: BarSpec("mem", 0x100)}
+_BARS: Final = {0: BarSpec("io", 0x100), 1: BarSpec("mem", 0x400), 2: BarSpec("mem", 0x2000, "ram")}
+_WIDE_BARS: Final = {0: BarSpec("io", 0x100), 1: BarSpec("mem", 0x400, is_64=True),
+                     3: BarSpec("mem", 0x2000, "ram", is_64=True)}
 
 
 @frozen
