@@ -124,6 +124,21 @@ def test_abort_of_a_command_that_never_left(rig: Rig) -> None:
     works(rig)
 
 
+@pytest.mark.parametrize("short", [False, True])
+def test_abort_of_a_command_whose_completion_got_lost(rig: Rig, short: bool) -> None:
+    """Nobody holds it; what the chip uploaded with a residual is not handed back to it."""
+    if short:
+        rig.drive.inject(disk_faults.wrong_length(1))
+    rig.inject("completion-lost")
+    scmd = rig.rw(False, 0)
+    rig.queue(scmd)
+    pass_ms(rig, 20)
+    assert not scmd.done
+    assert abort(rig, scmd) == SUCCESS
+    assert host_byte(scmd.result) == DID_ABORT
+    works(rig)
+
+
 def test_abort_of_a_command_that_is_over(rig: Rig) -> None:
     """Nothing to do; one that completed and was not looked at yet ends as it is."""
     over = rig.run(rig.rw(False, 0))
