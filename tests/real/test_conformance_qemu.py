@@ -15,7 +15,8 @@ ROOT = Path(__file__).parents[2]
 
 
 @pytest.mark.parametrize(("driver", "chip", "ids"), [
-    ("mptfusion", "sas1068", "1000:0054"), ("ide", "piix3", "8086:7010"), ("ide", "piix4", "8086:7111")])
+    ("mptfusion", "sas1068", "1000:0054"), ("ide", "piix3", "8086:7010"), ("ide", "piix4", "8086:7111"),
+    ("sym53c8xx", "53c895a", "1000:0012"), ("sym53c8xx", "53c810", "1000:0001")])
 def test_on_the_emulated_adapter(tools: Callable[..., None], tmp_path: Path, driver: str, chip: str, ids: str) -> None:
     """Exit code 0; everything a foreign adapter can play is judged, everything else says why it is not."""
     tools("qemu-system-x86_64")

@@ -283,6 +283,8 @@ class ScriptsProcessor:
         if plain is not None:
             name, shift = plain
             chip.values[name] = chip.values[name] & ~(0xFF << shift) | value << shift
+        elif offset == _SFBR:
+            chip.values["SFBR"] = value
         else:
             chip.scripts_access()
             HwModel.write(chip, offset, 1, value)
