@@ -16,6 +16,7 @@ from ddsdk.sim.scsi_target import ScsiTarget
 
 from .model_connection import Connection
 from .model_port import Port, Reselection
+from .model_task import Task
 from .regs import Phase, Scid, Scntl2, Sist0, Sist1, Ssid, Sstat0
 
 if TYPE_CHECKING:
@@ -90,6 +91,7 @@ class Bus:
         chip = self.chip
         self.selecting = number
         self._attempt += 1
+        chip.values["SSTAT0"] &= ~(Sstat0.WOA.mask | Sstat0.LOA.mask)
         if chip.strikes("arbitration-lost") is not None:
             for port in self.ports.values():
                 port.hurry()
@@ -154,6 +156,10 @@ class Bus:
         self.waiting.append(reselection)
         if self.free and self.selecting is None:
             self.chip.clock.after_ns(self.chip.timing.arbitration_ns, self._after_bus_free)
+
+    def withdraw(self, task: Task) -> None:
+        """*task* was aborted: nobody asks for the bus any more because of it."""
+        self.waiting = deque(one for one in self.waiting if one.task is not task)
 
     def _may_reselect(self) -> bool:
         values = self.chip.values

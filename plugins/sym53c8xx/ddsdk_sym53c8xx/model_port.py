@@ -166,6 +166,7 @@ class Port(Connection):
 
     def _drop(self, task: Task) -> None:
         task.gone = True
+        self.bus.withdraw(task)
         self.tasks.pop(task.key, None)
         if self.allegiance.get(task.lun) is task:
             self._release(task.lun)
