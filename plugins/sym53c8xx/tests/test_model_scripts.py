@@ -174,7 +174,7 @@ def test_register_instructions_want_com(host: Host) -> None:
     host.write("DCNTL", 0x00)
     host.load((0x7834_0000, 0))
     host.start()
-    with pytest.raises(HardwareFault, match="DCNTL.COM 0"):
+    with pytest.raises(HardwareFault, match=r"DCNTL\.COM 0"):
         host.advance(100_000)
 
 
