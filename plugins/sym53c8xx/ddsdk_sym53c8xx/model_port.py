@@ -286,15 +286,18 @@ class Port(Connection):
         task = self.task
         if task is None:
             return 0
-        left = task.data_left or task.extra
+        left = task.data_left
+        if not left:
+            return task.extra
         return min(left, task.burst_end - task.current) if task.may_disconnect else left
 
     def data_moved(self, n: int) -> None:
         """*n* bytes moved; the phase changes when that was all for now."""
         task = self.task
         assert task is not None
-        if not task.data_left and task.extra:
+        if task.current > task.total:           # these were beyond the data, by a fault
             task.extra = max(0, task.extra - n)
+            task.current = task.total
         if self.bus.atn:
             self.go(Phase.MSG_OUT, self.bus.chip.timing.req_ns)
         elif task.data_left and task.may_disconnect and task.current >= task.burst_end:
