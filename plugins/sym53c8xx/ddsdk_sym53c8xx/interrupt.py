@@ -178,7 +178,7 @@ def sym_int_udc(np: Hcb, ended: list[ScsiCmnd]) -> None:
     clear_fifos(np)
     if labels["reselected"] < dsp <= labels["untagged"]:
         np.strays += 1                              # before it said for which command it came
-    elif ccb is None or ccb.scmd is None or labels["abandon"] < dsp <= labels["tm_select"]:
+    elif ccb is None or ccb.scmd is None or labels["abandon_there"] < dsp <= labels["tm_select"]:
         if ccb is np.tm:
             _lost(np, "unexpected disconnect")
             return

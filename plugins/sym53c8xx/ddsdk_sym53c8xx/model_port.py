@@ -59,19 +59,20 @@ class Port(Connection):
         self.last_done: Reselection | None = None
         self._lun = 0
         self._tag: int | None = None
-        self._privilege = self._identified = False
+        self._privilege = self._identified = self._impostor = False
 
     # -- connections -----------------------------------------------------------------------------------------
 
     def selected(self, atn: bool) -> None:
         """A new connection."""
-        self.task = None
+        self.task, self._impostor = None, False
         self._lun, self._tag, self._privilege, self._identified = 0, None, False, False
         self.go(Phase.MSG_OUT if atn else Phase.COMMAND, self.bus.chip.timing.req_ns)
 
     def reselected(self, reselection: Reselection) -> None:
         """The chip answered."""
         task = self.task = reselection.task
+        self._impostor = reselection.number != self.number
         self._identified = True
         if task is not None:
             self._lun, self._tag, self._privilege = task.lun, task.tag, task.may_disconnect
@@ -155,11 +156,11 @@ class Port(Connection):
 
     def _abort(self, byte: int) -> Callable[[], None]:
         """ABORT TAG: one command; ABORT and CLEAR QUEUE: the logical unit's; BUS DEVICE RESET: all, and a reset."""
-        for key, task in list(self.tasks.items()):
+        for key, task in list(self.tasks.items()) if not self._impostor else ():
             if (byte == Message.BUS_DEVICE_RESET or (byte == Message.ABORT_TAG and key == (self._lun, self._tag))
                     or (byte in (Message.ABORT, Message.CLEAR_QUEUE) and key[0] == self._lun)):
                 self._drop(task)
-        if byte == Message.BUS_DEVICE_RESET:
+        if byte == Message.BUS_DEVICE_RESET and not self._impostor:
             self.target.reset("target")
             self.allegiance.clear()
         return self.leave
@@ -185,13 +186,17 @@ class Port(Connection):
             raise HardwareFault(f"target {self.number}: a command with LUN {task.lun}, tag {task.tag} while one is"
                                 " under way: overlapped commands (SCSI-2, 7.5.2)")
         if task.tag is None and any(key[0] == task.lun for key in self.tasks) and self._unfit(task):
-            task.result = ScsiResult(BUSY)
-            self.go(Phase.STATUS, self.bus.chip.timing.req_ns)
+            self._busy(task)
             return
         self.tasks[task.key] = task
         if self.bus.chip.faults.armed and model_faulty.at_command(self, task):
             return
         self.start(task)
+
+    def _busy(self, task: Task) -> None:
+        """The logical unit cannot take it now."""
+        task.result = ScsiResult(BUSY)
+        self.go(Phase.STATUS, self.bus.chip.timing.req_ns)
 
     def _unfit(self, task: Task) -> bool:
         """An untagged command beside tagged ones; only REQUEST SENSE may come then."""
@@ -201,9 +206,12 @@ class Port(Connection):
         """Carry it out, or wait until the sense data of another one was fetched."""
         failed = self.allegiance.get(task.lun)
         if failed is not None and task.cdb[0] != REQUEST_SENSE:
+            if not failed.delivered and self.task is task and not task.may_disconnect:
+                self._busy(task)
+                return
             if not failed.delivered:
                 self.blocked.append(task)
-                self.rest(task, 0, self.nothing)
+                self.rest(task, FOR_EVER_NS, self.nothing)
                 return
             self._release(task.lun)             # another command: the sense data is lost
         if task.out:

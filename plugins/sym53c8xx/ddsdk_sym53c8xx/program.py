@@ -176,10 +176,18 @@ over_in:        MOVE 1, bucket, WHEN DATA_IN
 over_more:      MOVE {BUCKET_BYTES}, bucket, WHEN DATA_IN
                 JUMP over_more, WHEN DATA_IN
                 JUMP dispatch
-over_out:       MOVE 1, zero, WHEN DATA_OUT             ; a byte has to move before the target looks at ATN
-                SET ATN
-                JUMP abandon_wait
 
+abandon_there:  SET ATN                                 ; ACK is clear: a byte has to move before the target looks
+                JUMP abandon_wait, WHEN MSG_OUT
+                JUMP abandon_wait, IF MSG_IN
+                JUMP abandon_out, IF DATA_OUT
+                JUMP abandon_status, IF STATUS
+                MOVE 1, bucket, WHEN DATA_IN
+                JUMP abandon_wait
+abandon_out:    MOVE 1, zero, WHEN DATA_OUT
+                JUMP abandon_wait
+abandon_status: MOVE 1, bucket, WHEN STATUS
+                JUMP abandon_wait
 abandon:        SET ATN                                 ; get rid of whoever is connected, by the message in msgout
                 CLEAR ACK
 abandon_wait:   JUMP abandon_send, WHEN MSG_OUT

@@ -112,7 +112,7 @@ def _data_out_overrun(np: Hcb, ended: list[ScsiCmnd]) -> None:
     np.printk(f"target {ccb.scmd.device.id} wants more data than there is; command aborted")
     np.poke("msgout", Message.ABORT_TAG if ccb.tagged else Message.ABORT)
     drop(np, ccb, DID_ERROR, ended, rests=True)
-    go_on(np, "over_out")
+    go_on(np, "abandon_there")
 
 
 # -- reselections that cannot be --------------------------------------------------------------------------------
@@ -120,34 +120,26 @@ def _data_out_overrun(np: Hcb, ended: list[ScsiCmnd]) -> None:
 
 def _untagged(np: Hcb, _ended: list[ScsiCmnd]) -> None:
     """A reselection without a tag: the one untagged command of that target and LUN."""
-    ccb = _untagged_ccb(np)
-    if ccb is None:
-        _stray(np, Message.ABORT, "abandon_wait")
-        return
-    _make_current(np, ccb)
-    go_on(np, "resume_there")
+    _without_tag(np, "resume_there", "abandon_there")
 
 
 def _reselect_message(np: Hcb, _ended: list[ScsiCmnd]) -> None:
     """The same, and a message waits."""
-    ccb = _untagged_ccb(np)
-    if ccb is None:
-        _stray(np, Message.ABORT, "abandon")
-        return
-    _make_current(np, ccb)
-    go_on(np, "resume_message")
+    _without_tag(np, "resume_message", "abandon")
 
 
-def _untagged_ccb(np: Hcb) -> Ccb | None:
-    target = np.kernel.readb(np.chip, R.SSID).ID
-    lun = np.kernel.readb(np.chip, R.SCRATCHA.offset) & 0x07
-    return next((ccb for ccb in np.busy.values()
-                 if not ccb.tagged and ccb.nexus == (target, lun) and np.started(ccb)), None)
-
-
-def _make_current(np: Hcb, ccb: Ccb) -> None:
-    np.kernel.writel(ccb.address, np.chip, R.DSA)
-    np.kernel.writel(ccb.address, np.chip, R.TEMP)
+def _without_tag(np: Hcb, resume: str, abandon: str) -> None:
+    nexus = np.kernel.readb(np.chip, R.SSID).ID, np.kernel.readb(np.chip, R.SCRATCHA.offset) & 0x07
+    there = [ccb for ccb in np.busy.values() if ccb.nexus == nexus and np.started(ccb)]
+    ccb = next((one for one in there if not one.tagged), None)
+    if ccb is not None:
+        np.kernel.writel(ccb.address, np.chip, R.DSA)
+        np.kernel.writel(ccb.address, np.chip, R.TEMP)
+        go_on(np, resume)
+    elif there:                                     # ABORT would take them along
+        sym_request_reset(np, f"target {nexus[0]} reselects without a tag")
+    else:
+        _stray(np, Message.ABORT, abandon)
 
 
 def _bad_tag(np: Hcb, _ended: list[ScsiCmnd]) -> None:
