@@ -15,16 +15,20 @@ from .block import write_block
 from .chip import go_on, signal
 from .complete import drop
 from .frames import INSN_BYTES, WORD_BYTES, Message
+from .interrupt import sym53c8xx_poll
 from .program import Sir, offset
 from .recovery import unlocked, wait_for
 from .scatter import ENTRY
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from ddsdk.scsi.cmnd import ScsiCmnd
     from ddsdk.scsi.host import ScsiDevice
 
 _GATE_MS: Final = 1000
 _TM_MS: Final = 2000
+_POLL_US: Final = 100
 
 
 def sym_eh_abort_handler(scmd: ScsiCmnd) -> int:
@@ -112,7 +116,7 @@ def _stop_at_gate(np: Hcb) -> bool:
     kernel.spin_unlock_irqrestore(np.lock, flags)
     if not usable:
         return False
-    wait_for(np, lambda: np.at_gate or not np.active, kernel.msecs_to_jiffies(_GATE_MS))
+    _wait(np, lambda: np.at_gate or not np.active, _GATE_MS)
     flags = kernel.spin_lock_irqsave(np.lock)
     there = np.at_gate and np.active
     if not there and np.active:
@@ -149,5 +153,20 @@ def _send(np: Hcb, sdev: ScsiDevice, message: tuple[int, ...]) -> None:
 
 def _sent(np: Hcb) -> bool:
     """Wait until the target has taken the message and left the bus."""
-    wait_for(np, lambda: np.tm_result is not None or not np.active, np.kernel.msecs_to_jiffies(_TM_MS))
+    _wait(np, lambda: np.tm_result is not None or not np.active, _TM_MS)
     return bool(np.tm_result) and np.active
+
+
+def _wait(np: Hcb, condition: Callable[[], bool], ms: int) -> None:
+    """Until *condition*, or *ms*.  In crash mode nobody else calls the handler."""
+    kernel = np.kernel
+    if not kernel.crashdump_mode():
+        wait_for(np, condition, kernel.msecs_to_jiffies(ms))
+        return
+    for _ in range(ms * 1000 // _POLL_US):
+        if condition():
+            return
+        if np.active:
+            sym53c8xx_poll(np)
+        kernel.diskdump_update()
+        kernel.udelay(_POLL_US)

@@ -158,8 +158,8 @@ OUTCOMES: dict[str, tuple[int | str | None, int | str | None, bool]] = {
     "unexpected-disconnect": (ERROR, ERROR, False),
 }
 #: Those that strike elsewhere: resets, aborts, the interrupt line, sense data.
-ELSEWHERE = {"abort-ignored", "abort-refused", "busy-stuck", "intfly-lost", "irq-lost", "irq-stuck", "reset-while-running",
-             "rst-slow", "rst-stuck", "sense-empty", "sense-refused"}
+ELSEWHERE = {"abort-ignored", "abort-refused", "busy-stuck", "intfly-lost", "irq-lost", "irq-stuck",
+             "reset-while-running", "rst-slow", "rst-stuck", "sense-empty", "sense-refused"}
 
 
 def test_the_table_is_complete() -> None:

@@ -159,7 +159,7 @@ def test_chip_reset(host: Host) -> None:
     host.advance(10_000)
     host.write("ISTAT0", 0x40)
     assert not host.level
-    with pytest.raises(Exception, match=r"while ISTAT0.SRST is set"):
+    with pytest.raises(Exception, match=r"while ISTAT0\.SRST is set"):
         host.read("DIEN")
     host.write("ISTAT0", 0x00)
     assert (host.read("ISTAT0"), host.read("DIEN"), host.read("SCRATCHA"), host.read("DSTAT")) == (0, 0, 0, 0x80)

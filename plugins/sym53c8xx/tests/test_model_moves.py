@@ -87,7 +87,7 @@ def test_mismatch_of_data_out(make_host: MakeHost, profile: ChipProfile) -> None
     assert host.command(WRITE_1, (0x0800_0400, DATA), (INT, 0), identify=0x80) == (CMP | MA, 0, 0x00)
     dbc = host.read("DBC")
     olf = host.read("SSTAT0") >> 5 & 1
-    fifo = host.read("DFBC") if profile.dfbc else host.read("DFIFO") - dbc & 127
+    fifo = host.read("DFBC") if profile.dfbc else host.read("DFIFO") - dbc & 0x7F
     assert olf == 1
     assert fifo + olf == profile.fifo_bytes
     assert dbc + fifo + olf == 512
