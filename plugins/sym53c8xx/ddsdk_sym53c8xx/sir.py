@@ -6,7 +6,7 @@ from collections.abc import Callable, Mapping
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Final
 
-from ddsdk.scsi.cmnd import DID_ERROR
+from ddsdk.scsi.cmnd import DID_ERROR, DID_REQUEUE
 
 from .adapter import SENSE_BYTES
 from .block import write_block
@@ -170,14 +170,19 @@ def _tm_done(np: Hcb, _ended: list[ScsiCmnd]) -> None:
     go_on(np, "start")
 
 
-def _message_rejected(np: Hcb, _ended: list[ScsiCmnd]) -> None:
-    """The tag, most likely: this logical unit takes none."""
+def _message_rejected(np: Hcb, ended: list[ScsiCmnd]) -> None:
+    """The tag, most likely: this logical unit takes none.  Commands for it that wait with a tag are to come again."""
     ccb = _current(np)
-    if ccb is not None and ccb.tagged and ccb.scmd is not None:
+    if ccb is not None and ccb.tagged:
         np.printk("target {}, LUN {} refuses tags".format(*ccb.nexus))
         np.untagged.add(ccb.nexus)
         ccb.tagged, ccb.without_tag = False, True
         np.without_tag += 1
+        waiting = np.unstarted()
+        for one in waiting:
+            if one.tagged and one.nexus == ccb.nexus:
+                drop(np, one, DID_REQUEUE, ended)
+        np.rebuild_start_queue([one for one in waiting if one is np.tm or one.scmd is not None])
     go_on(np, "clear_ack")
 
 

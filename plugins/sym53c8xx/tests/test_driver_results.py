@@ -15,7 +15,8 @@ from ddsdk_sym53c8xx.model_faults import FAULTS
 from plugins.sym53c8xx.tests.driver_rig import ALL, BOTH, DATA, Make, Rig, pattern, rigs
 
 GOOD, CHECK = 0x00, 0x02
-NO_CONNECT, BUS_BUSY, PARITY, ERROR, RESET = 0x01_0000, 0x02_0000, 0x06_0000, 0x07_0000, 0x08_0000
+NO_CONNECT, BUS_BUSY, PARITY, ERROR, RESET, REQUEUE = (
+    0x01_0000, 0x02_0000, 0x06_0000, 0x07_0000, 0x08_0000, 0x0D_0000)
 SENSED = 0x0800_0002
 
 
@@ -191,8 +192,8 @@ def test_fault(make: Make, fault: str, write: bool) -> None:
         return
     rig.poll_until_done(*scmds)
     assert bool(rig.model.faults.struck.get(fault)) is (expected is not None)
-    assert (scmds[0].result, scmds[1].result) == (
-        expected or GOOD, expected if reset or expected == NO_CONNECT else GOOD)
+    second = expected if reset or expected == NO_CONNECT else REQUEUE if fault == "tag-refused" else GOOD
+    assert (scmds[0].result, scmds[1].result) == (expected or GOOD, second)
     assert rig.np.resets - resets == reset
     for n, scmd in enumerate(scmds):
         if scmd.result == GOOD:
@@ -217,9 +218,15 @@ def test_no_sense_data(rig: Rig, fault: str) -> None:
 
 
 def test_a_lun_that_refuses_tags_gets_none(rig: Rig) -> None:
-    """After MESSAGE REJECT one command at a time, until the next reset."""
-    rig.model.faults.inject("tag-refused")
-    assert rig.run(rig.rw(False, 0, [(DATA, 4096)])).result == GOOD
+    """After MESSAGE REJECT one command at a time, until the next reset; those that waited with a tag come again."""
+    rig.model.faults.inject("tag-refused", times=0)
+    scmds = [rig.rw(False, 8 * n, [(DATA + 4096 * n, 4096)]) for n in range(4)]
+    for scmd in scmds:
+        assert rig.queue(scmd) == 0
+    rig.poll_until_done(*scmds)
+    assert [scmd.result for scmd in scmds] == [GOOD, REQUEUE, REQUEUE, REQUEUE]
+    assert rig.run(scmds[1]).result == GOOD
+    rig.model.faults.clear()
     assert rig.np.untagged == {(0, 0)}
     first, second = (rig.rw(False, 8 * n, [(DATA, 4096)]) for n in range(2))
     assert (rig.queue(first), rig.queue(second)) == (0, 0x1055)
