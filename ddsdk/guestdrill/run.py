@@ -133,7 +133,7 @@ def run_guest_drill(drill: GuestDrill, kernel: KernelTree, registry: Registry, w
             cpus, vmcoreinfo = core.cpus, core.vmcoreinfo
         reserved = guest.spec.reserved_paddr, guest.spec.reserved_bytes
         with CrashedGuest.attach(guest.qemu.qtest, ram, reserved, cpus, vmcoreinfo) as crashed:
-            dump = _dump(drill, crashed, disks.dump, registry, now, told)
+            dump = _dump(drill, guest, crashed, disks.dump, registry, now, told)
             started = told.step("dump", started)
             changed = compare_with_source(str(reference), crashed.source)
         guest.qemu.close()                              # the "reboot": the disks are plain files again
@@ -203,14 +203,19 @@ def _crash_not_looking(kernel: KernelTree, core: Path, work: Path) -> CrashSaid:
         return session.said()
 
 
-def _dump(drill: GuestDrill, crashed: CrashedGuest, partition: DumpTarget, registry: Registry, now: int,
-          told: _Told) -> DumpReport:
+def _dump(drill: GuestDrill, guest: RunningGuest, crashed: CrashedGuest, partition: DumpTarget, registry: Registry,
+          now: int, told: _Told) -> DumpReport:
+    """Bring the adapter up as it was found, crash, dump.
+
+    The machine's clock runs only once the driver has the adapter: until then nothing of its former owner's goes on.
+    """
     target = Target(drill.driver, partition.path, drill.chip, "qemu", partition.offset_bytes, partition.size_bytes,
                     nth=int(drill.second))
     with Rig.build(crashed.source, [target], registry, config=DumpConfig(drill.block_order),
                    queue_depth=drill.queue_depth, progress=told.progress, guest=crashed) as rig:
         if rig.refused:
             raise VerdictError(f"the crashed machine's adapter was not brought up: {rig.refused[0].reason}")
+        guest.let_time_pass()
         report = rig.dump(rig.machine.crash(drill.trigger, reason="ddsdk drill --guest"), now)
     if report.device is None:
         raise VerdictError(f"no dump: {report.rejections[-1]}")

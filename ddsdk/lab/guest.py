@@ -1,8 +1,9 @@
 """One Linux under QEMU, from its boot to the instant it stands still in its panic.
 
 No KVM is needed: TCG boots it in seconds.  Its RAM is a file that other processes may map, a pvpanic device pauses the
-machine inside the panic, a vmcoreinfo device hands the kernel's VMCOREINFO over, and a qtest socket reaches its
-hardware, then and later.  RAM, sockets and error log travel as open files; what is left behind is the caller's.
+machine inside the panic, a vmcoreinfo device hands the kernel's VMCOREINFO over, a qtest socket reaches its hardware,
+then and later, a debugger port its CPUs.  RAM, sockets and error log travel as open files; what is left behind is the
+caller's.
 """
 
 from __future__ import annotations
@@ -21,6 +22,7 @@ from ddsdk.qemu.process import PROGRAM, QemuProcess
 from ddsdk.sizes import parse_size
 
 from . import initramfs
+from .gdbstub import GdbStub
 from .kernels import KernelTree
 from .qmp import Qmp
 from .reference import PAGE_BYTES, Note, notes_of_qemu_elf, pc_ram_ranges
@@ -87,6 +89,7 @@ class RunningGuest:
     serial: Path
     qemu: QemuProcess
     qmp: Qmp
+    gdb: GdbStub
 
     def wait_for_load(self) -> None:
         """Return when the disks are busy.  LabError: no disk was found, or it took too long."""
@@ -102,6 +105,14 @@ class RunningGuest:
     def inject_nmi(self) -> None:
         """Press the NMI button, wherever the kernel is."""
         self.qmp("inject-nmi")
+
+    def let_time_pass(self) -> None:
+        """After the panic: park the CPUs, and let the clock that devices wait by run again.
+
+        The adapter's former owner must have been taken off it before, or it goes on with what that one wanted.
+        """
+        self.gdb.park_all()
+        self.qmp("cont")
 
     def slow_down(self, drive: str, requests_a_second: int) -> None:
         """Let *drive* (its QEMU id) take so many requests a second; 0: as many as come."""
@@ -145,20 +156,20 @@ def booted(spec: GuestSpec, scratch: Path, ram: IO[bytes], *, program: str = PRO
     initrd = initramfs.build(spec.tree, spec.modules, scratch)
     serial = scratch / "serial.log"
     serial.touch()
-    ours, theirs = socket.socketpair()
     with contextlib.ExitStack() as stack:
-        stack.callback(ours.close)
-        stack.callback(theirs.close)
-        arguments = qemu_arguments(spec, initrd, serial, ram.fileno(), theirs.fileno())
-        fds = (ram.fileno(), theirs.fileno())
-        qemu = stack.enter_context(QemuProcess.launch(arguments, fds, program=program))
-        theirs.close()                  # ours must read end-of-file when QEMU dies
-        qmp = Qmp(ours, qemu.obituary)
+        qmp_socket, their_qmp = (stack.enter_context(end) for end in socket.socketpair())
+        gdb_socket, their_gdb = (stack.enter_context(end) for end in socket.socketpair())
+        fds = (ram.fileno(), their_qmp.fileno(), their_gdb.fileno())
+        qemu = stack.enter_context(
+            QemuProcess.launch(qemu_arguments(spec, initrd, serial, *fds), fds, program=program))
+        for theirs in (their_qmp, their_gdb):
+            theirs.close()              # ours must read end-of-file when QEMU dies
+        qmp = Qmp(qmp_socket, qemu.obituary)
         stack.callback(qmp.close)
-        yield RunningGuest(spec, ram, serial, qemu, qmp)
+        yield RunningGuest(spec, ram, serial, qemu, qmp, GdbStub(gdb_socket))
 
 
-def qemu_arguments(spec: GuestSpec, initrd: Path, serial: Path, ram_fd: int, qmp_fd: int) -> list[str]:
+def qemu_arguments(spec: GuestSpec, initrd: Path, serial: Path, ram_fd: int, qmp_fd: int, gdb_fd: int) -> list[str]:
     """The machine: RAM in a file, a vmcoreinfo device, pvpanic that pauses, and *spec*'s devices."""
     size = spec.memory_bytes
     return [
@@ -168,6 +179,7 @@ def qemu_arguments(spec: GuestSpec, initrd: Path, serial: Path, ram_fd: int, qmp
         "-object", f"memory-backend-file,id=ram,size={size},mem-path=/proc/self/fd/{ram_fd},share=on",
         "-serial", f"file:{serial}",
         "-chardev", f"socket,id=qmp,fd={qmp_fd}", "-mon", "chardev=qmp,mode=control",
+        "-chardev", f"socket,id=gdb,fd={gdb_fd}", "-gdb", "chardev:gdb",
         *spec.devices,
         "-device", "vmcoreinfo", "-device", "pvpanic-pci", "-action", "panic=pause",
         "-kernel", str(spec.tree.vmlinuz), "-initrd", str(initrd), "-append", spec.kernel_args,

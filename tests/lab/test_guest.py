@@ -33,7 +33,7 @@ def test_the_reserve_of_a_large_guest_lies_below_its_hole() -> None:
 
 def test_the_machine_has_its_memory_in_a_file_and_stops_in_its_panic() -> None:
     """And the devices it was asked for, before those of the lab: their places on the bus come first."""
-    arguments = qemu_arguments(GuestSpec(TREE, 256 * MIB, 2, ("-device", "hba")), Path("/i.gz"), Path("/s"), 7, 8)
+    arguments = qemu_arguments(GuestSpec(TREE, 256 * MIB, 2, ("-device", "hba")), Path("/i.gz"), Path("/s"), 7, 8, 9)
     said = " ".join(arguments)
     assert "-m 256M -object memory-backend-file,id=ram,size=268435456,mem-path=/proc/self/fd/7,share=on" in said
     assert "-action panic=pause" in said
