@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import click
 
+from ddsdk.vmcore.dumpheader import bitmap_blocks
+
 from ..abi import ABIS, abi_named
-from ..diskdump.header import LEADING_BLOCKS, bitmap_blocks
+from ..diskdump.header import LEADING_BLOCKS
 from ..diskdump.plan import CrashFacts, DumpPlan, blocks_line
 from ..sizes import show_size
 from ..vmcore.source import open_source

@@ -1,8 +1,6 @@
-"""The common header of a dump partition (block 1), and the RAM bitmap behind it.
+"""What is a dump partition's own: where its header is, the states it goes through, the RAM bitmap behind it.
 
-Layout: formats.md 1.3 and 1.4 (RHEL 4 `include/linux/diskdump.h`, 2.6.9-89.29.1.EL): 64-bit offsets measured
-with gcc, 32-bit ones confirmed with libkdumpfile.  RHEL 4 leaves header_version 0, RHEL 3 writes 1, and so do
-we.
+Formats.md 1.3 and 1.4 (RHEL 4 `include/linux/diskdump.h`, 2.6.9-89.29.1.EL).  The header: vmcore/dumpheader.py.
 """
 
 from __future__ import annotations
@@ -13,10 +11,8 @@ from enum import IntFlag
 import numpy as np
 import numpy.typing as npt
 
-from ddsdk.abi import Abi
-from ddsdk.layout import CStruct, c_int, c_long, c_struct, c_uint, char, nested
+from ddsdk.vmcore.dumpheader import bitmap_blocks
 
-SIGNATURE = b"DISKDUMP"
 #: The header's block; block 0 belongs to the formatter.
 HEADER_BLOCK = 1
 #: The formatter's block and the header: the sub header comes after them.
@@ -31,70 +27,6 @@ class Status(IntFlag):
     IN_PROGRESS = 2         # the partial or compressed writer was running (RHEL 4 U4)
     SHORT_AREA = 4          # ended because the partition was full (RHEL 4 U4)
     COMPRESSED = 8          # data are compressed-stream records
-
-
-@c_struct
-class NewUtsname(CStruct):
-    """struct new_utsname: 6 x 65 characters."""
-
-    sysname: bytes = char(65)
-    nodename: bytes = char(65)
-    release: bytes = char(65)
-    version: bytes = char(65)
-    machine: bytes = char(65)
-    domainname: bytes = char(65)
-
-
-@c_struct
-class Timespec(CStruct):
-    """Two longs.  RHEL 4: seconds and nanoseconds; RHEL 3: seconds and microseconds."""
-
-    tv_sec: int = c_long()
-    tv_nsec: int = c_long()
-
-
-@c_struct
-class DiskDumpHeader(CStruct):
-    """struct disk_dump_header without its tasks[], which run from here to the end of the block."""
-
-    signature: bytes = char(8, default=SIGNATURE)
-    header_version: int = c_int(default=1)
-    utsname: NewUtsname = nested(NewUtsname)
-    timestamp: Timespec = nested(Timespec)
-    status: int = c_uint()
-    block_size: int = c_int()           # bytes
-    sub_hdr_size: int = c_int()         # blocks
-    bitmap_blocks: int = c_uint()       # both bitmaps, where there are two
-    max_mapnr: int = c_uint()           # highest page frame + 1
-    total_ram_blocks: int = c_uint()
-    device_blocks: int = c_uint()       # of the partition
-    written_blocks: int = c_uint()
-    current_cpu: int = c_uint()         # the dumping CPU
-    nr_cpus: int = c_int()
-
-
-def unpack_tasks(abi: Abi, block: bytes) -> tuple[int, ...]:
-    """tasks[] of a header block: task_struct addresses by CPU number, trailing zeros dropped.
-
-    0 in between is a CPU that did not answer the freeze.  The array's length is the kernel's NR_CPUS, which
-    the header does not say; the rest of the block is zero.
-    """
-    start, size = DiskDumpHeader.on(abi).size, abi.word_bytes
-    words = np.frombuffer(block[start:start + (len(block) - start) // size * size],
-                          np.dtype(f"{abi.struct_prefix}u{size}"))
-    used = np.flatnonzero(words)
-    return tuple(int(word) for word in words[:int(used[-1]) + 1]) if len(used) else ()
-
-
-def text(value: bytes) -> str:
-    """A utsname member as text: to the first NUL, printable ASCII only, `?` for the rest."""
-    raw = value.split(b"\0", 1)[0]
-    return "".join(chr(byte) if 32 <= byte < 127 else "?" for byte in raw)
-
-
-def bitmap_blocks(max_pfn: int, page_size: int) -> int:
-    """Blocks of one bitmap: one bit a page frame."""
-    return -(-max_pfn // (8 * page_size))
 
 
 def bitmap_runs(bitmap: bytes | memoryview, max_pfn: int) -> npt.NDArray[np.int64]:

@@ -9,9 +9,11 @@ from collections.abc import Iterator
 
 from attrs import frozen
 
+from ddsdk.vmcore.dumpheader import DiskDumpHeader, NewUtsname, Timespec, bitmap_blocks
+
 from ..abi import Abi
 from .device import Chunk, CpuRegisters, DumpMemory, MemoryRun, Segment
-from .header import LEADING_BLOCKS, DiskDumpHeader, NewUtsname, Status, Timespec, bitmap_blocks, bitmap_piece
+from .header import LEADING_BLOCKS, Status, bitmap_piece
 from .notes import build_sub_header
 
 U32 = 0xFFFF_FFFF

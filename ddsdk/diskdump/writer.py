@@ -12,10 +12,12 @@ from enum import Enum
 
 from attrs import define, field, frozen
 
+from ddsdk.vmcore.dumpheader import SIGNATURE
+
 from ..abi import ABIS
 from ..errors import errno_name
 from .device import DumpDevice, DumpMemory, Scratch
-from .header import HEADER_BLOCK, LEADING_BLOCKS, SIGNATURE, Status
+from .header import HEADER_BLOCK, LEADING_BLOCKS, Status
 from .notes import with_record
 from .plan import DumpPlan
 from .record import FormatRecord

@@ -18,10 +18,12 @@ from random import Random
 
 from attrs import field, frozen
 
+from ddsdk.vmcore.dumpheader import bitmap_blocks
+
 from ..abi import X86_64
 from ..diskdump.engine import DumpConfig, DumpReport, silent
 from ..diskdump.format import format_device
-from ..diskdump.header import LEADING_BLOCKS, bitmap_blocks
+from ..diskdump.header import LEADING_BLOCKS
 from ..diskdump.partition import DumpState
 from ..diskdump.savecore import save
 from ..diskdump.target import DumpTarget

@@ -9,12 +9,12 @@ import pytest
 
 from ddsdk.abi import ABIS, I386, X86_64, Abi
 from ddsdk.diskdump.engine import DiskDump, DumpConfig, DumpReport
-from ddsdk.diskdump.header import DiskDumpHeader
 from ddsdk.diskdump.plan import CrashFacts, DumpPlan, blocks_line
 from ddsdk.diskdump.signature import SignatureKind
 from ddsdk.diskdump.writer import Stage
 from ddsdk.errors import DeadlockFault, DeviceError, UsageError
 from ddsdk.integrity import CodeImage
+from ddsdk.vmcore.dumpheader import DiskDumpHeader
 from ddsdk.vmcore.notes import CpuNote
 from tests.diskdump.fake_device import FakeDevice, FakeMemory, Run
 

@@ -7,17 +7,8 @@ import zlib
 import pytest
 
 from ddsdk.abi import ABIS, I386, IA64, PPC64, X86_64, Abi
-from ddsdk.diskdump.header import (
-    DiskDumpHeader,
-    NewUtsname,
-    Status,
-    Timespec,
-    bitmap_blocks,
-    bitmap_of,
-    bitmap_runs,
-    text,
-    unpack_tasks,
-)
+from ddsdk.diskdump.header import Status, bitmap_of, bitmap_runs
+from ddsdk.vmcore.dumpheader import DiskDumpHeader, NewUtsname, Timespec, bitmap_blocks, text, unpack_tasks
 
 #: formats.md 1.4, measured with gcc (64 bit) and confirmed with libkdumpfile (32 bit)
 OFFSETS_32 = {"signature": 0, "header_version": 8, "utsname": 12, "timestamp": 404, "status": 412, "block_size": 416,

@@ -8,13 +8,14 @@ from pathlib import Path
 import pytest
 
 from ddsdk.abi import ABIS, IA64, PPC64, X86_64, Abi
-from ddsdk.diskdump.header import DiskDumpHeader, Status
+from ddsdk.diskdump.header import Status
 from ddsdk.diskdump.notes import with_record
 from ddsdk.diskdump.partition import DumpState, PageRun, PartitionDump, read_partition
 from ddsdk.diskdump.record import FormatRecord
 from ddsdk.diskdump.signature import SignatureKind, signature_blocks
 from ddsdk.diskdump.target import DumpTarget
 from ddsdk.errors import FormatError
+from ddsdk.vmcore.dumpheader import DiskDumpHeader
 from ddsdk.vmcore.source import open_source
 from tests.diskdump.images import formatted, write_dump
 

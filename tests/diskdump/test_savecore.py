@@ -18,7 +18,7 @@ import pytest
 from ddsdk.abi import ABIS, I386, X86_64, Abi
 from ddsdk.diskdump.check import Verdict, check_device
 from ddsdk.diskdump.crashdir import CaseDirectory, CrashDirectory, directory_name, run_nospace_script
-from ddsdk.diskdump.header import DiskDumpHeader, Status
+from ddsdk.diskdump.header import Status
 from ddsdk.diskdump.partition import DumpState, read_partition
 from ddsdk.diskdump.record import FormatRecord
 from ddsdk.diskdump.resign import Marker
@@ -26,6 +26,7 @@ from ddsdk.diskdump.savecore import SaveReport, save
 from ddsdk.diskdump.signature import SignatureKind, signature_blocks
 from ddsdk.diskdump.target import DumpTarget
 from ddsdk.errors import DeviceError, FormatError
+from ddsdk.vmcore.dumpheader import DiskDumpHeader
 from ddsdk.vmcore.source import open_source
 from tests.diskdump.images import DIRECTORY_NAME, formatted, pages_of, write_dump
 

@@ -10,12 +10,12 @@ import pytest
 
 from ddsdk.abi import X86_64
 from ddsdk.diskdump.check import Verdict, check_device
-from ddsdk.diskdump.header import DiskDumpHeader, NewUtsname, Timespec
 from ddsdk.diskdump.partition import DumpState, PageRun, read_partition
 from ddsdk.diskdump.savecore import save
 from ddsdk.diskdump.signature import SignatureKind, signature_blocks
 from ddsdk.diskdump.target import DumpTarget
 from ddsdk.errors import FormatError
+from ddsdk.vmcore.dumpheader import DiskDumpHeader, NewUtsname, Timespec
 from ddsdk.vmcore.source import open_source
 
 PAGE = 4096
