@@ -1,7 +1,8 @@
-"""The four machines diskdump ran on, as data: word size, byte order, page size, registers, ELF numbers.
+"""Machines as data: word size, byte order, page size, registers, ELF numbers.
 
-Register orders and NT_PRSTATUS offsets: RHEL 4 `include/asm-*/diskdump.h` (2.6.9-89.29.1.EL) and measured
-structure layouts; ia64 and ppc64 offsets are derived from the C declarations, not measured there.
+The four that diskdump ran on (ABIS), and later ones whose dump files are read (READ_ONLY_ABIS).  Register orders and
+NT_PRSTATUS offsets: RHEL 4 `include/asm-*/diskdump.h` (2.6.9-89.29.1.EL) and measured structure layouts; those of ia64,
+ppc64 and the later ones are derived from the C declarations (Linux `arch/*/include/uapi/asm/ptrace.h`, `elf.h`).
 """
 
 from __future__ import annotations
@@ -68,6 +69,22 @@ PPC64 = Abi("ppc64", "ppc64", 8, "big", 4096, 8, 21, _PPC64_REGS, 504, 112, 32)
 
 ABIS: tuple[Abi, ...] = (I386, X86_64, IA64, PPC64)
 
+#: 31 registers, sp, pc, pstate.
+_ARM64_REGS = (*(f"x{n}" for n in range(31)), "sp", "pc", "pstate")
+#: The PSW (two words), gprs, sixteen 32-bit access registers, orig_gpr2.
+_S390X_REGS = ("psw_mask", "psw_addr", *(f"r{n}" for n in range(16)), *(f"acrs{n}_{n + 1}" for n in range(0, 16, 2)),
+               "orig_gpr2")
+_RISCV64_REGS = ("pc", "ra", "sp", "gp", "tp", "t0", "t1", "t2", "s0", "s1", *(f"a{n}" for n in range(8)),
+                 *(f"s{n}" for n in range(2, 12)), "t3", "t4", "t5", "t6")
+
+PPC64LE = Abi("ppc64le", "ppc64le", 8, "little", 65536, 8, 21, _PPC64_REGS, 504, 112, 32)
+ARM64 = Abi("arm64", "aarch64", 8, "little", 4096, 8, 183, _ARM64_REGS, 392, 112, 32)
+S390X = Abi("s390x", "s390x", 8, "big", 4096, 8, 22, _S390X_REGS, 336, 112, 32)
+RISCV64 = Abi("riscv64", "riscv64", 8, "little", 4096, 8, 243, _RISCV64_REGS, 376, 112, 32)
+
+#: Machines whose dump files are read and converted; diskdump itself never ran there.
+READ_ONLY_ABIS: tuple[Abi, ...] = (PPC64LE, ARM64, S390X, RISCV64)
+
 #: Device frames and on-disk records that do not depend on the machine.
 WIRE_LE = Abi("wire-le", "", 4, "little", 4096, 8, 0, (), 0, 0, 0)
 WIRE_BE = Abi("wire-be", "", 4, "big", 4096, 8, 0, (), 0, 0, 0)
@@ -81,6 +98,10 @@ def abi_named(name: str) -> Abi:
     raise UsageError(f"unknown ABI {name!r}: ddsdk knows {', '.join(a.name for a in ABIS)}")
 
 
-def abi_for_elf(e_machine: int) -> Abi | None:
-    """The Abi whose ELF machine number is *e_machine* (Elf32/64_Ehdr.e_machine), or None."""
-    return next((abi for abi in ABIS if abi.e_machine == e_machine), None)
+def abi_for_elf(e_machine: int, byteorder: ByteOrder) -> Abi | None:
+    """The Abi whose ELF machine number is *e_machine* (Elf32/64_Ehdr.e_machine); of ppc64 there are two.
+
+    None when there is no such machine; one of the other byte order when only that exists.
+    """
+    found = [abi for abi in (*ABIS, *READ_ONLY_ABIS) if abi.e_machine == e_machine]
+    return next((abi for abi in found if abi.byteorder == byteorder), found[0] if found else None)

@@ -7,7 +7,23 @@ from typing import Any
 import attrs
 import pytest
 
-from ddsdk.abi import ABIS, I386, IA64, PPC64, WIRE_BE, WIRE_LE, X86_64, Abi, abi_for_elf, abi_named
+from ddsdk.abi import (
+    ABIS,
+    ARM64,
+    I386,
+    IA64,
+    PPC64,
+    PPC64LE,
+    READ_ONLY_ABIS,
+    RISCV64,
+    S390X,
+    WIRE_BE,
+    WIRE_LE,
+    X86_64,
+    Abi,
+    abi_for_elf,
+    abi_named,
+)
 from ddsdk.errors import UsageError
 
 #: name -> word bytes, byte order, page size, long long alignment, ELF machine, registers, gregset bytes,
@@ -64,9 +80,17 @@ def test_wire_abis_have_byte_orders_only() -> None:
 
 def test_lookup_by_elf_machine() -> None:
     """A core's e_machine finds its ABI; an unknown one, or none (0), finds nothing."""
-    assert [abi_for_elf(number) for number in (3, 62, 50, 21)] == [I386, X86_64, IA64, PPC64]
-    assert abi_for_elf(183) is None
-    assert abi_for_elf(0) is None
+    assert [abi_for_elf(number, "little") for number in (3, 62, 50)] == [I386, X86_64, IA64]
+    assert [abi_for_elf(21, "big"), abi_for_elf(21, "little")] == [PPC64, PPC64LE]
+    assert [abi_for_elf(number, "little") for number in (183, 243, 22)] == [ARM64, RISCV64, S390X]
+    assert abi_for_elf(0, "little") is None
+
+
+def test_registers_of_the_machines_that_are_only_read() -> None:
+    """sizeof(elf_gregset_t): 272, 216 and 256 bytes; struct elf_prstatus has them at 112."""
+    assert [(abi.gregset_bytes, abi.pr_reg_offset + abi.gregset_bytes + 8) for abi in (ARM64, S390X, RISCV64)] == [
+        (272, 392), (216, 336), (256, 376)]
+    assert [abi.prstatus_bytes for abi in READ_ONLY_ABIS] == [504, 392, 336, 376]
 
 
 def test_unknown_name_lists_what_there_is() -> None:

@@ -16,9 +16,10 @@ from attrs import evolve, frozen
 from ddsdk.abi import ABIS, I386, PPC64, X86_64, Abi
 from ddsdk.errors import FormatError
 from ddsdk.vmcore.dumpheader import SIGNATURE, DiskDumpHeader, bitmap_blocks, text, unpack_tasks
+from ddsdk.vmcore.subnotes import MAX_SUB_HEADER_BYTES
 
 from .header import HEADER_BLOCK, LEADING_BLOCKS, Status, bitmap_runs
-from .notes import MAX_SUB_HEADER_BYTES, SubHeader, parse_sub_header
+from .notes import SubHeader, parse_sub_header
 from .probe import PAGE_SIZES
 from .record import FormatRecord, abi_with_page_size
 from .scan import Extents, scan_data

@@ -7,6 +7,7 @@ length is checked against the file before it is used.
 from __future__ import annotations
 
 from bisect import bisect_right
+from collections.abc import Iterator
 from itertools import pairwise
 from typing import IO, Any, cast
 
@@ -17,11 +18,11 @@ from elftools.construct import ConstructError
 from elftools.elf.elffile import ELFFile
 from elftools.elf.enums import ENUM_E_MACHINE
 
-from ddsdk.abi import Abi, abi_for_elf
+from ddsdk.abi import ABIS, READ_ONLY_ABIS, Abi, ByteOrder, abi_for_elf
 from ddsdk.errors import FormatError
 
 from . import vmcoreinfo as vmci
-from .image import MAX_PADDR, FileMapping, MemoryExtent, MemorySource, anonymous_extent
+from .image import MAX_PADDR, FileMapping, MemoryExtent, MemorySource, Run, anonymous_extent
 from .notes import Note, cpus_and_vmcoreinfo, parse_notes
 
 ELF_MAGIC = b"\x7fELF"
@@ -75,9 +76,11 @@ def open_elf(path: str) -> MemorySource:
         except FormatError as error:
             raise FormatError(f"{path}: {error}") from None
         abi = _with_page_size(core.abi, vmcoreinfo)
-        extents = _extents(mapping, merge_loads(core.loads, path), abi.page_size)
+        loads = merge_loads(core.loads, path)
+        extents = _extents(mapping, loads, abi.page_size)
         return MemorySource(abi, tuple(extents), cpus, vmcoreinfo, path, incomplete=core.incomplete,
-                            closers=(mapping.close,))
+                            closers=(mapping.close,), kind=f"ELF{core.elf_class} core", all_notes=core.notes,
+                            left_out=tuple(_left_out(loads, abi.page_size)))
     except BaseException:
         mapping.close()
         raise
@@ -135,11 +138,11 @@ class _File:
 def _abi_of(elf: ELFFile, path: str) -> Abi:
     machine = elf.header["e_machine"]
     number = ENUM_E_MACHINE.get(machine, machine)
-    abi = abi_for_elf(number)
+    order: ByteOrder = "little" if elf.little_endian else "big"
+    abi = abi_for_elf(number, order)
     if abi is None:
-        raise FormatError(f"{path}: ELF machine {machine} is none that ddsdk knows: i386 (3), x86_64 (62), ia64 (50), "
-                          "ppc64 (21)")
-    order = "little" if elf.little_endian else "big"
+        known = ", ".join(f"{abi.name} ({abi.e_machine})" for abi in (*ABIS, *READ_ONLY_ABIS))
+        raise FormatError(f"{path}: ELF machine {machine} is none that ddsdk knows: {known}")
     if order != abi.byteorder or elf.elfclass < abi.elf_class:
         raise FormatError(f"{path}: a {elf.elfclass}-bit {order}-endian ELF file, but {abi.name} is "
                           f"{abi.elf_class}-bit {abi.byteorder}-endian; the ELF header is damaged")
@@ -191,7 +194,7 @@ def _notes(abi: Abi, index: int, segment: Any, mapping: FileMapping, path: str) 
 def _with_page_size(abi: Abi, vmcoreinfo: bytes | None) -> Abi:
     """ia64 and ppc64 kernels are built with several page sizes; VMCOREINFO says which."""
     size = vmci.number(vmci.parse(vmcoreinfo), "PAGESIZE")
-    return attrs.evolve(abi, page_size=size) if size in (8192, 16384, 65536) and size != abi.page_size else abi
+    return attrs.evolve(abi, page_size=size) if size in (4096, 8192, 16384, 65536) and size != abi.page_size else abi
 
 
 def merge_loads(loads: tuple[LoadSegment, ...], path: str) -> list[LoadSegment]:
@@ -247,6 +250,14 @@ def _extents(mapping: FileMapping, loads: list[LoadSegment], page: int) -> list[
         inside = [(paddr - start, piece) for paddr, piece in known if start <= paddr < end]
         extents.append(anonymous_extent(start, end - start, inside))
     return sorted(extents, key=lambda extent: extent.paddr)
+
+
+def _left_out(loads: list[LoadSegment], page: int) -> Iterator[Run]:
+    """Whole pages between filesz and memsz: makedumpfile leaves pages out that way (formats.md 4.3)."""
+    for load in loads:
+        first, end = -(-(load.paddr + load.filesz) // page), load.end // page
+        if first < end:
+            yield Run(first, end - first)
 
 
 def _merged(ranges: list[tuple[int, int]]) -> list[tuple[int, int]]:

@@ -12,6 +12,7 @@ import stat
 from bisect import bisect_right
 from collections.abc import Callable, Iterable, Sequence
 from contextlib import suppress
+from functools import cached_property
 from types import TracebackType
 from typing import Self
 
@@ -21,7 +22,8 @@ from ddsdk.abi import Abi
 from ddsdk.errors import DdsdkError, DeviceError, FormatError, UsageError
 
 from . import vmcoreinfo as vmci
-from .notes import CpuNote, core_notes, pack_notes
+from .notes import CpuNote, Note, core_notes, pack_notes
+from .pagemap import PageMap
 
 #: Linux's value where Python does not export it (mmap(2)): address space only, no promise of memory.
 MAP_NORESERVE = getattr(mmap, "MAP_NORESERVE", 0x4000)
@@ -58,12 +60,13 @@ class Run:
     npages: int
 
 
-@define(eq=False)
+@define(eq=False, slots=False)
 class MemorySource:
     """A machine's memory at the crash.  Close it (or use `with`) when done; its views end with it.
 
     `extents` are sorted and disjoint.  `crashtime` is seconds since the epoch where VMCOREINFO says it.
-    `origin` is how messages call the source.  `incomplete`: its writer said that pages are missing.
+    `origin` is how messages call the source.  `incomplete`: its writer said that pages are missing.  `all_notes`: every
+    note, where the file has notes.  `left_out`: page frames of RAM that a filter left out; they read as zeros.
     """
 
     abi: Abi
@@ -74,6 +77,10 @@ class MemorySource:
     nodename: str = ""
     incomplete: bool = False
     closers: tuple[Callable[[], None], ...] = ()
+    kind: str = "memory"
+    dump_level: int = 0
+    all_notes: tuple[Note, ...] = ()
+    left_out: tuple[Run, ...] = ()
     runs: tuple[Run, ...] = field(init=False)
     release: str = field(init=False)
     crashtime: int | None = field(init=False)
@@ -90,6 +97,28 @@ class MemorySource:
     def page_size(self) -> int:
         """Bytes of a page frame."""
         return self.abi.page_size
+
+    @property
+    def notes(self) -> tuple[Note, ...]:
+        """Every note; those we would write where there are none."""
+        return self.all_notes or tuple(core_notes(self.abi, self.cpus, self.vmcoreinfo))
+
+    @cached_property
+    def ram(self) -> PageMap:
+        """The page frames there are."""
+        return PageMap.of_runs(((run.start_pfn, run.npages) for run in self.runs), self.max_pfn)
+
+    @cached_property
+    def stored(self) -> PageMap:
+        """Those that no filter left out."""
+        return self.ram - PageMap.of_runs(((run.start_pfn, run.npages) for run in self.left_out), self.max_pfn)
+
+    def read_frames(self, first: int, count: int, into: memoryview) -> None:
+        """The bytes of page frames [first, first + count) to *into*."""
+        at = 0
+        for view in self.views(first * self.page_size, count * self.page_size):
+            into[at:at + len(view)] = view
+            at += len(view)
 
     @property
     def max_pfn(self) -> int:

@@ -7,11 +7,12 @@ import struct
 import pytest
 
 from ddsdk.abi import ABIS, I386, IA64, PPC64, X86_64, Abi
-from ddsdk.diskdump.notes import area_offset, build_sub_header, parse_sub_header, with_record
+from ddsdk.diskdump.notes import build_sub_header, parse_sub_header, with_record
 from ddsdk.diskdump.record import FormatRecord
 from ddsdk.diskdump.signature import SignatureKind
 from ddsdk.errors import FormatError
 from ddsdk.vmcore.notes import CpuNote, prstatus
+from ddsdk.vmcore.subnotes import area_offset
 from ddsdk.vmcore.synthetic import registers
 
 INFO = b"OSRELEASE=6.1.0\nCRASHTIME=1700000000\n"
