@@ -30,11 +30,20 @@ DATA_ALIGN = 4096
 
 @frozen
 class CoreSegment:
-    """A run of physical memory in the file: bytes [paddr, paddr + size)."""
+    """A run of physical memory in the file: bytes [paddr, paddr + size).
+
+    `memory_size` (0: the same) is how much RAM there is from `paddr` on; what the file has not got was left out.
+    """
 
     paddr: int
     size: int
     vaddr: int = 0
+    memory_size: int = 0
+
+    @property
+    def memsz(self) -> int:
+        """p_memsz."""
+        return max(self.size, self.memory_size)
 
 
 @frozen
@@ -55,7 +64,7 @@ def layout_core(abi: Abi, segments: Sequence[CoreSegment], notes: bytes, *, inco
     """
     _check_order(segments)
     total = sum(segment.size for segment in segments)
-    end = segments[-1].paddr + segments[-1].size if segments else 0
+    end = segments[-1].paddr + segments[-1].memsz if segments else 0
     spare = (len(segments) + 8) * 64 + len(notes) + data_align
     wide = abi.elf_class == 64 or end > 1 << 32 or total + spare >= 1 << 32
     wire = _Wire(abi, wide)
@@ -69,7 +78,8 @@ def layout_core(abi: Abi, segments: Sequence[CoreSegment], notes: bytes, *, inco
         offsets.append(at)
         at += segment.size
     headers = [wire.ehdr(len(segments) + 1, incomplete), wire.phdr(PT_NOTE, 0, notes_at, 0, 0, len(notes), 0)]
-    headers += [wire.phdr(PT_LOAD, PF_RWX, offset, segment.vaddr, segment.paddr, segment.size, segment.size)
+    headers += [wire.phdr(PT_LOAD, PF_RWX, offset if segment.size else 0, segment.vaddr, segment.paddr, segment.size,
+                          segment.memsz)
                 for offset, segment in zip(offsets, segments, strict=True)]
     if extended:
         headers.append(wire.shdr0(len(segments) + 1))
@@ -80,10 +90,10 @@ def layout_core(abi: Abi, segments: Sequence[CoreSegment], notes: bytes, *, inco
 def _check_order(segments: Sequence[CoreSegment]) -> None:
     end = 0
     for segment in segments:
-        if segment.size <= 0 or segment.paddr < end:
-            raise FormatError(f"segment {segment.paddr:#x}+{segment.size:#x}: segments must be sorted, disjoint and "
+        if segment.memsz <= 0 or segment.paddr < end:
+            raise FormatError(f"segment {segment.paddr:#x}+{segment.memsz:#x}: segments must be sorted, disjoint and "
                               f"not empty; the one before ends at {end:#x}")
-        end = segment.paddr + segment.size
+        end = segment.paddr + segment.memsz
 
 
 class _Wire:

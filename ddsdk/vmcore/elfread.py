@@ -68,7 +68,11 @@ class CoreFile:
 
 def open_elf(path: str) -> MemorySource:
     """The memory in the ELF core *path*.  FormatError or DeviceError, one line, for anything it cannot be."""
-    mapping = FileMapping.open(path)
+    return open_elf_mapping(FileMapping.open(path), path)
+
+
+def open_elf_mapping(mapping: FileMapping, path: str) -> MemorySource:
+    """The same of a file that is mapped already, and ours to close."""
     try:
         core = read_core(mapping, path)
         try:

@@ -19,7 +19,7 @@ from typing import Protocol
 
 from attrs import frozen
 
-from ddsdk.errors import FormatError
+from ddsdk.errors import DeviceError, FormatError
 
 from .image import FileMapping
 
@@ -30,6 +30,7 @@ _RECORD = struct.Struct(">qq")
 TYPE = VERSION = 1
 #: More than a file of one-page records of the largest machine dumped so far; the index is bounded by it.
 MAX_RECORDS = 1 << 24
+_COPY_BYTES = 4 << 20
 #: Standard input, wherever a dump file is named.
 STDIN = "-"
 
@@ -111,6 +112,13 @@ class FlattenedFile:
                 data[low - offset:high - offset] = self._plain.view(piece.at + low - piece.start, high - low)
         return memoryview(data).toreadonly()
 
+    def copy_to(self, fd: int) -> None:
+        """Everything that a record covers, to its place in the file open as *fd*."""
+        for piece in self._pieces:
+            for start in range(piece.start, piece.end, _COPY_BYTES):
+                size = min(_COPY_BYTES, piece.end - start)
+                os.pwrite(fd, self._plain.view(piece.at + start - piece.start, size), start)
+
     def drop(self, offset: int, length: int) -> None:
         """Records lie in the order in which they were written; what is behind them is not known to be done with."""
 
@@ -144,6 +152,23 @@ def _spooled() -> FileMapping:
         file.flush()
         fd = os.dup(file.fileno())
     return FileMapping(mmap.mmap(fd, size, prot=mmap.PROT_READ), fd, size)
+
+
+def rebuilt(file: FileBytes) -> FileMapping:
+    """*file*, which is closed, as a plain one without a name (TMPDIR chooses where)."""
+    try:
+        with tempfile.TemporaryFile() as plain:
+            plain.truncate(file.size)
+            if isinstance(file, FlattenedFile):
+                file.copy_to(plain.fileno())
+            fd = os.dup(plain.fileno())
+    except OSError as error:
+        raise DeviceError(f"{file.path}: the file it was before it was flattened ({file.size} bytes) cannot be rebuilt "
+                          f"in {tempfile.gettempdir()}: {os.strerror(error.errno or 0)}; TMPDIR names another place"
+                          ) from None
+    finally:
+        file.close()
+    return FileMapping(mmap.mmap(fd, file.size, prot=mmap.PROT_READ), fd, file.size)
 
 
 def beyond(file: FileBytes, offset: int, length: int) -> FormatError:

@@ -1,33 +1,51 @@
-"""`MEMORY` as the command line has it: an ELF core, a raw RAM image, `synthetic:SIZE`."""
+"""`MEMORY` as the command line has it: any dump file, a raw RAM image, `synthetic:SIZE`."""
 
 from __future__ import annotations
 
 from ddsdk.abi import Abi
 from ddsdk.errors import FormatError
 
-from .image import FileMapping, MemoryExtent, MemorySource, Run
+from .dumpheader import SIGNATURE
+from .image import MemoryExtent, MemorySource, Run
 from .notes import CpuNote
+from .pages import PageSource
 from .raw import open_raw
 
-__all__ = ["CpuNote", "MemoryExtent", "MemorySource", "Run", "open_source"]
+__all__ = ["CpuNote", "MemoryExtent", "MemorySource", "PageSource", "Run", "open_pages", "open_source"]
 
-#: elfread and synthetic say these too; each brings a library with it and is imported when its turn comes.
+#: The readers say these too; each brings a library with it and is imported when its turn comes.
 ELF_MAGIC = b"\x7fELF"
+KDUMP_SIGNATURE = b"KDUMP   "
 SYNTHETIC = "synthetic:"
 RAW = "raw:"
 FLAT = "flat:"
+SPLIT = "split:"
 
 
 def open_source(spec: str, *, abi: Abi | None = None) -> MemorySource:
     """Open the memory that *spec* names; close it when done (it is a context manager).
 
-    `synthetic:64M[,seed=N][,abi=NAME][,cpus=N]`; an ELF core; a raw RAM image of an *abi* machine (`raw:FILE`
-    says that even of a file that starts like an ELF file, `flat:FILE` that it has no PC holes).  Without
-    *abi* a file must be an ELF core, and with it an ELF core of that machine.
+    `synthetic:64M[,seed=N][,abi=NAME][,cpus=N]`; a dump file of any kind that is read; a raw RAM image of an *abi*
+    machine (`raw:FILE` says that even of a file that starts like a dump file, `flat:FILE` that it has no PC holes);
+    `split:FILE,FILE,...` the parts of a split dump; `-` standard input.  With *abi* a dump file must be of that
+    machine.
 
-    UsageError for a bad spec, DeviceError for a file that cannot be opened, FormatError for one that is no
-    memory.
+    UsageError for a bad spec, DeviceError for a file that cannot be opened, FormatError for one that is no memory.
+    Pages that lie compressed are unpacked into a file without a name (TMPDIR chooses where).
     """
+    source = open_pages(spec, abi=abi)
+    if isinstance(source, MemorySource):
+        return source
+    from .unpack import unpacked
+
+    try:
+        return unpacked(source)
+    finally:
+        source.close()
+
+
+def open_pages(spec: str, *, abi: Abi | None = None) -> PageSource:
+    """The same for those who copy pages: a compressed dump file stays compressed."""
     if spec.startswith(SYNTHETIC):
         from .synthetic import open_synthetic, parse_synthetic
 
@@ -38,26 +56,38 @@ def open_source(spec: str, *, abi: Abi | None = None) -> MemorySource:
             if abi is None:
                 raise FormatError(f"{path}: a raw RAM image does not say whose it is; name the machine (--abi)")
             return open_raw(path, abi, flat=prefix == FLAT)
+    if spec.startswith(SPLIT):
+        from .filebytes import open_bytes
+        from .kdump import open_kdump, open_split
+
+        parts = [open_kdump(open_bytes(path)) for path in spec.removeprefix(SPLIT).split(",")]
+        return _as_asked(open_split(parts), abi)
     return _open_file(spec, abi)
 
 
-def _open_file(path: str, abi: Abi | None) -> MemorySource:
-    if _starts_with(path, ELF_MAGIC):
-        from .elfread import open_elf
+def _open_file(path: str, abi: Abi | None) -> PageSource:
+    from .filebytes import STDIN, PlainFile, open_bytes, rebuilt
 
-        source = open_elf(path)
-        if abi is not None and source.abi.name != abi.name:
-            source.close()
-            raise FormatError(f"{path}: an ELF core of {source.abi.name}, not of {abi.name} as asked for")
-        return source
-    if abi is None:
-        raise FormatError(f"{path}: not an ELF core; if it is a raw RAM image, name its machine (--abi)")
+    file = open_bytes(path)
+    start = bytes(file.view(0, min(file.size, 8)))
+    if start.startswith(ELF_MAGIC):
+        from .elfread import open_elf_mapping
+
+        mapping = file.mapping if isinstance(file, PlainFile) else rebuilt(file)
+        return _as_asked(open_elf_mapping(mapping, file.path), abi)
+    if start in (SIGNATURE, KDUMP_SIGNATURE):
+        from .kdump import open_kdump
+
+        return _as_asked(open_kdump(file), abi)
+    file.close()
+    if abi is None or path == STDIN:
+        raise FormatError(f"{file.path}: no dump file that ddsdk reads (an ELF core, a compressed dump file, either of "
+                          "them flattened); if it is a raw RAM image, name its machine (--abi)")
     return open_raw(path, abi)
 
 
-def _starts_with(path: str, magic: bytes) -> bool:
-    mapping = FileMapping.open(path)
-    try:
-        return mapping.map[:len(magic)] == magic
-    finally:
-        mapping.close()
+def _as_asked(source: PageSource, abi: Abi | None) -> PageSource:
+    if abi is not None and source.abi.name != abi.name:
+        source.close()
+        raise FormatError(f"{source.origin}: a dump of {source.abi.name}, not of {abi.name} as asked for")
+    return source
