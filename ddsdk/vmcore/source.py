@@ -16,6 +16,8 @@ __all__ = ["CpuNote", "MemoryExtent", "MemorySource", "PageSource", "Run", "open
 #: The readers say these too; each brings a library with it and is imported when its turn comes.
 ELF_MAGIC = b"\x7fELF"
 KDUMP_SIGNATURE = b"KDUMP   "
+#: Most significant byte first; the second is a live system's.
+LKCD_MAGICS = (bytes.fromhex("a8190173618f23ed"), bytes.fromhex("a8190173618f23cd"))
 SYNTHETIC = "synthetic:"
 RAW = "raw:"
 FLAT = "flat:"
@@ -79,10 +81,14 @@ def _open_file(path: str, abi: Abi | None) -> PageSource:
         from .kdump import open_kdump
 
         return _as_asked(open_kdump(file), abi)
+    if start[::-1] in LKCD_MAGICS or start in LKCD_MAGICS:
+        from .lkcd import open_lkcd
+
+        return _as_asked(open_lkcd(file), abi)
     file.close()
     if abi is None or path == STDIN:
-        raise FormatError(f"{file.path}: no dump file that ddsdk reads (an ELF core, a compressed dump file, either of "
-                          "them flattened); if it is a raw RAM image, name its machine (--abi)")
+        raise FormatError(f"{file.path}: no dump file that ddsdk reads (an ELF core, a compressed or LKCD dump file, "
+                          "any of them flattened); if it is a raw RAM image, name its machine (--abi)")
     return open_raw(path, abi)
 
 
