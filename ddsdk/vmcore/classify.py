@@ -25,8 +25,11 @@ from .zeropages import ZeroScanner
 U8 = npt.NDArray[np.uint8]
 Histogram = npt.NDArray[np.int64]
 
-#: Levels that need no struct page.
-_WITHOUT_STRUCT_PAGE = Kind.ZERO
+_CACHE = Kind.CACHE.value
+_ANY_CACHE = _CACHE | Kind.PRIVATE_CACHE.value
+#: What no level decides, and what of it keeps a page from being looked at.
+_ALWAYS = ALWAYS.value
+_UNTOUCHED = Kind.HWPOISON.value | Kind.OFFLINE.value
 #: Python's own objects while `run` works: frames, small integers, views, page tables at hand.
 _OBJECTS_BYTES = 512 << 10
 #: Bytes a section of the memory map takes as a Python object, with what it is made from.
@@ -36,7 +39,8 @@ _STRETCH_BYTES = 320
 def check_level(level: int) -> int:
     """*level*; UsageError unless it is 0 to 31."""
     if not 0 <= level <= MAX_LEVEL:
-        raise UsageError(f"dump level {level}: it is the sum of 1 zero, 2 cache, 4 private cache, 8 user, 16 free pages")
+        raise UsageError(f"dump level {level}: it is 0 to 31, a sum of 1 (zero), 2 (cache), 4 (private cache), 8 (user) "
+                         "and 16 (free pages)")
     return level
 
 
@@ -71,7 +75,7 @@ class EveryLevel:
     def at(self, level: int) -> Classification:
         """What *level* leaves out."""
         kept = self.ram.copy()
-        mask = np.uint8(check_level(level) | ALWAYS)
+        mask = np.uint8(check_level(level) | _ALWAYS)
         for first in range(0, kept.max_pfn, WINDOW):
             _keep(kept, first, self.kinds[first:first + WINDOW] & mask == 0)
         counts, kept_pages = counts_at(self.histogram, level)
@@ -86,15 +90,15 @@ def counts_at(histogram: Histogram, level: int) -> tuple[dict[Kind, int], int]:
     """(frames left out by kind, frames kept) at *level*: each frame counts once, by PRECEDENCE."""
     counts = dict.fromkeys(PRECEDENCE, 0)
     kept = 0
-    for value, frames in enumerate(histogram.tolist()):
-        why = value & (level | ALWAYS)
-        if value & Kind.CACHE and why & (Kind.CACHE | Kind.PRIVATE_CACHE):
-            why |= Kind.CACHE               # cache without private data is that at level 4, too
-        kind = next((kind for kind in PRECEDENCE if why & kind), None)
-        if kind is None:
-            kept += frames
+    for value in np.flatnonzero(histogram).tolist():
+        why = value & (level | _ALWAYS)
+        if value & _CACHE and why & _ANY_CACHE:
+            why |= _CACHE                   # cache without private data is that at level 4, too
+        frames = int(histogram[value])
+        if why:
+            counts[next(kind for kind in PRECEDENCE if why & kind.value)] += frames
         else:
-            counts[kind] += frames
+            kept += frames
     return counts, kept
 
 
@@ -196,7 +200,7 @@ class Classifier:
             for low, high in runs:
                 for pfn, rows in where.pieces(low, high - low, scanner.rows):
                     scanner.scan(rows, pfn)
-        if self._mask & Kind.ZERO:
+        if self._mask & Kind.ZERO.value:
             self._zero_pages(first, runs)
         count = min(WINDOW, self._map.max_pfn - first)
         kinds = scanner.kinds[:count]
@@ -206,7 +210,7 @@ class Classifier:
         if self.level is None:
             self._kinds[first:first + count] = kinds
             return
-        drop = np.bitwise_and(kinds, np.uint8(self._mask | ALWAYS), out=self._drop[:count])
+        drop = np.bitwise_and(kinds, np.uint8(self._mask | _ALWAYS), out=self._drop[:count])
         keep = np.equal(drop, 0, out=self._zeros[:count])
         _keep(self._map, first, keep, whole)
 
@@ -216,14 +220,13 @@ class Classifier:
         zeros.fill(False)
         bad.fill(False)
         looked_at = 0 if self.level is None else self.level
-        drop = np.bitwise_and(kinds, np.uint8(looked_at | Kind.HWPOISON | Kind.OFFLINE), out=self._drop)
+        drop = np.bitwise_and(kinds, np.uint8(looked_at | _UNTOUCHED), out=self._drop)
         for low, high in runs:
             wanted = drop[low - first:high - first] == 0
             edges = np.flatnonzero(np.diff(wanted.view(np.int8), prepend=np.int8(0), append=np.int8(0)))
             for start, end in (edges.reshape(-1, 2) + (low - first)).tolist():
                 self._zero.scan(first + start, zeros[start:end], bad[start:end])
-        kinds |= zeros.view(np.uint8)
-        assert Kind.ZERO == 1
+        kinds |= zeros.view(np.uint8)           # Kind.ZERO is 1
         if bad.any():
             kinds[bad] |= np.uint8(Kind.UNREADABLE)
 

@@ -7,6 +7,7 @@ piece of physical memory are shown as they are; the others are put together in a
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from itertools import pairwise
 
 import numpy as np
 import numpy.typing as npt
@@ -147,7 +148,7 @@ class _Finder:
             if array and start is not None and spanned and start < self.memory.max_pfn:
                 found.append(Stretch(start, min(start + spanned, self.memory.max_pfn), array))
         found.sort(key=lambda stretch: stretch.first_pfn)
-        for below, above in zip(found, found[1:], strict=False):
+        for below, above in pairwise(found):
             if above.first_pfn < below.end_pfn:
                 raise FormatError(f"the nodes' page frames overlap at {above.first_pfn:#x}; the memory map is damaged")
         return "DISCONTIGMEM", found

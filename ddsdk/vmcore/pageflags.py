@@ -35,10 +35,8 @@ MAX_LEVEL = 31
 #: A page that fits several: the first of these is what it counts as.
 PRECEDENCE = (Kind.FREE, Kind.CACHE, Kind.PRIVATE_CACHE, Kind.USER, Kind.HWPOISON, Kind.OFFLINE, Kind.UNREADABLE,
               Kind.ZERO)
-#: `mapping` bit 0 (Linux include/linux/page-flags.h, PAGE_MAPPING_ANON).
-MAPPING_ANON = 1
-#: `compound_head` (`compound_info` since 7.1) bit 0: a tail page.
-TAIL = 1
+#: Of `mapping`: an anonymous page; of `compound_head` (`compound_info` since 7.1): a tail page (page-flags.h).
+FIRST_BIT = 1
 #: Compound and free blocks of more pages are none that a kernel makes (16 GiB of 64 KiB pages are 2**18).
 MAX_ORDER = 20
 
@@ -138,7 +136,8 @@ def page_rules(abi: Abi, info: KernelInfo) -> PageRules | None:
         lru=_mask(info, "PG_lru"), private_flag=_mask(info, "PG_private"), swapcache=_mask(info, "PG_swapcache"),
         swapbacked=_mask(info, "PG_swapbacked"), slab_flag=_mask(info, "PG_slab"),
         slab_count=_count(info, "PAGE_SLAB_MAPCOUNT_VALUE"), hwpoison=_mask(info, "PG_hwpoison"),
-        offline_count=_count(info, "PAGE_OFFLINE_MAPCOUNT_VALUE"), buddy_count=_count(info, "PAGE_BUDDY_MAPCOUNT_VALUE"),
+        offline_count=_count(info, "PAGE_OFFLINE_MAPCOUNT_VALUE"),
+        buddy_count=_count(info, "PAGE_BUDDY_MAPCOUNT_VALUE"),
         buddy_orders=info.length("zone.free_area"), unaccepted_count=_count(info, "PAGE_UNACCEPTED_MAPCOUNT_VALUE"),
         compound=_compound(abi, info, size, low) if flags is not None else None)
     return _with_gaps(rules)
@@ -176,7 +175,8 @@ def _compound(abi: Abi, info: KernelInfo, size: int, low: int) -> Compound | Non
             return None
         number = info.number("HUGETLB_PAGE_DTOR")
         return Compound(head, Column(order - base, width), (1 << 8 * width) - 1,
-                        Hugetlb.NONE if number is None else Hugetlb.DTOR_NUMBER, Column(dtor - base, width), number or 0)
+                        Hugetlb.NONE if number is None else Hugetlb.DTOR_NUMBER, Column(dtor - base, width),
+                        number or 0)
     lru, following, before = (info.offset(name) for name in ("page.lru", "list_head.next", "list_head.prev"))
     if lru is None or following is None or before is None:
         return None

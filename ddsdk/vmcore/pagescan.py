@@ -6,12 +6,14 @@ window folded to that width; larger blocks are carried over to the windows that 
 
 from __future__ import annotations
 
+from typing import cast
+
 import numpy as np
 import numpy.typing as npt
 
 from ddsdk.abi import Abi
 
-from .pageflags import ALWAYS, MAPPING_ANON, MAX_ORDER, TAIL, Column, Hugetlb, Kind, PageRules
+from .pageflags import ALWAYS, FIRST_BIT, MAX_ORDER, Column, Compound, Hugetlb, Kind, PageRules
 
 U8 = npt.NDArray[np.uint8]
 U32 = npt.NDArray[np.uint32]
@@ -23,8 +25,9 @@ WINDOW_ORDER = 15
 WINDOW = 1 << WINDOW_ORDER
 #: Of them, those whose columns are gathered at once: 256 KiB of struct pages, which a CPU's own cache holds.
 _GATHER = 1 << 12
-#: Kinds of frames in `scan`, before private cache is told apart.
-_CACHE = Kind.CACHE | Kind.PRIVATE_CACHE
+#: What a cache page is before those with private data are told apart.
+_ANY_CACHE = (Kind.CACHE | Kind.PRIVATE_CACHE).value
+_CACHE_SHIFT, _USER_SHIFT = Kind.CACHE.bit_length() - 1, Kind.USER.bit_length() - 1
 
 
 class PageScanner:
@@ -71,7 +74,7 @@ class PageScanner:
         if rules.flags is None:
             return
         flags, found, tail = self._flags[:count], self._found[:count], self._tail[:count]
-        self._gather(rows, count)
+        self._gather(rows, count, rules.flags)
         present = int(np.bitwise_or.reduce(flags))
         self._mark_slab(count, present)
         self._mark_cache_and_user(count, present)
@@ -79,35 +82,34 @@ class PageScanner:
             found |= self._test(rules.hwpoison, count).view(np.uint8) * np.uint8(Kind.HWPOISON)
         if rules.offline_count is not None:
             self._mark_offline(count)
-        np.bitwise_xor(tail, TAIL, out=tail)
+        np.bitwise_xor(tail, FIRST_BIT, out=tail)
         found *= tail                           # a tail's fate is its head's
-        if rules.buddy_count is not None:
-            self._mark_free(rows, count, at)
+        if rules.buddy_count is not None and rules.private is not None:
+            self._mark_free(rows, rules.buddy_count, rules.private, at)
         if rules.unaccepted_count is not None:
             self._mark_unaccepted(count, at)
         if rules.compound is not None and present & rules.compound.head_mask:
-            self._mark_compound(rows, count, at)
+            self._mark_compound(rows, rules.compound, at)
         self.kinds[at:at + count] |= found
 
     # -- columns --------------------------------------------------------------------------------------------
 
-    def _column(self, rows: U8, column: Column) -> npt.NDArray[np.unsignedinteger]:  # type: ignore[type-arg]
+    def _column(self, rows: U8, column: Column) -> npt.NDArray[np.unsignedinteger]:
         return np.ndarray((len(rows),), f"{self._prefix}u{column.nbytes}", rows.data, column.offset,
                           (self.rules.page_bytes,))
 
-    def _gather(self, rows: U8, count: int) -> None:
+    def _gather(self, rows: U8, count: int, flags: Column) -> None:
         """Members that lie a struct page apart, into arrays without gaps."""
         rules = self.rules
         for low in range(0, count, _GATHER):
             high = min(low + _GATHER, count)
             some = rows[low:high]
-            assert rules.flags is not None
-            np.copyto(self._flags[low:high], self._column(some, rules.flags))
+            np.copyto(self._flags[low:high], self._column(some, flags))
             if rules.mapcount is not None:
                 np.copyto(self._mapcounts[low:high], self._column(some, rules.mapcount))
             for member, out in ((rules.mapping, self._anon), (rules.compound_head, self._tail)):
                 if member is not None:
-                    np.bitwise_and(self._column(some, member), np.uint8(1), out=out[low:high])
+                    np.bitwise_and(self._column(some, member), np.uint8(FIRST_BIT), out=out[low:high])
                 else:
                     out[low:high] = 0
 
@@ -131,7 +133,6 @@ class PageScanner:
     def _mark_cache_and_user(self, count: int, present: int) -> None:
         rules, found, cache = self.rules, self._found[:count], self._cache[:count]
         anon = self._anon[:count].view(np.bool_)
-        assert MAPPING_ANON == 1
         cache.fill(False)
         if rules.lru is not None and present & rules.lru:
             np.copyto(cache, self._test(rules.lru, count))
@@ -143,15 +144,13 @@ class PageScanner:
             masked = np.bitwise_and(self._flags[:count], np.uint32(mask), out=self._masked[:count])
             cache |= np.equal(masked, np.uint32(mask), out=self._yes[:count])
         np.greater(cache, anon, out=cache)
-        np.multiply(cache.view(np.uint8), np.uint8(_CACHE), out=found)
+        np.multiply(cache.view(np.uint8), np.uint8(_ANY_CACHE), out=found)
         if rules.private_flag is not None and present & rules.private_flag:
             private = self._test(rules.private_flag, count).view(np.uint8)
-            np.left_shift(private, 1, out=private)
-            assert Kind.CACHE == 2
+            np.left_shift(private, _CACHE_SHIFT, out=private)
             np.bitwise_xor(private, np.uint8(0xFF), out=private)
             found &= private                    # private data: no longer CACHE, PRIVATE_CACHE stays
-        found |= np.left_shift(anon.view(np.uint8), 3, out=self._yes[:count].view(np.uint8))
-        assert Kind.USER == 1 << 3
+        found |= np.left_shift(anon.view(np.uint8), _USER_SHIFT, out=self._yes[:count].view(np.uint8))
 
     def _mark_offline(self, count: int) -> None:
         offline = np.equal(self._mapcounts[:count], np.uint32(self.rules.offline_count or 0), out=self._yes[:count])
@@ -167,15 +166,13 @@ class PageScanner:
         yes &= self._tail[:count].view(np.bool_)            # which by now says "no tail"
         return np.flatnonzero(yes)
 
-    def _mark_free(self, rows: U8, count: int, at: int) -> None:
-        rules = self.rules
-        assert rules.buddy_count is not None and rules.private is not None and rules.buddy_orders is not None
-        heads = self._blocks(rules.buddy_count, count)
+    def _mark_free(self, rows: U8, buddy_count: int, private: Column, at: int) -> None:
+        heads = self._blocks(buddy_count, len(rows))
         heads = heads[~self._slab[heads]]
         if not len(heads):
             return
-        orders = self._column(rows, rules.private)[heads]
-        limit = min(rules.buddy_orders, MAX_ORDER + 1)
+        orders = self._column(rows, private)[heads]
+        limit = min(self.rules.buddy_orders or 0, MAX_ORDER + 1)
         good = orders < limit
         orders = np.minimum(orders, limit).astype(np.int64)
         good &= (heads + at + self._first) & ((1 << orders) - 1) == 0
@@ -192,10 +189,9 @@ class PageScanner:
             heads = heads[(heads + at + self._first) & ((1 << order) - 1) == 0]
             self._spread(heads + at, np.full(len(heads), order), np.uint8(Kind.FREE))
 
-    def _mark_compound(self, rows: U8, count: int, at: int) -> None:
+    def _mark_compound(self, rows: U8, compound: Compound, at: int) -> None:
         """The order of each compound page, and whether it is a hugetlb page; all its frames share its head's fate."""
-        compound, found = self.rules.compound, self._found
-        assert compound is not None
+        found, count = self._found, len(rows)
         heads = np.flatnonzero(self._test(compound.head_mask, count)
                                & self._tail[:count].view(np.bool_))
         if len(heads) and heads[-1] == count - 1:           # its second page is elsewhere; it has none
@@ -203,7 +199,7 @@ class PageScanner:
         if not len(heads):
             return
         if compound.hugetlb is not Hugetlb.NONE:
-            huge = heads[self._is_hugetlb(rows, heads)]
+            huge = heads[self._is_hugetlb(rows, compound, heads)]
             found[huge] |= np.uint8(Kind.USER)
         heads = heads[found[heads] != 0]
         if not len(heads):
@@ -215,17 +211,14 @@ class PageScanner:
         heads, orders = heads[good], orders[good]
         self._spread(heads + at, orders, found[heads])
 
-    def _is_hugetlb(self, rows: U8, heads: Index) -> Flags:
-        compound = self.rules.compound
-        assert compound is not None
-        if compound.hugetlb is Hugetlb.MAPCOUNT:
-            is_huge: Flags = self._mapcounts[heads] == np.uint32(compound.dtor_value)
-            return is_huge
-        assert compound.dtor is not None
+    def _is_hugetlb(self, rows: U8, compound: Compound, heads: Index) -> Flags:
+        if compound.dtor is None:
+            return cast("Flags", np.equal(self._mapcounts[heads], np.uint32(compound.dtor_value)))
         values = self._column(rows, compound.dtor)[heads + 1]
         if compound.hugetlb is Hugetlb.FLAG:
-            return values & values.dtype.type(compound.dtor_value) != 0
-        return values == compound.dtor_value
+            values = values & values.dtype.type(compound.dtor_value)
+            return cast("Flags", np.not_equal(values, 0))
+        return cast("Flags", np.equal(values, compound.dtor_value))
 
     def _spread(self, heads: Index, orders: npt.NDArray[np.int64], kinds: U8 | np.uint8) -> None:
         """Give the 2**order frames of each block its *kinds*; *heads* count from the window's start."""
