@@ -39,8 +39,8 @@ _STRETCH_BYTES = 320
 def check_level(level: int) -> int:
     """*level*; UsageError unless it is 0 to 31."""
     if not 0 <= level <= MAX_LEVEL:
-        raise UsageError(f"dump level {level}: it is 0 to 31, a sum of 1 (zero), 2 (cache), 4 (private cache), 8 (user) "
-                         "and 16 (free pages)")
+        raise UsageError(f"dump level {level}: it is 0 to 31, a sum of 1 (zero), 2 (cache), 4 (private cache), "
+                         "8 (user) and 16 (free pages)")
     return level
 
 

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from itertools import pairwise
+from typing import Final
 
 import numpy as np
 import numpy.typing as npt
@@ -23,9 +24,9 @@ Bytes = npt.NDArray[np.uint8]
 #: A section's `section_mem_map`, bit 0: it has an array (Linux include/linux/mmzone.h, SECTION_MARKED_PRESENT).
 SECTION_MARKED_PRESENT = 1
 #: Low bits of it that are flags; 2.6.24 had two, 4.13 five, 6.15 six, arrays are aligned to more.
-SECTION_FLAG_BITS = {8: 6, 4: 5}
+SECTION_FLAG_BITS: Final = {8: 6, 4: 5}
 #: (SECTION_SIZE_BITS, MAX_PHYSMEM_BITS of its releases) of kernels that do not say them, by machine (asm/sparsemem.h).
-SPARSEMEM_BITS = {"x86_64": (27, (40, 44, 46, 52))}
+SPARSEMEM_BITS: Final = {"x86_64": (27, (40, 44, 46, 52))}
 #: Nodes of a machine, sections of a map: more is damage.
 MAX_NODES = 1 << 12
 MAX_SECTIONS = 1 << 24

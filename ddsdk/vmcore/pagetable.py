@@ -8,7 +8,7 @@ nowhere translates to nothing: a table is at most five pages deep, so there is n
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from typing import Protocol
+from typing import Final, Protocol
 
 import numpy as np
 import numpy.typing as npt
@@ -35,7 +35,7 @@ _KEPT_TABLES = 256
 MAX_READ_BYTES = 64 << 20
 #: i386 user/kernel splits (Kconfig VMSPLIT_*); which one it is shows in the tables themselves.
 I386_SPLITS = (0xC000_0000, 0xB000_0000, 0x8000_0000, 0x7800_0000, 0x4000_0000)
-LINEAR_MAPS = {"ppc64": 0xC000_0000_0000_0000, "ia64": 0xE000_0000_0000_0000}
+LINEAR_MAPS: Final = {"ppc64": 0xC000_0000_0000_0000, "ia64": 0xE000_0000_0000_0000}
 
 
 class Memory(Protocol):
