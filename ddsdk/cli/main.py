@@ -17,7 +17,7 @@ from ..errors import DdsdkError, DeviceError
 from .console import result_json, say
 
 #: verb -> module of this package that holds its click command under the same name
-VERBS = ("drivers", "estimate", "format", "check", "dump", "savecore", "info", "drill", "new", "conformance",
+VERBS = ("drivers", "estimate", "format", "check", "dump", "savecore", "info", "log", "drill", "new", "conformance",
          "explain", "completion")
 EXIT_BUG = 70
 EXIT_INTERRUPTED = 130
