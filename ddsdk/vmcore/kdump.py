@@ -10,6 +10,7 @@ from collections.abc import Sequence
 
 import attrs
 import numpy as np
+import numpy.typing as npt
 from attrs import frozen
 
 from ddsdk.abi import ABIS, READ_ONLY_ABIS, Abi
@@ -37,7 +38,7 @@ from .kdump_layout import (
 )
 from .notes import CpuNote, Note, cpus_and_vmcoreinfo, parse_notes
 from .pagemap import PageMap
-from .pages import PageCache, damaged
+from .pages import PackedSource, damaged
 from .subnotes import parse_sub_notes
 
 #: Notes of 16384 CPUs of any machine; more is not believed.
@@ -72,10 +73,11 @@ class KdumpHeader:
         return self.is_kdump and self.version >= HAS_SPLIT and bool(self.sub.split)
 
 
-class KdumpSource:
+class KdumpSource(PackedSource):
     """Memory in a compressed dump file (the protocol: pages.py)."""
 
     def __init__(self, file: FileBytes, head: KdumpHeader) -> None:
+        super().__init__()
         abi, header, layout = head.abi, head.header, head.layout
         self.file, self.head, self.abi, self.origin = file, head, abi, file.path
         self.nodename, self.release = text(header.utsname.nodename), text(header.utsname.release)
@@ -97,23 +99,8 @@ class KdumpSource:
         self.incomplete = bool(header.status & KdumpStatus.INCOMPLETE) if head.is_kdump else header.status & 7 != 0
         self.crashtime = header.timestamp.tv_sec or vmci.number(vmci.parse(self.vmcoreinfo), "CRASHTIME")
         self._decompress = Decompressor(abi.page_size).page
-        self._cache = PageCache(abi.page_size)
 
-    @property
-    def page_size(self) -> int:
-        """Bytes of a page frame."""
-        return self.abi.page_size
-
-    @property
-    def max_pfn(self) -> int:
-        """Highest page frame plus one."""
-        return self.head.max_pfn
-
-    def view(self, paddr: int, length: int) -> memoryview:
-        """The bytes at *paddr*, out of pages that were decompressed for it."""
-        return self._cache.view(self, paddr, length)
-
-    def descriptors(self, first: int, count: int) -> np.ndarray:
+    def descriptors(self, first: int, count: int) -> npt.NDArray[np.void]:
         """The page descriptors of *count* stored frames from the stored frame *first* on."""
         at = self.head.layout.descriptors_at + (self._all.rank(first) - self._below) * DESCRIPTOR_BYTES
         return np.frombuffer(self.file.view(at, count * DESCRIPTOR_BYTES), self._dtype)
@@ -137,13 +124,6 @@ class KdumpSource:
             return data if flags == PageFlag.RAW and size == self.page_size else self._decompress(flags, data)
         except FormatError as error:
             raise damaged(self, pfn, str(error).removeprefix(f"{self.origin}: ")) from None
-
-    def release_range(self, paddr: int, length: int) -> None:
-        """Nothing to hand back: pages lie where the writer put them."""
-
-    def close(self) -> None:
-        """Close the file."""
-        self.file.close()
 
 
 def is_kdump(file: FileBytes) -> bool:

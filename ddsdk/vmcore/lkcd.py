@@ -41,7 +41,7 @@ from .lkcd_layout import (
 )
 from .notes import CpuNote, Note, cpus_and_vmcoreinfo, parse_notes
 from .pagemap import PageMap
-from .pages import PageCache, damaged
+from .pages import PackedSource, damaged
 from .rle import rle_decompress
 from .subnotes import AREA_ALIGN, area_records
 
@@ -70,10 +70,11 @@ class LkcdHeader:
     pfn_addresses: bool
 
 
-class LkcdSource:
+class LkcdSource(PackedSource):
     """Memory in an LKCD dump file (the protocol: pages.py)."""
 
     def __init__(self, file: FileBytes, head: LkcdHeader) -> None:
+        super().__init__()
         abi = head.abi
         self.file, self.head, self.abi, self.origin = file, head, abi, file.path
         self.kind = f"LKCD v{head.version}"
@@ -92,21 +93,6 @@ class LkcdSource:
             self.stored.add_run(int(pages.pfns[low]), high - low)
         self.ram = (PageMap.of_runs(ram, top) | self.stored) if ram else self.stored
         self._decompress = Decompressor(abi.page_size).page
-        self._cache = PageCache(abi.page_size)
-
-    @property
-    def page_size(self) -> int:
-        """Bytes of a page frame."""
-        return self.abi.page_size
-
-    @property
-    def max_pfn(self) -> int:
-        """Highest page frame plus one."""
-        return self.ram.max_pfn
-
-    def view(self, paddr: int, length: int) -> memoryview:
-        """The bytes at *paddr*, out of pages that were decompressed for it."""
-        return self._cache.view(self, paddr, length)
 
     def read_frames(self, first: int, count: int, into: memoryview) -> None:
         """Decompress [first, first + count), all stored, to *into*."""
@@ -126,13 +112,6 @@ class LkcdSource:
             return self._decompress(PageFlag.RAW, data) if size else bytes(self.page_size)
         except FormatError as error:
             raise damaged(self, pfn, error) from None
-
-    def release_range(self, paddr: int, length: int) -> None:
-        """Nothing to hand back: pages lie where the writer put them."""
-
-    def close(self) -> None:
-        """Close the file."""
-        self.file.close()
 
 
 def is_lkcd(file: FileBytes) -> bool:

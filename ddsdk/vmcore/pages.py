@@ -7,11 +7,15 @@ for those who look at memory here and there, stands `read_frames()`, for those w
 from __future__ import annotations
 
 from collections import OrderedDict
-from typing import Protocol, runtime_checkable
+from functools import cached_property
+from types import TracebackType
+from typing import Protocol, Self, runtime_checkable
 
 from ddsdk.abi import Abi
 from ddsdk.errors import FormatError, UsageError
 
+from .filebytes import FileBytes
+from .image import Run
 from .notes import CpuNote, Note
 from .pagemap import PageMap
 
@@ -52,6 +56,10 @@ class PageSource(Protocol):
         """The page frames that can be read."""
 
     @property
+    def runs(self) -> tuple[Run, ...]:
+        """`ram`, ascending."""
+
+    @property
     def page_size(self) -> int:
         """Bytes of a page frame."""
 
@@ -74,53 +82,95 @@ class PageSource(Protocol):
     def close(self) -> None:
         """Let go of the file."""
 
+    def __enter__(self) -> Self:
+        """Itself."""
 
-class PageCache:
-    """`view()` over a function that gives one page: the pages asked for last are kept."""
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None,
+                 trace: TracebackType | None) -> None:
+        """Close."""
 
-    def __init__(self, page_size: int, max_pages: int = CACHED_PAGES) -> None:
-        self._page_size, self._max = page_size, max_pages
+
+class PackedSource:
+    """What sources whose pages lie compressed in a file have in common (the protocol above).
+
+    A subclass gives `read_frames`, `ram` and `stored`.  `view()` keeps the pages it was asked for last.
+    """
+
+    abi: Abi
+    origin: str
+    file: FileBytes
+    ram: PageMap
+    stored: PageMap
+
+    def __init__(self) -> None:
         self._pages: OrderedDict[int, bytes] = OrderedDict()
 
-    def view(self, source: PageSource, paddr: int, length: int) -> memoryview:
-        """The bytes out of cached pages of *source*."""
-        size = self._page_size
+    @property
+    def page_size(self) -> int:
+        """Bytes of a page frame."""
+        return self.abi.page_size
+
+    @property
+    def max_pfn(self) -> int:
+        """Highest page frame plus one."""
+        return self.ram.max_pfn
+
+    @cached_property
+    def runs(self) -> tuple[Run, ...]:
+        """`ram`, ascending."""
+        return tuple(Run(first, count) for first, count in self.ram.runs())
+
+    def read_frames(self, first: int, count: int, into: memoryview) -> None:
+        """Decompress [first, first + count), all stored, to *into*."""
+        raise NotImplementedError
+
+    def view(self, paddr: int, length: int) -> memoryview:
+        """The bytes at *paddr*, out of pages that were decompressed for it."""
+        size = self.page_size
         if length <= 0 or paddr < 0:
             return memoryview(b"")
         first, last = paddr // size, (paddr + length - 1) // size
         if first == last:
             at = paddr % size
-            return memoryview(self._page(source, first))[at:at + length]
-        data = b"".join(self._page(source, pfn) for pfn in range(first, last + 1))
+            return memoryview(self._kept_page(first))[at:at + length]
+        data = b"".join(self._kept_page(pfn) for pfn in range(first, last + 1))
         return memoryview(data)[paddr % size:paddr % size + length]
 
-    def _page(self, source: PageSource, pfn: int) -> bytes:
+    def _kept_page(self, pfn: int) -> bytes:
         page = self._pages.get(pfn)
-        if page is None:
-            if pfn not in source.stored:
-                raise missing(source, pfn)
-            page = self.fetched(source, pfn)
-            self._pages[pfn] = page
-            if len(self._pages) > self._max:
-                self._pages.popitem(last=False)
-        else:
+        if page is not None:
             self._pages.move_to_end(pfn)
+            return page
+        if pfn not in self.stored:
+            raise self.missing(pfn)
+        buffer = bytearray(self.page_size)
+        self.read_frames(pfn, 1, memoryview(buffer))
+        page = self._pages[pfn] = bytes(buffer)
+        if len(self._pages) > CACHED_PAGES:
+            self._pages.popitem(last=False)
         return page
 
-    def fetched(self, source: PageSource, pfn: int) -> bytes:
-        """One page, read anew."""
-        buffer = bytearray(self._page_size)
-        source.read_frames(pfn, 1, memoryview(buffer))
-        return bytes(buffer)
+    def release_range(self, paddr: int, length: int) -> None:
+        """Nothing to hand back: pages lie where the writer put them."""
+
+    def close(self) -> None:
+        """Close the file."""
+        self.file.close()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None,
+                 trace: TracebackType | None) -> None:
+        self.close()
+
+    def missing(self, pfn: int) -> UsageError:
+        """Why *pfn* cannot be read."""
+        if pfn in self.ram:
+            return UsageError(f"{self.origin}: page frame {pfn:#x} is not in the file: it was left out of the dump")
+        return UsageError(f"{self.origin}: physical address {pfn * self.page_size:#x} is not RAM")
 
 
-def missing(source: PageSource, pfn: int) -> UsageError:
-    """Why *pfn* cannot be read."""
-    if pfn in source.ram:
-        return UsageError(f"{source.origin}: page frame {pfn:#x} is not in the file: it was left out of the dump")
-    return UsageError(f"{source.origin}: physical address {pfn * source.page_size:#x} is not RAM")
-
-
-def damaged(source: PageSource, pfn: int, why: object) -> FormatError:
+def damaged(source: PackedSource, pfn: int, why: object) -> FormatError:
     """What is wrong with a stored page."""
     return FormatError(f"{source.origin}: page frame {pfn:#x}: {why}; the file is damaged there")
