@@ -17,8 +17,8 @@ from ..errors import DdsdkError, DeviceError
 from .console import result_json, say
 
 #: verb -> module of this package that holds its click command under the same name
-VERBS = ("drivers", "estimate", "format", "check", "dump", "savecore", "info", "log", "drill", "new", "conformance",
-         "explain", "completion")
+VERBS = ("drivers", "estimate", "format", "check", "dump", "savecore", "info", "convert", "log", "drill", "new",
+         "conformance", "explain", "completion")
 EXIT_BUG = 70
 EXIT_INTERRUPTED = 130
 EXIT_NO_READER = 141        # what a shell says of a program that SIGPIPE ended

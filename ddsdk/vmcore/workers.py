@@ -44,11 +44,14 @@ class InProcess:
     """Packs in this process."""
 
     def __init__(self, source: PageSource, codec: Codec, share_zeros: bool) -> None:
+        self._source = source
         self._packer = Packer(source, codec, share_zeros)
 
     def packed(self, jobs: Iterable[Runs]) -> Iterator[Packed]:
         """One after the other."""
-        return map(self._packer.pack, jobs)
+        for job in jobs:
+            yield self._packer.pack(job)
+            done_with(self._source, job)
 
     def __enter__(self) -> Self:
         return self
@@ -141,5 +144,10 @@ def serve() -> None:
                 pipe.send_bytes(_FAILED + str(error).encode())
             except (BrokenPipeError, ConnectionResetError):
                 return
-            for first, count in job:
-                source.release_range(first * source.page_size, count * source.page_size)
+            done_with(source, job)
+
+
+def done_with(source: PageSource, job: Runs) -> None:
+    """Hand the pages of *job* back to the page cache."""
+    for first, count in job:
+        source.release_range(first * source.page_size, count * source.page_size)
