@@ -16,12 +16,20 @@ __all__ = ["CpuNote", "MemoryExtent", "MemorySource", "PageSource", "Run", "open
 #: The readers say these too; each brings a library with it and is imported when its turn comes.
 ELF_MAGIC = b"\x7fELF"
 KDUMP_SIGNATURE = b"KDUMP   "
+FLATTENED = b"makedumpfile".ljust(16, b"\0")
 #: Most significant byte first; the second is a live system's.
 LKCD_MAGICS = (bytes.fromhex("a8190173618f23ed"), bytes.fromhex("a8190173618f23cd"))
 SYNTHETIC = "synthetic:"
 RAW = "raw:"
 FLAT = "flat:"
 SPLIT = "split:"
+
+
+def starts_like_a_dump_file(start: bytes) -> bool:
+    """Whether a file's first 16 bytes are those of a dump file that `open_pages` reads."""
+    head = start[:8]
+    return (start.startswith((ELF_MAGIC, FLATTENED)) or head in (SIGNATURE, KDUMP_SIGNATURE, *LKCD_MAGICS)
+            or head[::-1] in LKCD_MAGICS)
 
 
 def open_source(spec: str, *, abi: Abi | None = None) -> MemorySource:

@@ -135,11 +135,12 @@ def serve() -> None:
         packer = Packer(source, Codec(told["codec"]), told["share_zeros"])
         while True:
             try:
-                job = np.frombuffer(pipe.recv_bytes(), np.int64).reshape(-1, 2).tolist()
+                table = np.frombuffer(pipe.recv_bytes(), np.int64).reshape(-1, 2).tolist()
             except EOFError:
                 return
+            job = [(first, count) for first, count in table]
             try:
-                pipe.send_bytes(_OK + packer.pack([(first, count) for first, count in job]).encode())
+                pipe.send_bytes(_OK + packer.pack(job).encode())
             except FormatError as error:
                 pipe.send_bytes(_FAILED + str(error).encode())
             except (BrokenPipeError, ConnectionResetError):

@@ -37,7 +37,7 @@ def test_from_format_to_vmcore(ddsdk: Ddsdk, image: Path, tmp_path: Path) -> Non
     assert vmcore.parent.name.startswith("127.0.0.1-")
     assert (vmcore.stat().st_mode & 0o777, vmcore.parent.stat().st_mode & 0o777) == (0o600, 0o700)
     core = json.loads(ddsdk("info", vmcore, "--json").out)
-    assert (core["kind"], core["pages"], core["cpus_with_registers"]) == ("ELF core", 928, 1)
+    assert (core["kind"], core["pages"], core["cpus_with_registers"]) == ("ELF64 core", 928, 1)
     assert ddsdk("check", image).code == 0
 
 
