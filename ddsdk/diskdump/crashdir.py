@@ -131,6 +131,20 @@ class CaseDirectory:
             raise _failed(f"{self.path}/{INCOMPLETE_NAME}: {size_bytes} bytes cannot be reserved", error) from None
         return file
 
+    def write_text(self, name: str, text: str) -> None:
+        """A small file beside the vmcore, 0600, on the medium when this returns.  DeviceError: it could not be made."""
+        flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
+        try:
+            with os.fdopen(os.open(name, flags, 0o600, dir_fd=self.fd), "w", encoding="utf-8") as file:
+                os.fchmod(file.fileno(), 0o600)
+                file.write(text)
+                file.flush()
+                os.fsync(file.fileno())
+        except OSError as error:
+            with suppress(OSError):
+                os.unlink(name, dir_fd=self.fd)
+            raise _failed(f"{self.path}/{name}: cannot be made", error) from None
+
     def publish(self, complete: bool) -> str:
         """Give a synced file its name, and sync the directories; the name."""
         try:
@@ -150,7 +164,7 @@ class CaseDirectory:
             return
 
     def discard(self) -> None:
-        """Remove what was made: the file, and the directory if nothing else is in it."""
+        """Remove what was made: the file, and the directory if nothing else - the log - is in it."""
         self.remove_file()
         self.close()
         try:
@@ -199,14 +213,20 @@ class VmcoreFile:
         os.ftruncate(self.fd, size_bytes)
 
     def write(self, offset: int, data: bytes | memoryview) -> None:
-        """Store *data* at *offset*; DeviceError when the file system refuses."""
+        """Store *data* at *offset*; NoSpaceError when there is no room, DeviceError when the file system refuses."""
         view = memoryview(data)
         done = 0
         try:
             while done < len(view):
                 done += self._write_some(offset + done, view[done:])
         except OSError as error:
+            if error.errno in (errno.ENOSPC, errno.EDQUOT):
+                raise NoSpaceError(os.path.dirname(self.path), offset + len(view), self._free_bytes()) from None
             raise _failed(f"{self.path}: write error at byte {offset + done}", error) from None
+
+    def _free_bytes(self) -> int:
+        status = os.fstatvfs(self.fd)
+        return status.f_bavail * status.f_frsize
 
     def _write_some(self, offset: int, view: memoryview) -> int:
         if self.direct >= 0 and not (offset | len(view)) % 4096:

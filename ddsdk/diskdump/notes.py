@@ -1,6 +1,6 @@
 """The sub header of a dump partition: vmcore/subnotes.py's, with one note more, the device's FormatRecord.
 
-    DDSDK (the record, or zeros), CORE NT_PRSTATUS one a CPU, VMCOREINFO
+    DDSDK (the record, or zeros), CORE NT_PRSTATUS one a CPU, VMCOREINFO, of a partial dump DDSDK NT_PARTIAL
 
 It overwrites the block in which the formatter left the record, and carries it on.  It may run on into further blocks:
 then sub_hdr_size says so.
@@ -22,7 +22,34 @@ from .device import CpuRegisters
 from .record import RECORD_BYTES, FormatRecord
 
 RECORD_NOTE = b"DDSDK"
-NT_FORMAT_RECORD = 1
+NT_FORMAT_RECORD = 1            # 2 is LKCD files' (vmcore/lkcd.py)
+NT_PARTIAL = 3
+_PARTIAL = struct.Struct("<II16s")
+_PARTIAL_VERSION = 1
+
+
+@frozen
+class PartialNote:
+    """How a partial dump was made: `level`, makedumpfile's bits, and what "compressed" means in its records.
+
+    Without it - a dump by RHEL's kernel - it means zlib.
+    """
+
+    level: int = 0
+    codec: str = "none"
+
+    def pack(self) -> bytes:
+        """24 bytes, little endian: version, level, name of the codec."""
+        return _PARTIAL.pack(_PARTIAL_VERSION, self.level, self.codec.encode())
+
+    @classmethod
+    def parse(cls, desc: bytes) -> PartialNote:
+        """FormatError for a note of another version."""
+        version, level, name = _PARTIAL.unpack(desc) if len(desc) == _PARTIAL.size else (0, 0, b"")
+        if version != _PARTIAL_VERSION:
+            raise FormatError(f"sub header: the note on the partial dump has {len(desc)} bytes and version {version}, "
+                              f"not {_PARTIAL.size} and {_PARTIAL_VERSION}; a newer ddsdk reads it")
+        return cls(level, name.rstrip(b"\0").decode("ascii", "replace"))
 
 
 @frozen
@@ -38,6 +65,7 @@ class SubHeader:
     vmcoreinfo: bytes | None
     record: FormatRecord | None
     has_area: bool
+    partial: PartialNote | None = None
 
     def notes(self, abi: Abi) -> bytes:
         """The PT_NOTE contents of the vmcore."""
@@ -45,7 +73,7 @@ class SubHeader:
 
 
 def build_sub_header(abi: Abi, cpus: Sequence[CpuRegisters], vmcoreinfo: bytes | None,
-                     record: FormatRecord | None = None) -> bytes:
+                     record: FormatRecord | None = None, partial: PartialNote | None = None) -> bytes:
     """The sub header in whole zero-padded blocks; *cpus* has the dumping CPU first (none: zero registers).
 
     A CPU that is a CpuNote keeps its original NT_PRSTATUS verbatim.
@@ -55,6 +83,8 @@ def build_sub_header(abi: Abi, cpus: Sequence[CpuRegisters], vmcoreinfo: bytes |
         raise FormatError(f"registers of CPU {cpus[0].cpu}: {len(regs)} bytes, {abi.name} has {abi.gregset_bytes}")
     notes = core_notes(abi, (_as_note(cpu) for cpu in cpus), vmcoreinfo)
     notes.insert(0, Note(RECORD_NOTE, NT_FORMAT_RECORD, record.pack() if record else bytes(RECORD_BYTES)))
+    if partial is not None:
+        notes.append(Note(RECORD_NOTE, NT_PARTIAL, partial.pack()))
     return pack_sub_header(abi, regs, notes)
 
 
@@ -87,4 +117,6 @@ def parse_sub_header(abi: Abi, data: bytes, dumping_cpu: int = 0) -> SubHeader:
     read = parse_sub_notes(abi, data, dumping_cpu)
     record = next((FormatRecord.parse(note.desc) for note in read.notes
                    if note.name == RECORD_NOTE and note.type == NT_FORMAT_RECORD), None)
-    return SubHeader(read.regs, read.cpus, read.vmcoreinfo, record, read.has_area)
+    partial = next((PartialNote.parse(note.desc) for note in read.notes
+                    if note.name == RECORD_NOTE and note.type == NT_PARTIAL), None)
+    return SubHeader(read.regs, read.cpus, read.vmcoreinfo, record, read.has_area, partial)

@@ -11,17 +11,19 @@ from enum import Enum
 
 import numpy as np
 import numpy.typing as npt
-from attrs import evolve, frozen
+from attrs import evolve, field, frozen
 
 from ddsdk.abi import ABIS, I386, PPC64, X86_64, Abi
 from ddsdk.errors import FormatError
 from ddsdk.vmcore.dumpheader import SIGNATURE, DiskDumpHeader, bitmap_blocks, text, unpack_tasks
+from ddsdk.vmcore.pagemap import PageMap
 from ddsdk.vmcore.subnotes import MAX_SUB_HEADER_BYTES
 
-from .header import HEADER_BLOCK, LEADING_BLOCKS, Status, bitmap_runs
+from .header import HEADER_BLOCK, LEADING_BLOCKS, Status
 from .notes import SubHeader, parse_sub_header
 from .probe import PAGE_SIZES
 from .record import FormatRecord, abi_with_page_size
+from .saved import RECORD_HEAD_BYTES, SavedPages, read_saved
 from .scan import Extents, scan_data
 from .signature import SignatureKind, kind_of_block
 from .target import DumpTarget, TargetFile
@@ -35,7 +37,6 @@ class DumpState(Enum):
     NONE = "no dump"
     COMPLETE = "complete"
     INCOMPLETE = "incomplete"
-    UNREADABLE = "not readable"         # a dump in a format this version does not read
 
 
 @frozen
@@ -84,6 +85,8 @@ class PartitionDump:
 
     `pages` are the pages that are there, by block; `uncertain_pages` more may be there, but a sparse format
     cannot tell (they are not in `pages`).  `touched_end` is the first block the dump certainly left alone.
+    `layout`: bitmaps and records.  `stored`: the page frames that are there, of a partial or compressed dump; one of
+    records has no `pages`.
     """
 
     state: DumpState
@@ -96,11 +99,18 @@ class PartitionDump:
     uncertain_pages: int = 0
     touched_end: int = 0
     warnings: tuple[str, ...] = ()
+    layout: SavedPages | None = field(default=None, eq=False, repr=False)
+    stored: PageMap | None = field(default=None, eq=False, repr=False)
+
+    @property
+    def partial(self) -> bool:
+        """A second bitmap says which pages were saved."""
+        return self.facts is not None and self.facts.two_bitmaps
 
     @property
     def written_pages(self) -> int:
         """Pages that are there."""
-        return sum(run.npages for run in self.pages)
+        return self.stored.count() if self.stored is not None else sum(run.npages for run in self.pages)
 
     @property
     def dump(self) -> HeaderFacts:
@@ -108,6 +118,20 @@ class PartitionDump:
         if self.facts is None:
             raise FormatError(self.why)
         return self.facts
+
+    @property
+    def dump_level(self) -> int | None:
+        """The filter that made it, makedumpfile's bits; None when the dump does not say."""
+        if not self.partial:
+            return 0
+        return self.sub.partial.level if self.sub is not None and self.sub.partial is not None else None
+
+    @property
+    def codec_name(self) -> str:
+        """What records that are compressed are compressed with: what our note says, else zlib."""
+        if self.facts is None or not self.facts.status & Status.COMPRESSED:
+            return "none"
+        return self.sub.partial.codec if self.sub is not None and self.sub.partial is not None else "zlib"
 
     def describe(self) -> dict[str, object]:
         """What `info` and `--json` show."""
@@ -125,6 +149,9 @@ class PartitionDump:
                 "total_pages": self.facts.total_pages, "written_pages": self.written_pages,
                 "uncertain_pages": self.uncertain_pages,
             }
+        if self.partial and self.layout is not None:
+            shown |= {"saved_pages": self.layout.saved.count(), "records": self.layout.records is not None,
+                      "dump_level": self.dump_level, "compress": self.codec_name}
         if self.sub is not None:
             shown |= {"cpus_with_registers": len(self.sub.cpus), "vmcoreinfo": self.sub.vmcoreinfo is not None}
         return shown | {"warnings": list(self.warnings)}
@@ -142,14 +169,9 @@ def read_open_partition(file: TargetFile, progress: Progress | None = None) -> P
     if facts is None:
         return PartitionDump(DumpState.NONE, f"{file}: no dump header in block {HEADER_BLOCK}", device_kind(file))
     kind = device_kind(file, facts.abi)
-    dump = PartitionDump(DumpState.UNREADABLE, "", kind, facts)
-    if facts.status & Status.COMPRESSED:
-        return evolve(dump, why=f"{file}: a compressed partial dump (status {facts.header.status}): not read by this "
-                                "version")
-    if facts.two_bitmaps:
-        return evolve(dump, why=f"{file}: a partial dump (two bitmaps): not read by this version")
-    if facts.status == Status.INCOMPLETED and facts.header.written_blocks < facts.data_start:
-        return evolve(dump, state=DumpState.INCOMPLETE, touched_end=facts.data_start,
+    dump = PartitionDump(DumpState.INCOMPLETE, "", kind, facts)
+    if facts.status & Status.INCOMPLETED and facts.header.written_blocks < facts.data_start:
+        return evolve(dump, touched_end=facts.data_start,
                       why=f"{file}: the dump stopped before any page was written")
     return _with_pages(file, dump, facts, progress)
 
@@ -205,6 +227,8 @@ def _implausible(header: DiskDumpHeader, blocks: int) -> str | None:
     if not single or header.bitmap_blocks not in (single, 2 * single):
         return (f"its bitmap has {header.bitmap_blocks} blocks, and {header.max_mapnr} page frames take {single} "
                 "(or twice that)")
+    if header.status & Status.COMPRESSED and header.bitmap_blocks == single:
+        return f"its status is {header.status:#x}, compressed records, and it has one bitmap"
     if header.total_ram_blocks > header.max_mapnr:
         return f"it counts {header.total_ram_blocks} pages among {header.max_mapnr} page frames"
     if start > blocks:
@@ -234,7 +258,7 @@ def _with_pages(file: TargetFile, dump: PartitionDump, facts: HeaderFacts,
                 progress: Progress | None) -> PartitionDump:
     header, page = facts.header, facts.abi.page_size
     warnings: tuple[str, ...] = ()
-    ram = _ram_runs(file, facts)
+    layout = read_saved(file, facts)
     sub_bytes = file.read(2 * page, header.sub_hdr_size * page)
     try:
         sub = parse_sub_header(facts.abi, sub_bytes, header.current_cpu)
@@ -245,8 +269,11 @@ def _with_pages(file: TargetFile, dump: PartitionDump, facts: HeaderFacts,
         warnings += (f"the header knows a partition of {header.device_blocks} blocks, this one has "
                      f"{facts.device_blocks}",)
     record = _fitting(sub.record, facts, dump.kind)
-    dump = evolve(dump, sub=sub, record=record, kind=dump.kind or (record.kind if record else None))
-    start, total = facts.data_start, facts.total_pages
+    dump = evolve(dump, sub=sub, record=record, kind=dump.kind or (record.kind if record else None), layout=layout,
+                  warnings=warnings)
+    start, total, ram = facts.data_start, facts.total_pages, layout.ram
+    if facts.two_bitmaps:
+        return _partial(file, dump, facts, layout, progress)
     if facts.status == Status.COMPLETED:
         written = header.written_blocks - start
         state = DumpState.COMPLETE if written == total else DumpState.INCOMPLETE
@@ -275,21 +302,47 @@ def _fitting(record: FormatRecord | None, facts: HeaderFacts, kind: SignatureKin
     return record if same else None
 
 
-def _ram_runs(file: TargetFile, facts: HeaderFacts) -> npt.NDArray[np.int64]:
-    """The RAM bitmap as rows (first page frame, number); FormatError when it contradicts the header."""
-    header, page = facts.header, facts.abi.page_size
-    bitmap = file.read((LEADING_BLOCKS + header.sub_hdr_size) * page, bitmap_blocks(header.max_mapnr, page) * page)
-    runs = bitmap_runs(bitmap, header.max_mapnr)
-    pages = int(runs[:, 1].sum())
-    if pages != header.total_ram_blocks:
-        raise FormatError(f"{file}: the bitmap has {pages} page frames set, the header counts "
-                          f"{header.total_ram_blocks} pages; one of them is damaged, and pages cannot be placed")
-    return runs
+def _partial(file: TargetFile, dump: PartitionDump, facts: HeaderFacts, layout: SavedPages,
+             progress: Progress | None) -> PartitionDump:
+    """A dump with a second bitmap: the pages up to written_blocks; bits set for more have no page."""
+    start, records = facts.data_start, layout.records
+    written = max(start, facts.header.written_blocks)
+    promised = layout.saved.count()
+    count = len(records) if records is not None else min(written - start, promised)
+    warnings = dump.warnings
+    ended = facts.status & ~Status.COMPRESSED
+    if ended == Status.COMPLETED and count < promised:
+        why = records.why if records is not None else "the header counts fewer blocks"
+        warnings += (f"{promised - count} of the {promised} pages that were saved are not there: {why}",)
+    state = DumpState.COMPLETE if ended == Status.COMPLETED and count == promised else DumpState.INCOMPLETE
+    touched = written
+    if ended not in (Status.COMPLETED, Status.SHORT_AREA):
+        room = start + promised_blocks(facts.total_pages, facts.abi.page_size)
+        end = max(written, min(room, facts.device_blocks))
+        touched = end
+        if dump.kind is not None and end > written:
+            touched = scan_data(file, facts.abi, dump.kind, dump.record, written, end, facts.device_blocks,
+                                progress).touched_end
+    stored = layout.saved if count == promised else layout.first(count)
+    pages = () if records is not None else tuple(_page_runs(((start, start + count),), layout.saved, start))
+    cut = "; the partition was too small for more" if ended == Status.SHORT_AREA else ""
+    return evolve(dump, state=state, stored=stored, pages=pages, touched_end=touched, warnings=warnings,
+                  why=f"{file}: {state.value} partial dump, {count} of {facts.total_pages} pages{cut}")
 
 
-def _page_runs(extents: Extents | Sequence[tuple[int, int]], ram: npt.NDArray[np.int64],
-               data_start: int) -> Iterator[PageRun]:
-    """Blocks [start, end) as pages: the k-th RAM page frame lies in block data_start + k."""
+def promised_blocks(pages: int, page_size: int) -> int:
+    """The most blocks that *pages* pages take, each in a record of its own."""
+    return -(-pages * (page_size + RECORD_HEAD_BYTES) // page_size)
+
+
+def _rows(frames: PageMap) -> npt.NDArray[np.int64]:
+    """The runs of *frames* as rows (first page frame, number)."""
+    return np.array(list(frames.runs()), np.int64).reshape(-1, 2)
+
+
+def _page_runs(extents: Extents | Sequence[tuple[int, int]], frames: PageMap, data_start: int) -> Iterator[PageRun]:
+    """Blocks [start, end) as pages: the k-th of *frames* lies in block data_start + k."""
+    ram = _rows(frames)
     before = np.concatenate(([0], np.cumsum(ram[:, 1])))
     for first, last in extents:
         at, end = first - data_start, last - data_start

@@ -9,21 +9,45 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Callable, Iterator
-from typing import Protocol
+from typing import TYPE_CHECKING, Protocol, TypeVar
 
 from attrs import define, evolve, field, frozen
 
-from ddsdk.errors import DdsdkError, DeviceError, FormatError
+from ddsdk.errors import DdsdkError, DeviceError
 from ddsdk.vmcore.elf import CoreLayout
 
 from .crashdir import CaseDirectory, CrashDirectory, NoSpaceError, VmcoreFile, run_nospace_script
 from .partition import DumpState, PageRun, PartitionDump, read_open_partition
 from .record import FormatRecord
 from .resign import erase_header, finish, read_marker, resign
+from .savelog import save_log
 from .segments import core_layout, cut_at_kernel
 from .signature import block_states, true_extents
 from .stream import JOB_BYTES, run_jobs
 from .target import DumpTarget, TargetFile
+
+if TYPE_CHECKING:
+    from ddsdk.vmcore.convert import Conversion
+
+T = TypeVar("T")
+
+
+@frozen
+class SaveOptions:
+    """What savecore makes: `format` elf, kdump or lkcd; `level`, makedumpfile's bits; `codec` (None: the format's own).
+
+    `jobs`: processes that compress; the file is the same for any number.
+    """
+
+    format: str = "elf"
+    level: int = 0
+    codec: str | None = None
+    jobs: int = 1
+
+    @property
+    def plain(self) -> bool:
+        """Whether a plain dump's blocks can be copied as they are."""
+        return self.format == "elf" and not self.level and self.codec in (None, "none")
 
 
 class Report(Protocol):
@@ -57,27 +81,29 @@ class SaveReport:
     elf_class: int = 0
     resigned_blocks: int | None = None
     problem: str | None = None
+    format: str = "elf"
     warnings: tuple[str, ...] = ()
 
     def describe(self) -> dict[str, object]:
         """What `--json` shows."""
-        return {"state": self.state.value, "why": self.why, "path": self.path, "pages": self.pages,
+        return {"state": self.state.value, "format": self.format, "why": self.why, "path": self.path, "pages": self.pages,
                 "total_pages": self.total_pages, "uncertain_pages": self.uncertain_pages,
                 "file_bytes": self.file_bytes, "segments": self.segments, "elf_class": self.elf_class,
                 "resigned_blocks": self.resigned_blocks, "problem": self.problem, "warnings": list(self.warnings)}
 
 
-def save(target: DumpTarget, directory: str, *, keep: bool = False, progress: Report | None = None,
+def save(target: DumpTarget, directory: str, options: SaveOptions | None = None, *, keep: bool = False, progress: Report | None = None,
          on_nospace: OnNospace | None = None) -> SaveReport:
     """Save the dump on *target* under *directory* and give the partition its signatures back (unless *keep*).
 
     The vmcore is `DIRECTORY/127.0.0.1-<crash time, UTC>/vmcore`; of a dump that is not whole,
-    `vmcore-incomplete`, with the pages that are there and no others.  *on_nospace* replaces
-    `DIRECTORY/scripts/diskdump-nospace`.
+    `vmcore-incomplete`, with the pages that are there and no others.  Before it comes `vmcore-dmesg.txt`, which stays
+    when there is no room for the vmcore.  *on_nospace* replaces `DIRECTORY/scripts/diskdump-nospace`.
 
-    DeviceError: device, directory or space; FormatError: a dump that cannot be read.  The dump is then where
-    it was.
+    DeviceError: device, directory or space; FormatError: a dump that cannot be read; UsageError: options that do not
+    go together.  The dump is then where it was.
     """
+    options = options or SaveOptions()
     tell = progress or _silent
     with target.open() as file:
         file.lock()
@@ -87,10 +113,13 @@ def save(target: DumpTarget, directory: str, *, keep: bool = False, progress: Re
         dump = read_open_partition(file, lambda done, total: tell("scan", done, total))
         if dump.state is DumpState.NONE:
             return SaveReport(DumpState.NONE, dump.why)
-        if dump.state is DumpState.UNREADABLE:
-            raise FormatError(f"{dump.why}; the dump stays where it is")
+        conversion = None
+        if dump.partial or not options.plain:
+            from .savefile import conversion_of
+
+            conversion = conversion_of(options.format, options.level, options.codec, options.jobs, file, dump)
         with CrashDirectory.open(directory) as parent:
-            report = _save_under(parent, file, dump, tell, on_nospace)
+            report = _save_under(parent, file, dump, conversion, tell, on_nospace)
         return report if keep else _give_back(target, dump, report, tell)
 
 
@@ -108,10 +137,14 @@ def _finish_interrupted(target: DumpTarget, keep: bool) -> SaveReport:
     return SaveReport(DumpState.NONE, f"{why}; they are back now", resigned_blocks=signed)
 
 
-def _save_under(parent: CrashDirectory, file: TargetFile, dump: PartitionDump, tell: Report,
-                on_nospace: OnNospace | None) -> SaveReport:
+def _save_under(parent: CrashDirectory, file: TargetFile, dump: PartitionDump, conversion: Conversion | None,
+                tell: Report, on_nospace: OnNospace | None) -> SaveReport:
     case = parent.make(dump.dump.header.timestamp.tv_sec)
     try:
+        if trouble := save_log(case, file, dump):
+            dump = evolve(dump, warnings=(*dump.warnings, trouble))
+        if conversion is not None:
+            return _convert_into(case, file, dump, conversion, tell, on_nospace)
         return _save_into(case, file, dump, tell, on_nospace)
     except BaseException:
         case.discard()
@@ -120,12 +153,10 @@ def _save_under(parent: CrashDirectory, file: TargetFile, dump: PartitionDump, t
         case.close()
 
 
-def _save_into(case: CaseDirectory, file: TargetFile, dump: PartitionDump, tell: Report,
-               on_nospace: OnNospace | None) -> SaveReport:
-    dump = cut_at_kernel(dump)
-    layout = core_layout(dump)
+def _with_room(case: CaseDirectory, on_nospace: OnNospace | None, action: Callable[[], T]) -> T:
+    """*action*; once more when there was no room for it and the script made some."""
     try:
-        vmcore = case.create(layout.file_size)
+        return action()
     except NoSpaceError as full:
         ask = on_nospace or (lambda _ip, path: run_nospace_script(case.parent, path))
         try:
@@ -134,7 +165,26 @@ def _save_into(case: CaseDirectory, file: TargetFile, dump: PartitionDump, tell:
             raise DeviceError(f"{full}; {error}") from None
         if not answer:                              # none, or 0: give up
             raise
-        vmcore = case.create(layout.file_size)
+    return action()
+
+
+def _convert_into(case: CaseDirectory, file: TargetFile, dump: PartitionDump, conversion: Conversion, tell: Report,
+                  on_nospace: OnNospace | None) -> SaveReport:
+    from .savefile import write_vmcore
+
+    written = write_vmcore(case, file, dump, conversion, tell, lambda action: _with_room(case, on_nospace, action))
+    dump, made = written.dump, written.made
+    path = case.publish(dump.state is DumpState.COMPLETE)
+    return SaveReport(dump.state, dump.why, path, made.pages, dump.dump.total_pages, dump.uncertain_pages,
+                      made.file_bytes, written.segments, written.elf_class, format=conversion.format.value,
+                      warnings=(*dump.warnings, *(str(gap) for gap in made.gaps)))
+
+
+def _save_into(case: CaseDirectory, file: TargetFile, dump: PartitionDump, tell: Report,
+               on_nospace: OnNospace | None) -> SaveReport:
+    dump = cut_at_kernel(dump)
+    layout = core_layout(dump)
+    vmcore = _with_room(case, on_nospace, lambda: case.create(layout.file_size))
     try:
         lost = _Copy(file, dump, layout, vmcore, tell).run()
         if lost:

@@ -13,7 +13,7 @@ import socket
 import subprocess
 import sys
 from collections import deque
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from multiprocessing.connection import Connection
 from types import TracebackType
 from typing import Protocol, Self
@@ -29,7 +29,7 @@ from .pages import PageSource
 #: Jobs a worker has before it: one in work, one waiting.
 AHEAD = 2
 MAX_JOBS = 256
-_PROGRAM = "from ddsdk.vmcore.workers import serve; serve()"
+PROGRAM = "from ddsdk.vmcore.workers import serve; serve()"
 _OK, _FAILED = b"\0", b"\1"
 
 
@@ -62,9 +62,13 @@ class InProcess:
 
 
 class Workers:
-    """*count* processes that open *spec* (`open_source`'s words) again.  A context manager: its end is theirs."""
+    """*count* processes that open *spec* (`open_source`'s words) again.  A context manager: its end is theirs.
 
-    def __init__(self, spec: str, codec: Codec, share_zeros: bool, count: int) -> None:
+    *program*: what they run, a call of `serve` with a way to open other specs.
+    """
+
+    def __init__(self, spec: str, codec: Codec, share_zeros: bool, count: int, program: str = PROGRAM) -> None:
+        self._program = program
         self._told = json.dumps({"spec": spec, "codec": codec.value, "share_zeros": share_zeros}).encode()
         self._count = count
         self._processes: list[subprocess.Popen[bytes]] = []
@@ -74,7 +78,7 @@ class Workers:
         for _ in range(self._count):
             ours, theirs = socket.socketpair()
             with theirs:
-                self._processes.append(subprocess.Popen([sys.executable, "-P", "-c", _PROGRAM], stdin=theirs.fileno(),
+                self._processes.append(subprocess.Popen([sys.executable, "-P", "-c", self._program], stdin=theirs.fileno(),
                                                         stdout=subprocess.DEVNULL, stderr=subprocess.PIPE))
             self._pipes.append(Connection(ours.detach()))
             self._pipes[-1].send_bytes(self._told)
@@ -125,13 +129,13 @@ class Workers:
                 process.wait()
 
 
-def serve() -> None:
+def serve(opener: Callable[[str], PageSource] | None = None) -> None:
     """A worker's life: told what to open, then jobs until the pipe is closed."""
     from .source import open_source
 
     pipe = Connection(os.dup(sys.stdin.fileno()))
     told = json.loads(pipe.recv_bytes())
-    with open_source(told["spec"]) as source:
+    with (opener or open_source)(told["spec"]) as source:
         packer = Packer(source, Codec(told["codec"]), told["share_zeros"])
         while True:
             try:

@@ -10,13 +10,13 @@ import pytest
 
 from ddsdk.abi import X86_64
 from ddsdk.diskdump.check import Verdict, check_device
+from ddsdk.diskdump.pagesource import PartitionSource
 from ddsdk.diskdump.partition import DumpState, PageRun, read_partition
-from ddsdk.diskdump.savecore import save
+from ddsdk.diskdump.savecore import SaveOptions, save
 from ddsdk.diskdump.signature import SignatureKind, signature_blocks
 from ddsdk.diskdump.target import DumpTarget
-from ddsdk.errors import FormatError
 from ddsdk.vmcore.dumpheader import DiskDumpHeader, NewUtsname, Timespec
-from ddsdk.vmcore.source import open_source
+from ddsdk.vmcore.source import open_pages, open_source
 
 PAGE = 4096
 
@@ -108,19 +108,35 @@ def test_image_b_is_the_published_one() -> None:
     assert (len(image_b()), zlib.crc32(image_b())) == (49152, 0xC5BD4AF8)
 
 
-def test_image_b_is_recognised_and_left_alone(tmp_path: Path) -> None:
-    """A compressed partial dump is named as such, never taken for pages, and stays where it is."""
+def test_image_b_is_read(tmp_path: Path) -> None:
+    """Two records, one of an anonymous page: the pages of ordinals 2 and 5."""
     path = tmp_path / "b.img"
     path.write_bytes(image_b())
     target = DumpTarget(str(path))
     dump = read_partition(target)
-    assert dump.state is DumpState.UNREADABLE
-    assert dump.why == f"{path}: a compressed partial dump (status 8): not read by this version"
+    assert (dump.state, dump.why) == (DumpState.COMPLETE, f"{path}: complete partial dump, 2 of 6 pages")
+    assert (dump.codec_name, dump.dump_level, dump.touched_end) == ("zlib", None, 8)
+    with target.open() as file:
+        source = PartitionSource.of(file, dump)
+        assert list(source.ram.runs()) == [(0, 4), (6, 2)]
+        assert list(source.stored.runs()) == [(2, 1), (7, 1)]
+        assert [bytes(source.view(pfn * PAGE, PAGE)) for pfn in (2, 7)] == [lcg(2), lcg(7)]
     assert check_device(target).verdict is Verdict.CONTAINS_DUMP
-    with pytest.raises(FormatError, match=r"compressed partial dump .* the dump stays where it is"):
-        save(target, str(tmp_path / "out"))
-    assert path.read_bytes() == image_b()
-    assert not (tmp_path / "out").exists()
+
+
+@pytest.mark.parametrize("kind", ["elf", "kdump", "lkcd"])
+def test_image_b_becomes_a_vmcore(kind: str, tmp_path: Path) -> None:
+    """savecore of image B in every format: its two pages, its RAM; and the partition is signed again."""
+    path = tmp_path / "b.img"
+    path.write_bytes(image_b())
+    report = save(DumpTarget(str(path)), str(tmp_path / "out"), SaveOptions(kind))
+    assert report.path == str(tmp_path / "out/127.0.0.1-2004-11-09-11:33:20/vmcore")
+    with open_pages(report.path) as source:
+        assert list(source.stored.runs()) == [(2, 1), (7, 1)]
+        assert list(source.ram.runs()) == [(0, 4), (6, 2)]
+        assert [bytes(source.view(pfn * PAGE, PAGE)) for pfn in (2, 7)] == [lcg(2), lcg(7)]
+    assert path.read_bytes()[3 * PAGE:] == signatures(3, 9)
+    assert check_device(DumpTarget(str(path))).kind is SignatureKind.SHIPPED
 
 
 def test_swap_header_vector(tmp_path: Path) -> None:
