@@ -55,6 +55,8 @@ SCRATCH_BYTES = 1 << 20
 EMULATED_SLOT = 4
 #: The packages that a dump runs through, besides its driver's.
 CORE_PACKAGES = ("ata", "block", "diskdump", "helperlib", "scsi")
+#: ... and a partial one, besides: what filters and compresses.
+PARTIAL_PACKAGES = ("vmcore",)
 
 
 @frozen(eq=False)
@@ -152,9 +154,11 @@ class Rig:
             memory = PhysicalMemory(extents, source.page_size)
             machine = stack.enter_context(Machine(memory, source.abi, ncpus or max(1, len(source.cpus)), trace=trace))
             scratch = memory.reserve.alloc(SCRATCH_BYTES, source.page_size)
-            core = core_image(regions) if code_check else CodeImage.take([], regions)
-            service = DiskDump(source, Scratch(scratch, memory.view(scratch, SCRATCH_BYTES)), core,
-                               config or DumpConfig(), progress)
+            config = config or DumpConfig()
+            if config.partial is not None:
+                importlib.import_module(f"{__package__}.diskdump.filter")       # before its code is fingerprinted
+            core = core_image(regions, config.partial is not None) if code_check else CodeImage.take([], regions)
+            service = DiskDump(source, Scratch(scratch, memory.view(scratch, SCRATCH_BYTES)), core, config, progress)
             rig = cls(machine, Kernel(machine), source, service, ram, tuple(observers), midlayers, code_check,
                       guest)
             rig._stack.push(stack.pop_all())
@@ -262,12 +266,15 @@ def mistake(error: Exception) -> str:
     return f"{type(error).__name__}: {text} at {where}; a driver must not raise while it is set up"
 
 
-def core_image(regions: Sequence[Region] = ()) -> CodeImage:
+def core_image(regions: Sequence[Region] = (), partial: bool = False) -> CodeImage:
     """What a dump relies on besides the driver, as it is now: engine, mid-layer, helper library, *regions*.
+
+    *partial*: filter and codecs, too.
 
     Every module of theirs that is loaded; nothing on the way of a dump loads another one (a test sees to it).
     """
-    prefixes = tuple(f"{__package__}.{name}." for name in CORE_PACKAGES)
+    packages = CORE_PACKAGES + PARTIAL_PACKAGES if partial else CORE_PACKAGES
+    prefixes = tuple(f"{__package__}.{name}." for name in packages)
     return CodeImage.take([sys.modules[name] for name in sorted(sys.modules) if name.startswith(prefixes)], regions)
 
 

@@ -20,6 +20,9 @@ sample_rate_option = click.option("--sample-rate", type=int, default=None, metav
                                   help="Check one chunk of every 2**N; 0 checks every block, -1 none.")
 block_order_option = click.option("--block-order", type=click.IntRange(0, 8), default=2, show_default=True, metavar="N",
                                   help="2**N pages an I/O, 0 to 8.")
+dump_level_option = click.option(
+    "--dump-level", type=click.IntRange(0, 31), default=0, show_default=True, metavar="N",
+    help="Leave pages out: the sum of 1 (zero), 2 (cache), 4 (private cache), 8 (user), 16 (free).")
 
 
 def parse_device(text: str) -> DumpTarget:

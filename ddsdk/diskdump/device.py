@@ -116,6 +116,9 @@ class DumpMemory(Protocol):
     def nodename(self) -> str:
         """utsname.nodename, empty when unknown."""
 
+    def view(self, paddr: int, length: int) -> memoryview:
+        """The *length* bytes at *paddr*, read only: for the filter and the compressor of partial dumps."""
+
     def release_range(self, paddr: int, length: int) -> None:
         """Advice: these bytes are on disk now, their page cache mapping may go."""
 

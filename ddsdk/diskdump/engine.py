@@ -1,25 +1,32 @@
 """The dump service of one machine: which devices, in what order, and why each was passed over.
 
 Source: RHEL 4 `drivers/block/diskdump.c` (2.6.9-89.29.1.EL) by formats.md 1.8 and 1.10.  Deliberate differences:
-pages go out as scatter lists instead of through a bounce buffer; a partition that is too small is refused before
-anything on it changes; notes travel in the sub header.
+pages go out as scatter lists instead of through a bounce buffer; a partition that is too small for a plain dump is
+refused before anything on it changes; notes travel in the sub header.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable
+from typing import TYPE_CHECKING
 
-from attrs import define, field, frozen
+from attrs import define, evolve, field, frozen
 
 from ..errors import DeviceError, DriverFault, UsageError
 from ..integrity import CodeImage
 from .device import DumpDevice, DumpMemory, Scratch
+from .notes import PartialNote
 from .plan import CrashFacts, DumpPlan
 from .signature import SignatureKind
 from .writer import Attempt, AttemptFailed, Progress, Stage, because
 
+if TYPE_CHECKING:
+    from .filter import DumpFilter
+
 BLOCK_ORDER_MAX = 8
 SAMPLE_RATE_MAX = 31
+DUMP_LEVEL_MAX = 31
+CODECS = ("none", "zlib", "lzo", "snappy", "zstd")
 
 
 @frozen
@@ -40,12 +47,15 @@ class DumpConfig:
     """Module parameters of diskdump (white paper 5.4; formats.md 1.11).
 
     `block_order`: an I/O carries 2**block_order pages, 0..8.  `sample_rate`: 2**block_order blocks of every
-    2**(block_order + sample_rate) are checked before writing; 0 checks all, negative none.
+    2**(block_order + sample_rate) are checked before writing; 0 checks all, negative none.  `dump_level`: pages left
+    out, makedumpfile's bits, 0..31.  `codec`: how pages are compressed, none, zlib, lzo, snappy or zstd.
     """
 
     block_order: int = 2
     sample_rate: int = 8
     allow_risky_dumps: bool = True
+    dump_level: int = 0
+    codec: str = "none"
 
     def __attrs_post_init__(self) -> None:
         if not 0 <= self.block_order <= BLOCK_ORDER_MAX:
@@ -54,22 +64,40 @@ class DumpConfig:
         if self.sample_rate > SAMPLE_RATE_MAX:
             raise UsageError(f"sample rate {self.sample_rate}: it must be at most {SAMPLE_RATE_MAX};"
                              " 0 checks every block, a negative one none")
+        if not 0 <= self.dump_level <= DUMP_LEVEL_MAX:
+            raise UsageError(f"dump level {self.dump_level}: it must be 0..{DUMP_LEVEL_MAX}, a sum of 1 (zero),"
+                             " 2 (cache), 4 (private cache), 8 (user) and 16 (free pages)")
+        if self.codec not in CODECS:
+            raise UsageError(f"compression {self.codec!r}: it must be one of {', '.join(CODECS)}")
+
+    @property
+    def partial(self) -> PartialNote | None:
+        """What the dump says of itself when it is partial or compressed."""
+        return PartialNote(self.dump_level, self.codec) if self.dump_level or self.codec != "none" else None
 
 
 @frozen
 class DumpReport:
-    """What happened.  `device` is None when no device took the dump; then `rejections` says why, one a device."""
+    """What happened.  `device` is None when no device took the dump; then `rejections` says why, one a device.
+
+    `saved_pages` of `kept_pages`, those that the filter kept, are on the device; all of them unless it was `short`.
+    `gaps`: what the filter could not tell, and what was kept for it.
+    """
 
     device: str | None
     kind: SignatureKind | None
     plan: DumpPlan
     written_blocks: int
     rejections: tuple[Rejection, ...]
+    saved_pages: int = 0
+    kept_pages: int = 0
+    short: bool = False
+    gaps: tuple[str, ...] = ()
 
     @property
     def complete(self) -> bool:
-        """The header on the device says so, and every page is behind it."""
-        return self.device is not None
+        """The header on the device says so, and every page that was to be saved is behind it."""
+        return self.device is not None and not self.short
 
 
 def silent(_progress: Progress) -> None:
@@ -91,6 +119,13 @@ class DiskDump:
     progress: Callable[[Progress], None] = silent
     devices: list[DumpDevice] = field(init=False, factory=list)
     _entered: bool = field(init=False, default=False)
+    _filter: DumpFilter | None = field(init=False, default=None)
+
+    def __attrs_post_init__(self) -> None:
+        if self.config.partial is not None:
+            from .filter import DumpFilter  # a plain dump does without numpy's half of the package
+
+            self._filter = DumpFilter(self.memory, self.config.dump_level, self.config.codec)
 
     def register(self, device: DumpDevice) -> None:
         """Append *device* to the list tried at the crash, in order of registration."""
@@ -101,13 +136,15 @@ class DiskDump:
 
         A second call - a panic inside the dump - is refused: the kernel clears its hook before calling it.
         """
-        plan = DumpPlan.of(self.memory, facts)
+        plan = DumpPlan.of(self.memory, facts, self.config.partial)
         if self._entered:
             return self._refused(plan, "a panic inside the dump: diskdump is not entered twice")
         self._entered = True
         damages = self.core.verify()
         if damages:
             return self._refused(plan, f"checksum error, the dump code may be compromised: {damages[0]}")
+        if self._filter is not None:
+            self._filter.run()
         return self._try_devices(plan)
 
     @staticmethod
@@ -154,10 +191,11 @@ class DiskDump:
         return None
 
     def _dump_to(self, device: DumpDevice, plan: DumpPlan, rejections: list[Rejection]) -> DumpReport:
-        missing = plan.total_blocks - device.blocks
+        least = plan.total_blocks if plan.partial is None else plan.data_start + 1
+        missing = least - device.blocks
         if missing > 0:
-            raise AttemptFailed(Stage.SIZE, f"the dump partition has {device.blocks} blocks, {plan.total_blocks} are"
-                                            f" required: {missing} are missing")
+            raise AttemptFailed(Stage.SIZE, f"the dump partition has {device.blocks} blocks, {least} are required:"
+                                            f" {missing} are missing")
         error = device.quiesce()
         if error:
             raise AttemptFailed(Stage.QUIESCE, because(device, error))
@@ -166,12 +204,21 @@ class DiskDump:
         try:
             record = attempt.read_format()
             kind = attempt.check_signatures(record)
-            written = attempt.write()
+            report = self._write(attempt)
         except AttemptFailed:
             device.shutdown()           # every device used is shut down; this one's answer no longer matters
             raise
         error = device.shutdown()
         if error:
             raise AttemptFailed(Stage.SHUTDOWN, because(device, error))
-        return DumpReport(device.name, kind, plan, written, tuple(rejections))
+        return evolve(report, kind=kind, rejections=tuple(rejections))
+
+    def _write(self, attempt: Attempt) -> DumpReport:
+        plan, name = attempt.plan, attempt.device.name
+        if self._filter is None:
+            pages = plan.total_pages
+            return DumpReport(name, None, plan, attempt.write(), (), pages, pages)
+        written = self._filter.write(attempt)
+        return DumpReport(name, None, plan, written.blocks, (), written.pages, self._filter.kept.count(), written.short,
+                          self._filter.gaps)
 

@@ -14,7 +14,8 @@ from ddsdk.vmcore.dumpheader import DiskDumpHeader, NewUtsname, Timespec, bitmap
 from ..abi import Abi
 from .device import Chunk, CpuRegisters, DumpMemory, MemoryRun, Segment
 from .header import LEADING_BLOCKS, Status, bitmap_piece
-from .notes import build_sub_header
+from .notes import PartialNote, build_sub_header
+from .saved import RECORD_HEAD_BYTES
 
 U32 = 0xFFFF_FFFF
 
@@ -43,7 +44,10 @@ def blocks_line(sub_hdr_blocks: int, bitmap: int, pages: int) -> str:
 
 @frozen
 class DumpPlan:
-    """The partition map of one dump, in blocks of the crashed machine's page size."""
+    """The partition map of one dump, in blocks of the crashed machine's page size.
+
+    `partial`: there is a second bitmap, and records when it names a codec; None: a plain dump.
+    """
 
     abi: Abi
     runs: tuple[MemoryRun, ...]
@@ -53,13 +57,14 @@ class DumpPlan:
     facts: CrashFacts
     release: str
     nodename: str
+    partial: PartialNote | None = None
 
     @classmethod
-    def of(cls, memory: DumpMemory, facts: CrashFacts) -> DumpPlan:
+    def of(cls, memory: DumpMemory, facts: CrashFacts, partial: PartialNote | None = None) -> DumpPlan:
         """The plan for *memory*; the sub header carries every CPU's registers and VMCOREINFO."""
-        sub = build_sub_header(memory.abi, facts.cpus, memory.vmcoreinfo)
+        sub = build_sub_header(memory.abi, facts.cpus, memory.vmcoreinfo, partial=partial)
         return cls(memory.abi, tuple(memory.runs), memory.max_pfn, memory.total_pages, sub, facts,
-                   memory.release, memory.nodename)
+                   memory.release, memory.nodename, partial)
 
     @property
     def page_size(self) -> int:
@@ -72,9 +77,19 @@ class DumpPlan:
         return len(self.sub_header) // self.page_size
 
     @property
-    def bitmap_blocks(self) -> int:
+    def single_bitmap_blocks(self) -> int:
         """Blocks of the RAM bitmap."""
         return bitmap_blocks(self.max_pfn, self.page_size)
+
+    @property
+    def bitmap_blocks(self) -> int:
+        """Blocks of the bitmaps."""
+        return self.single_bitmap_blocks * (1 if self.partial is None else 2)
+
+    @property
+    def records(self) -> bool:
+        """Whether the data are records, not blocks."""
+        return self.partial is not None and self.partial.codec != "none"
 
     @property
     def data_start(self) -> int:
@@ -83,8 +98,15 @@ class DumpPlan:
 
     @property
     def total_blocks(self) -> int:
-        """Blocks the whole dump takes."""
+        """Blocks the whole dump takes; of a partial one, if nothing were left out, and nothing compressed."""
         return self.data_start + self.total_pages
+
+    def reach_blocks(self, device_blocks: int) -> int:
+        """Blocks of a device of *device_blocks* that the dump may write: those whose signatures count (1.8)."""
+        if self.partial is None:
+            return self.total_blocks
+        heads = -(-self.total_pages * RECORD_HEAD_BYTES // self.page_size) if self.records else 0
+        return min(self.total_blocks + heads, device_blocks)
 
     def __str__(self) -> str:
         return blocks_line(self.sub_hdr_blocks, self.bitmap_blocks, self.total_pages)
@@ -113,8 +135,8 @@ class DumpPlan:
         """The RAM bitmap, at most *max_blocks* blocks a piece: bit `pfn & 7` of byte `pfn >> 3` is set for RAM."""
         bits_per_block = 8 * self.page_size
         runs = [(run.start_pfn, run.npages) for run in self.runs]
-        for first in range(0, self.bitmap_blocks, max_blocks):
-            count = min(max_blocks, self.bitmap_blocks - first)
+        for first in range(0, self.single_bitmap_blocks, max_blocks):
+            count = min(max_blocks, self.single_bitmap_blocks - first)
             yield bitmap_piece(runs, first * bits_per_block, count * bits_per_block)
 
     def chunks(self, chunk_blocks: int) -> Iterator[Chunk]:

@@ -86,14 +86,14 @@ class SaveReport:
 
     def describe(self) -> dict[str, object]:
         """What `--json` shows."""
-        return {"state": self.state.value, "format": self.format, "why": self.why, "path": self.path, "pages": self.pages,
-                "total_pages": self.total_pages, "uncertain_pages": self.uncertain_pages,
+        return {"state": self.state.value, "format": self.format, "why": self.why, "path": self.path,
+                "pages": self.pages, "total_pages": self.total_pages, "uncertain_pages": self.uncertain_pages,
                 "file_bytes": self.file_bytes, "segments": self.segments, "elf_class": self.elf_class,
                 "resigned_blocks": self.resigned_blocks, "problem": self.problem, "warnings": list(self.warnings)}
 
 
-def save(target: DumpTarget, directory: str, options: SaveOptions | None = None, *, keep: bool = False, progress: Report | None = None,
-         on_nospace: OnNospace | None = None) -> SaveReport:
+def save(target: DumpTarget, directory: str, options: SaveOptions | None = None, *, keep: bool = False,
+         progress: Report | None = None, on_nospace: OnNospace | None = None) -> SaveReport:
     """Save the dump on *target* under *directory* and give the partition its signatures back (unless *keep*).
 
     The vmcore is `DIRECTORY/127.0.0.1-<crash time, UTC>/vmcore`; of a dump that is not whole,

@@ -86,7 +86,10 @@ class Attempt:
     def __attrs_post_init__(self) -> None:
         self._page = self.plan.page_size
         self._sub_header = self.plan.sub_header
-        self._scratch_blocks = max(1, min(len(self.scratch.view) // self._page, self.device.max_blocks))
+        blocks = len(self.scratch.view) // self._page
+        if self.plan.records:               # the other half is the stream's
+            blocks //= 2
+        self._scratch_blocks = max(1, min(blocks, self.device.max_blocks))
 
     # --- reading -----------------------------------------------------------------------------------------
 
@@ -112,7 +115,7 @@ class Attempt:
         """
         self._record = record
         found: SignatureKind | None = None
-        total = self.plan.total_blocks
+        total = self.plan.reach_blocks(self.device.blocks)
         stride = record.stride if record else 1
         for start, length in sampling(total, self.block_order, self.sample_rate, stride):
             for first in range(start, start + length, self._scratch_blocks):
@@ -155,26 +158,38 @@ class Attempt:
 
     def write(self) -> int:
         """Header (incomplete), sub header, bitmap, header, memory, header (complete); returns written_blocks."""
+        self.head()
+        self._memory()
+        self.flush()                        # the header may not say "complete" before the pages are on the medium
+        self.header(Status.COMPLETED, self.plan.total_blocks)
+        return self.plan.total_blocks
+
+    def head(self) -> None:
+        """Everything before the memory; the second bitmap, where there is one, is zeros."""
         plan = self.plan
-        self._header(Status.INCOMPLETED, LEADING_BLOCKS)
-        self._write_bytes(LEADING_BLOCKS, self._sub_header, Stage.HEADER)
+        self.header(Status.INCOMPLETED, LEADING_BLOCKS)
+        self.write_bytes(LEADING_BLOCKS, self._sub_header, Stage.HEADER)
         block = LEADING_BLOCKS + plan.sub_hdr_blocks
         for piece in plan.bitmap_pieces(self._scratch_blocks):
-            self._write_bytes(block, piece, Stage.BITMAP)
+            self.write_bytes(block, piece, Stage.BITMAP)
             block += len(piece) // self._page
-        self._header(Status.INCOMPLETED, plan.data_start)
-        self._memory()
-        error = self.device.flush()         # the header may not say "complete" before the pages are on the medium
+        for first in range(block, plan.data_start, self._scratch_blocks):
+            count = min(self._scratch_blocks, plan.data_start - first)
+            self.write_bytes(first, bytes(count * self._page), Stage.BITMAP)
+        self.header(Status.INCOMPLETED, plan.data_start)
+
+    def flush(self) -> None:
+        """What was written survives a power cut when this returns."""
+        error = self.device.flush()
         if error:
             raise AttemptFailed(Stage.MEMORY, because(self.device, error))
-        self._header(Status.COMPLETED, plan.total_blocks)
-        return plan.total_blocks
 
-    def _header(self, status: Status, written_blocks: int) -> None:
+    def header(self, status: Status, written_blocks: int) -> None:
+        """Block 1 as it is now."""
         block = self.plan.header_block(status, written_blocks, self.device.blocks)
-        self._write_bytes(HEADER_BLOCK, block, Stage.HEADER)
+        self.write_bytes(HEADER_BLOCK, block, Stage.HEADER)
 
-    def _write_bytes(self, block: int, data: bytes, stage: Stage) -> None:
+    def write_bytes(self, block: int, data: bytes, stage: Stage) -> None:
         """*data*, whole blocks, through the scratch area."""
         step = self._scratch_blocks * self._page
         for at in range(0, len(data), step):

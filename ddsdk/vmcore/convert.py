@@ -9,6 +9,7 @@ from collections.abc import Callable
 from contextlib import AbstractContextManager, ExitStack
 from enum import Enum
 from itertools import pairwise
+from typing import Final
 
 from attrs import evolve, frozen
 
@@ -42,9 +43,9 @@ class Format(Enum):
 
 
 #: What is written where nobody asks for a codec.
-DEFAULT_CODEC = {Format.KDUMP: Codec.ZLIB, Format.DISKDUMP: Codec.ZLIB, Format.LKCD: Codec.ZLIB}
+DEFAULT_CODEC: Final = {Format.KDUMP: Codec.ZLIB, Format.DISKDUMP: Codec.ZLIB, Format.LKCD: Codec.ZLIB}
 #: The codecs a format has.
-CODECS = {Format.ELF: (Codec.NONE,), Format.RAW: (Codec.NONE,), Format.KDUMP: tuple(Codec),
+CODECS: Final = {Format.ELF: (Codec.NONE,), Format.RAW: (Codec.NONE,), Format.KDUMP: tuple(Codec),
           Format.DISKDUMP: (Codec.NONE, Codec.ZLIB), Format.LKCD: (Codec.NONE, Codec.ZLIB)}
 
 

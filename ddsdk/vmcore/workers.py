@@ -78,8 +78,9 @@ class Workers:
         for _ in range(self._count):
             ours, theirs = socket.socketpair()
             with theirs:
-                self._processes.append(subprocess.Popen([sys.executable, "-P", "-c", self._program], stdin=theirs.fileno(),
-                                                        stdout=subprocess.DEVNULL, stderr=subprocess.PIPE))
+                argv = [sys.executable, "-P", "-c", self._program]
+                self._processes.append(subprocess.Popen(argv, stdin=theirs.fileno(), stdout=subprocess.DEVNULL,
+                                                        stderr=subprocess.PIPE))
             self._pipes.append(Connection(ours.detach()))
             self._pipes[-1].send_bytes(self._told)
         return self

@@ -47,6 +47,9 @@ class FakeMemory:
     def release_range(self, paddr: int, length: int) -> None:
         self.released.append((paddr, length))
 
+    def view(self, paddr: int, length: int) -> memoryview:
+        return memoryview(self.read(paddr, length))
+
     def page(self, pfn: int) -> bytes:
         return bytes([pfn % 251 + 1]) * self.abi.page_size
 

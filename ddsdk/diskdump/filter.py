@@ -1,0 +1,50 @@
+"""What a partial dump saves: decided after the crash, in memory that was taken before it."""
+
+from __future__ import annotations
+
+from typing import cast
+
+from ddsdk.errors import DdsdkError
+from ddsdk.vmcore.classify import Classifier
+from ddsdk.vmcore.codecs import Codec
+from ddsdk.vmcore.pagemap import PageMap
+from ddsdk.vmcore.pagetable import Memory
+
+from .device import DumpMemory
+from .partial_write import PartialWriter, Written
+from .writer import Attempt
+
+
+class DumpFilter:
+    """The filter of *level* and the codec of a partial dump of *memory*.  Made while the machine is healthy.
+
+    `kept`: the page frames to save, once `run` has been called.  `gaps`: what was kept because it is not known.
+    """
+
+    def __init__(self, memory: DumpMemory, level: int, codec: str) -> None:
+        self.codec = Codec(codec)
+        self.kept = PageMap.of_runs(((run.start_pfn, run.npages) for run in memory.runs), memory.max_pfn)
+        self.gaps: tuple[str, ...] = ()
+        self._memory = memory
+        self._classifier = Classifier(cast(Memory, memory), level) if level else None
+
+    @property
+    def budget_bytes(self) -> int:
+        """The most memory that `run` has at any time."""
+        return len(self.kept.bits) + (self._classifier.budget_bytes if self._classifier is not None else 0)
+
+    def run(self) -> None:
+        """Classify.  Memory too damaged to be classified is saved whole."""
+        if self._classifier is None:
+            return
+        try:
+            found = self._classifier.run()
+        except DdsdkError as error:
+            self.gaps = (f"{error}: every page is kept",)
+            return
+        self.kept = found.kept
+        self.gaps = tuple(str(gap) for gap in found.gaps)
+
+    def write(self, attempt: Attempt) -> Written:
+        """The dump of what is kept on *attempt*'s device."""
+        return PartialWriter(attempt, self.kept, self.codec).write()
