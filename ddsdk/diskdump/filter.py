@@ -1,4 +1,8 @@
-"""What a partial dump saves: decided after the crash, in memory that was taken before it."""
+"""What a partial dump saves: decided after the crash, in memory that was taken before it.
+
+In a compressed dump zero pages stay, whatever the level: a record of theirs takes some forty bytes, and readers then
+know that the page is zeros and not unknown (as makedumpfile's compressed files, formats.md 3.5).
+"""
 
 from __future__ import annotations
 
@@ -7,6 +11,7 @@ from typing import cast
 from ddsdk.errors import DdsdkError
 from ddsdk.vmcore.classify import Classifier
 from ddsdk.vmcore.codecs import Codec
+from ddsdk.vmcore.pageflags import Kind
 from ddsdk.vmcore.pagemap import PageMap
 from ddsdk.vmcore.pagetable import Memory
 
@@ -26,7 +31,8 @@ class DumpFilter:
         self.kept = PageMap.of_runs(((run.start_pfn, run.npages) for run in memory.runs), memory.max_pfn)
         self.gaps: tuple[str, ...] = ()
         self._memory = memory
-        self._classifier = Classifier(cast(Memory, memory), level) if level else None
+        looked_for = level if self.codec is Codec.NONE else level & ~Kind.ZERO
+        self._classifier = Classifier(cast(Memory, memory), looked_for) if level else None
 
     @property
     def budget_bytes(self) -> int:

@@ -13,6 +13,7 @@ from ddsdk.errors import FormatError
 from ddsdk.vmcore.codecs import Codec, Decompressor, PageFlag
 from ddsdk.vmcore.dumpheader import text
 from ddsdk.vmcore.notes import Note, core_notes
+from ddsdk.vmcore.pageflags import Kind
 from ddsdk.vmcore.pagemap import PageMap
 from ddsdk.vmcore.pages import PackedSource, damaged
 
@@ -27,7 +28,8 @@ from .target import DumpTarget, TargetFile
 class PartitionSource(PackedSource):
     """The pages of a dump on *file*, which stays the caller's.
 
-    `stored` may be narrowed with `drop`, when pages turn out not to be there.  FormatError for records in a codec that
+    `stored` may be narrowed with `drop`, when pages turn out not to be there.  `fill_zeros`: `view()` has zeros for what
+    a filter that looks for zero pages left out, right for whoever looks only at memory of the kernel's own.  FormatError for records in a codec that
     is none of ours.
     """
 
@@ -42,7 +44,7 @@ class PartitionSource(PackedSource):
         self.release, self.nodename = text(names.release), text(names.nodename)
         self.crashtime: int | None = facts.header.timestamp.tv_sec
         self.ram, self.stored = layout.ram, stored
-        self.incomplete = False
+        self.incomplete = self.fill_zeros = False
         self.dump_level = sub.partial.level if sub is not None and sub.partial is not None else 0
         self.cpus = sub.cpus if sub is not None else ()
         self.vmcoreinfo = sub.vmcoreinfo if sub is not None else None
@@ -74,6 +76,11 @@ class PartitionSource(PackedSource):
         self.stored = self.stored - lost
         self.incomplete = True
         self._pages.clear()
+
+    def _kept_page(self, pfn: int) -> bytes:
+        if self.fill_zeros and self.dump_level & Kind.ZERO and pfn in self.ram and pfn not in self.layout.saved:
+            return bytes(self.page_size)
+        return super()._kept_page(pfn)
 
     # -- reading --------------------------------------------------------------------------------------------
 

@@ -27,7 +27,9 @@ def save_log(case: CaseDirectory, file: TargetFile, dump: PartitionDump) -> str:
     from .pagesource import PartitionSource
 
     try:
-        log = kernel_log(PartitionSource.of(file, dump))
+        source = PartitionSource.of(file, dump)
+        source.fill_zeros = True            # no cache, user or free page holds a part of the log
+        log = kernel_log(source)
         if not log.records and log.warnings:
             return f"no {LOG_NAME}: {log.warnings[0]}"
         case.write_text(LOG_NAME, "\n".join(log_lines(log)) + "\n")

@@ -38,6 +38,11 @@ def frames(memory: FakeMemory) -> list[int]:
     return [pfn for run in memory.runs for pfn in range(run.start_pfn, run.start_pfn + run.npages)]
 
 
+def kept_frames(memory: FakeMemory, level: int, codec: str) -> list[int]:
+    """What a dump of MixedMemory has: with a codec zero pages stay."""
+    return [pfn for pfn in frames(memory) if pfn % 3 or codec != "none" or not level & 1]
+
+
 def facts(abi: Abi = X86_64) -> CrashFacts:
     """One CPU with recognisable registers, a fixed time."""
     regs = b"".join(n.to_bytes(abi.word_bytes, abi.byteorder) for n in range(1, len(abi.gregs) + 1))
