@@ -9,7 +9,6 @@ from collections.abc import Iterable
 from enum import IntFlag
 
 import numpy as np
-import numpy.typing as npt
 
 from ddsdk.vmcore.dumpheader import bitmap_blocks
 
@@ -27,30 +26,6 @@ class Status(IntFlag):
     IN_PROGRESS = 2         # the partial or compressed writer was running (RHEL 4 U4)
     SHORT_AREA = 4          # ended because the partition was full (RHEL 4 U4)
     COMPRESSED = 8          # data are compressed-stream records
-
-
-def bitmap_runs(bitmap: bytes | memoryview, max_pfn: int) -> npt.NDArray[np.int64]:
-    """The set bits of *bitmap* below *max_pfn* as rows (first page frame, number of frames), ascending.
-
-    Bit `pfn & 7` of byte `pfn >> 3`, least significant first.  Works through the bitmap in pieces: the memory
-    it takes does not grow with the machine's.
-    """
-    data = np.frombuffer(bitmap, np.uint8)
-    edges: list[npt.NDArray[np.int64]] = []
-    inside = False
-    step = 1 << 17          # bytes: a million page frames
-    for at in range(0, -(-max_pfn // 8), step):
-        bits = np.unpackbits(data[at:at + step], bitorder="little")[:max_pfn - at * 8].view(np.int8)
-        change = np.flatnonzero(np.diff(bits, prepend=np.int8(inside))) + at * 8
-        edges.append(change.astype(np.int64))
-        inside = bool(bits[-1])
-    if inside:
-        edges.append(np.array([max_pfn], np.int64))
-    if not edges:
-        return np.zeros((0, 2), np.int64)
-    runs = np.concatenate(edges).reshape(-1, 2)     # (first set, first clear) pairs
-    runs[:, 1] -= runs[:, 0]
-    return runs
 
 
 def bitmap_of(runs: Iterable[tuple[int, int]], max_pfn: int, page_size: int) -> bytes:

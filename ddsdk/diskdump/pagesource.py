@@ -9,7 +9,7 @@ import json
 
 import numpy as np
 
-from ddsdk.errors import FormatError
+from ddsdk.errors import DeviceError, FormatError
 from ddsdk.vmcore.codecs import Codec, Decompressor, PageFlag
 from ddsdk.vmcore.dumpheader import text
 from ddsdk.vmcore.notes import Note, core_notes
@@ -20,7 +20,7 @@ from ddsdk.vmcore.pages import PackedSource, damaged
 from .notes import SubHeader
 from .partition import DumpState, HeaderFacts, PartitionDump, read_header
 from .saved import RecordFlag, SavedPages, read_saved
-from .signature import SignatureKind, block_states
+from .signature import Mask, SignatureKind, block_states
 from .stream import JOB_BYTES, pieces
 from .target import DumpTarget, TargetFile
 
@@ -28,9 +28,9 @@ from .target import DumpTarget, TargetFile
 class PartitionSource(PackedSource):
     """The pages of a dump on *file*, which stays the caller's.
 
-    `stored` may be narrowed with `drop`, when pages turn out not to be there.  `fill_zeros`: `view()` has zeros for what
-    a filter that looks for zero pages left out, right for whoever looks only at memory of the kernel's own.  FormatError for records in a codec that
-    is none of ours.
+    `stored` may be narrowed with `drop`, when pages turn out not to be there.  `fill_zeros`: `view()` has zeros for
+    what a filter that looks for zero pages left out, right for whoever looks only at memory of the kernel's own.
+    FormatError for records in a codec that is none of ours.
     """
 
     kind = "dump partition"
@@ -115,10 +115,8 @@ class PartitionSource(PackedSource):
     # -- what is not there after all ------------------------------------------------------------------------
 
     def unwritten(self, kind: SignatureKind | None) -> PageMap:
-        """Stored pages that lie in blocks that still carry their signature: the device lost the write."""
+        """Stored pages in blocks that still carry their signature - the device lost the write - or cannot be read."""
         found = PageMap.empty(self.max_pfn)
-        if kind is None:
-            return found
         page, start = self.page_size, self.facts.data_start
         records = self.layout.records
         end = start + self.layout.saved.count()
@@ -127,11 +125,27 @@ class PartitionSource(PackedSource):
         buffer = memoryview(bytearray(JOB_BYTES))
         for block, count in pieces(start, min(end, self.facts.device_blocks), JOB_BYTES // page):
             view = buffer[:count * page]
-            self.partition.read_into(block * page, view)
-            intact, torn = block_states(view, block, self.abi, kind)
-            for at in np.flatnonzero(intact | torn).tolist():
+            lost = self._unreadable(block, view)
+            if kind is not None:
+                intact, torn = block_states(view, block, self.abi, kind)
+                lost |= intact | torn
+            for at in np.flatnonzero(lost).tolist():
                 self._lose(block + at - start, found)
         return found & self.stored
+
+    def _unreadable(self, block: int, view: memoryview) -> Mask:
+        """Read blocks into *view*; one by one if need be, and which of them could not be."""
+        page = self.page_size
+        bad = np.zeros(len(view) // page, np.bool_)
+        try:
+            self.partition.read_into(block * page, view)
+        except DeviceError:
+            for at in range(len(bad)):
+                try:
+                    self.partition.read_into((block + at) * page, view[at * page:(at + 1) * page])
+                except DeviceError:
+                    bad[at] = True
+        return bad
 
     def _lose(self, block: int, found: PageMap) -> None:
         """Add the pages of data block *block*."""

@@ -171,7 +171,7 @@ def read_open_partition(file: TargetFile, progress: Progress | None = None) -> P
     kind = device_kind(file, facts.abi)
     dump = PartitionDump(DumpState.INCOMPLETE, "", kind, facts)
     if facts.status & Status.INCOMPLETED and facts.header.written_blocks < facts.data_start:
-        return evolve(dump, touched_end=facts.data_start,
+        return evolve(dump, touched_end=_touched_end(file, dump, facts.data_start, progress),
                       why=f"{file}: the dump stopped before any page was written")
     return _with_pages(file, dump, facts, progress)
 
@@ -317,12 +317,7 @@ def _partial(file: TargetFile, dump: PartitionDump, facts: HeaderFacts, layout: 
     state = DumpState.COMPLETE if ended == Status.COMPLETED and count == promised else DumpState.INCOMPLETE
     touched = written
     if ended not in (Status.COMPLETED, Status.SHORT_AREA):
-        room = start + promised_blocks(facts.total_pages, facts.abi.page_size)
-        end = max(written, min(room, facts.device_blocks))
-        touched = end
-        if dump.kind is not None and end > written:
-            touched = scan_data(file, facts.abi, dump.kind, dump.record, written, end, facts.device_blocks,
-                                progress).touched_end
+        touched = _touched_end(file, dump, written, progress)
     stored = layout.saved if count == promised else layout.first(count)
     pages = () if records is not None else tuple(_page_runs(((start, start + count),), layout.saved, start))
     cut = "; the partition was too small for more" if ended == Status.SHORT_AREA else ""
@@ -330,9 +325,18 @@ def _partial(file: TargetFile, dump: PartitionDump, facts: HeaderFacts, layout: 
                   why=f"{file}: {state.value} partial dump, {count} of {facts.total_pages} pages{cut}")
 
 
-def promised_blocks(pages: int, page_size: int) -> int:
-    """The most blocks that *pages* pages take, each in a record of its own."""
-    return -(-pages * (page_size + RECORD_HEAD_BYTES) // page_size)
+def _touched_end(file: TargetFile, dump: PartitionDump, written: int, progress: Progress | None) -> int:
+    """The first block behind *written* that an interrupted dump left alone, as far as the signatures tell.
+
+    A dump takes at most a record a page; blocks that were in flight lie behind what the header counts.
+    """
+    facts = dump.dump
+    page, pages = facts.abi.page_size, facts.total_pages
+    most = facts.data_start - (-pages * (page + RECORD_HEAD_BYTES) // page)
+    end = max(written, min(most, facts.device_blocks))
+    if dump.kind is None or end == written:
+        return end
+    return scan_data(file, facts.abi, dump.kind, dump.record, written, end, facts.device_blocks, progress).touched_end
 
 
 def _rows(frames: PageMap) -> npt.NDArray[np.int64]:

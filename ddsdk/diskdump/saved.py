@@ -17,7 +17,7 @@ import numpy.typing as npt
 from attrs import frozen
 
 from ddsdk.abi import Abi
-from ddsdk.errors import FormatError
+from ddsdk.errors import DeviceError, FormatError
 from ddsdk.vmcore.dumpheader import bitmap_blocks
 from ddsdk.vmcore.pagemap import PageMap
 
@@ -126,7 +126,11 @@ def walk(file: TargetFile, facts: HeaderFacts, count: int) -> Records:
             break
         if at + RECORD_HEAD_BYTES > low + len(window):
             low = at
-            window = memoryview(file.read(base + low, min(_WINDOW_BYTES, end - low)))
+            try:
+                window = _window(file, base + low, min(_WINDOW_BYTES, end - low), page)
+            except DeviceError as error:
+                why = f"the record at byte {at} of the stream: {error}"
+                break
         _, size, flag = head.unpack_from(window, at - low)
         if not 0 < size <= page or flag & ~3 or (size != page and not flag & RecordFlag.COMPRESSED):
             why = f"the record at byte {at} of the stream has {size} bytes and flags {flag:#x}: it is damaged"
@@ -141,3 +145,12 @@ def walk(file: TargetFile, facts: HeaderFacts, count: int) -> Records:
         at += size
     return Records(np.frombuffer(offsets, np.int64) if offsets else np.zeros(0, np.int64),
                    np.array(sizes, np.uint32), np.array(flags, np.uint8), why)
+
+
+def _window(file: TargetFile, offset: int, length: int, page: int) -> memoryview:
+    """The *length* bytes at *offset*; where they cannot be read, those of the blocks that a record's head lies in."""
+    try:
+        return memoryview(file.read(offset, length))
+    except DeviceError:
+        end = -(-(offset + RECORD_HEAD_BYTES) // page) * page
+        return memoryview(file.read(offset, min(length, end - offset)))

@@ -176,6 +176,8 @@ class Attempt:
         for first in range(block, plan.data_start, self._scratch_blocks):
             count = min(self._scratch_blocks, plan.data_start - first)
             self.write_bytes(first, bytes(count * self._page), Stage.BITMAP)
+        if plan.partial is not None:
+            self.flush()                    # from here on the header is believed at any instant
         self.header(Status.INCOMPLETED, plan.data_start)
 
     def flush(self) -> None:

@@ -41,6 +41,42 @@ def test_from_format_to_vmcore(ddsdk: Ddsdk, image: Path, tmp_path: Path) -> Non
     assert ddsdk("check", image).code == 0
 
 
+def test_a_small_partition_takes_a_filtered_dump(ddsdk: Ddsdk, tmp_path: Path) -> None:
+    """--dump-level and --compress: smaller than the memory is enough; savecore writes any format, the log first."""
+    small = tmp_path / "small.img"
+    small.write_bytes(bytes(600 * 4096))
+    assert ddsdk("format", small).code == 0
+    refused = ddsdk("dump", "synthetic:4M", "--to", f"mptfusion:{small}")
+    assert refused.code == 5
+    assert "the dump partition has 600 blocks, 932 are required: 332 are missing" in refused.err
+    ended = ddsdk("dump", "synthetic:4M", "--to", f"mptfusion:{small}", "--dump-level", "1", "--compress", "zstd")
+    assert (ended.code, ended.out.splitlines()[1]) == (0, f"dumped 928 of 928 pages to mptfusion:{small} (simulated"
+                                                          " adapter, design signatures checked)")
+    told = json.loads(ddsdk("info", small, "--json").out)
+    assert (told["state"], told["dump_level"], told["compress"], told["records"]) == ("complete", 1, "zstd", True)
+    for kind, options in (("elf", ("--keep",)), ("lkcd", ("--keep",)), ("kdump", ("--compress", "lzo", "-j", "2"))):
+        saved = ddsdk("savecore", small, tmp_path / kind, "--format", kind, *options)
+        assert saved.code == 0
+        core = json.loads(ddsdk("info", saved.out.split(": ")[0], "--json").out)
+        assert (core["pages"], core["stored_pages"], core["incomplete"]) == (928, 928, False)
+    assert ddsdk("check", small).code == 0
+
+
+def test_what_does_not_fit_is_said(ddsdk: Ddsdk, tmp_path: Path) -> None:
+    """Exit code 1 of dump and of savecore; what fitted is there."""
+    small = tmp_path / "small.img"
+    small.write_bytes(bytes(100 * 4096))
+    assert ddsdk("format", small).code == 0
+    ended = ddsdk("dump", "synthetic:4M", "--to", f"mptfusion:{small}", "--dump-level", "16")
+    assert ended.code == 1
+    assert f"mptfusion:{small} is full: 833 of 928 pages did not fit; the dump is incomplete" in ended.err
+    saved = ddsdk("savecore", small, tmp_path / "out")
+    assert saved.code == 1
+    assert "vmcore-incomplete: 95 of 928 pages, ELF64" in saved.out
+    assert "incomplete partial dump, 95 of 928 pages; the partition was too small for more" in saved.out
+    assert ddsdk("check", small).code == 0
+
+
 @pytest.mark.parametrize("abi", ["i386", "x86_64", "ia64", "ppc64"])
 def test_every_machine(ddsdk: Ddsdk, image: Path, tmp_path: Path, abi: str) -> None:
     """The same story for the four ABIs; every page is compared by the drill."""

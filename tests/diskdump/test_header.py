@@ -7,8 +7,9 @@ import zlib
 import pytest
 
 from ddsdk.abi import ABIS, I386, IA64, PPC64, X86_64, Abi
-from ddsdk.diskdump.header import Status, bitmap_of, bitmap_runs
+from ddsdk.diskdump.header import Status, bitmap_of
 from ddsdk.vmcore.dumpheader import DiskDumpHeader, NewUtsname, Timespec, bitmap_blocks, text, unpack_tasks
+from ddsdk.vmcore.pagemap import PageMap
 
 #: formats.md 1.4, measured with gcc (64 bit) and confirmed with libkdumpfile (32 bit)
 OFFSETS_32 = {"signature": 0, "header_version": 8, "utsname": 12, "timestamp": 404, "status": 412, "block_size": 416,
@@ -86,19 +87,19 @@ def test_bitmap_is_least_significant_bit_first() -> None:
     """Frames 0-3, 6 and 7 are 0xcf, as in the published image."""
     bitmap = bitmap_of([(0, 4), (6, 2)], 8, 4096)
     assert bitmap == b"\xcf".ljust(4096, b"\0")
-    assert bitmap_runs(bitmap, 8).tolist() == [[0, 4], [6, 2]]
+    assert list(PageMap.of_bitmap(bitmap, 8).runs()) == [(0, 4), (6, 2)]
 
 
 @pytest.mark.parametrize("runs", [
     [], [(0, 1)], [(0, 3_000_000)], [(5, 1), (7, 1), (1 << 20, 1)], [((1 << 20) - 3, 7), (2_999_999, 1)],
     [(0, 160), (256, 786176), (1048576, 3407)],
 ])
-def test_bitmap_runs_invert_bitmap_of(runs: list[tuple[int, int]]) -> None:
+def test_page_maps_invert_bitmap_of(runs: list[tuple[int, int]]) -> None:
     """Runs survive the bitmap, over the seams of the piecewise reader and up to the last bit."""
     bitmap = bitmap_of(runs, 3_000_000, 4096)
-    assert [tuple(run) for run in bitmap_runs(bitmap, 3_000_000).tolist()] == runs
+    assert list(PageMap.of_bitmap(bitmap, 3_000_000).runs()) == runs
 
 
 def test_bits_beyond_max_pfn_do_not_count() -> None:
     """Padding bits of the last byte and block are not page frames."""
-    assert bitmap_runs(b"\xff" * 4096, 13).tolist() == [[0, 13]]
+    assert list(PageMap.of_bitmap(b"\xff" * 4096, 13).runs()) == [(0, 13)]
