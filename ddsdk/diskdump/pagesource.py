@@ -160,8 +160,10 @@ class PartitionSource(PackedSource):
             found.add_run(pfn, 1)
 
     def undecodable(self) -> PageMap:
-        """Stored pages whose records are damaged: each is unpacked."""
+        """Stored pages whose records are damaged: each is unpacked.  Blocks have no damage that shows."""
         found, buffer = PageMap.empty(self.max_pfn), memoryview(bytearray(self.page_size))
+        if self.layout.records is None:
+            return found
         for first, count in self.stored.runs():
             for pfn in range(first, first + count):
                 try:

@@ -85,10 +85,10 @@ def write_vmcore(case: CaseDirectory, file: TargetFile, dump: PartitionDump, con
     try:
         return with_room(lambda: _write(case, source, dump, conversion, tell))
     except FormatError:
-        case.remove_file()
-        lost = source.undecodable() if source.layout.records is not None else lost
+        lost = source.undecodable()
         if not lost.count():
             raise
+        case.remove_file()
         smaller = _without(source, dump, lost)
         return with_room(lambda: _write(case, source, smaller, conversion, tell))
 
