@@ -1,8 +1,8 @@
 """The figures of the README: `make bench`.  BENCH_MIB (4096) is the size of the files, BENCH_RUNS (3) counts the pairs.
 
-`python -m bench format dump savecore adapters files rss` chooses among the families.  BENCH_DIR is where the files go: four
-times BENCH_MIB of room, 33 GiB for rss.  Start-up counts: it is a third of a second, so files much smaller than a real
-dump partition measure Python's imports.
+`python -m bench format dump savecore adapters files rss` chooses among the families (files: BENCH_CORE, see
+bench/files.py).  BENCH_DIR is where the files go: four times BENCH_MIB of room, 33 GiB for rss.  Start-up counts: it is
+a third of a second, so files much smaller than a real dump partition measure Python's imports.
 """
 
 from __future__ import annotations
