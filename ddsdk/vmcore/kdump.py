@@ -141,6 +141,8 @@ def open_kdump(file: FileBytes) -> KdumpSource:
 
 def read_kdump_header(file: FileBytes) -> KdumpHeader:
     """The header, sub header and layout of *file*."""
+    if not is_kdump(file):
+        raise FormatError(f"{file.path}: no compressed dump file: those start with DISKDUMP or KDUMP")
     head = file.view(0, min(file.size, 4096))
     problem = f"{file.path}: its header has {len(head)} bytes; it is cut short"
     for abi in _machines(head):

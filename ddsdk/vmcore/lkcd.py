@@ -85,8 +85,9 @@ class LkcdSource(PackedSource):
             raise FormatError(f"{file.path}: an LKCD dump without a page; it is cut short or damaged")
         self.incomplete = not pages.ended
         self._places = pages
-        self.cpus, self.notes, self.vmcoreinfo = _notes(file, head)
-        ram = _ram_runs(abi, self.notes)
+        self.cpus, notes, self.vmcoreinfo = _notes(file, head)
+        self.notes = tuple(note for note in notes if note.name != RAM_NOTE)
+        ram = _ram_runs(abi, notes)
         top = max(int(pages.pfns[-1]) + 1, *(first + count for first, count in ram), 0)
         self.stored = PageMap.empty(bounded_frames(file.path, top, file.size))
         breaks = np.flatnonzero(np.diff(pages.pfns, prepend=-2) != 1)

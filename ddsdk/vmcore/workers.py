@@ -127,11 +127,11 @@ class Workers:
 
 def serve() -> None:
     """A worker's life: told what to open, then jobs until the pipe is closed."""
-    from .source import open_source
+    from .source import open_pages
 
     pipe = Connection(os.dup(sys.stdin.fileno()))
     told = json.loads(pipe.recv_bytes())
-    with open_source(told["spec"]) as source:
+    with open_pages(told["spec"]) as source:
         packer = Packer(source, Codec(told["codec"]), told["share_zeros"])
         while True:
             try:
