@@ -1,8 +1,8 @@
 """The figures of the README: `make bench`.  BENCH_MIB (4096) is the size of the files, BENCH_RUNS (3) counts the pairs.
 
-`python -m bench format dump savecore adapters rss` chooses among the families.  BENCH_DIR is where the files go: four
-times BENCH_MIB of room, 33 GiB for rss.  Start-up counts: it is a third of a second, so files much smaller than a real
-dump partition measure Python's imports.
+`python -m bench format dump savecore adapters files rss` chooses among the families (files: BENCH_CORE, see
+bench/files.py).  BENCH_DIR is where the files go: four times BENCH_MIB of room, 33 GiB for rss.  Start-up counts: it is
+a third of a second, so files much smaller than a real dump partition measure Python's imports.
 """
 
 from __future__ import annotations
@@ -13,6 +13,7 @@ import sys
 import tempfile
 from pathlib import Path
 
+from . import files as dump_files
 from .adapters import adapters
 from .measure import DDSDK, Pair, compare, run
 
@@ -110,8 +111,8 @@ FAMILIES = {"format": format_and_check, "dump": dumps, "savecore": savecores}
 
 def main() -> None:
     """Print one row a comparison."""
-    every = [*FAMILIES, "adapters", "rss"]
-    chosen = sys.argv[1:] or every
+    every = [*FAMILIES, "adapters", "files", "rss"]
+    chosen = sys.argv[1:] or [family for family in every if family != "files" or dump_files.core()]
     unknown = set(chosen) - set(every)
     if unknown:
         raise SystemExit(f"bench: no family {', '.join(sorted(unknown))}; there are {', '.join(every)}")
@@ -128,6 +129,11 @@ def main() -> None:
                     print(compare(pair, runs), flush=True)
         if "adapters" in chosen:
             for row in adapters(work, runs):
+                print(row, flush=True)
+        if "files" in chosen:
+            for pair in dump_files.files(work):
+                print(compare(pair, runs), flush=True)
+            for row in dump_files.peak_memory(work):
                 print(row, flush=True)
         if "rss" in chosen:
             peak_memory(work)

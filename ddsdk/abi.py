@@ -7,9 +7,10 @@ ppc64 and the later ones are derived from the C declarations (Linux `arch/*/incl
 
 from __future__ import annotations
 
+from functools import cache
 from typing import Literal
 
-from attrs import frozen
+from attrs import evolve, frozen
 
 from .errors import UsageError
 
@@ -88,6 +89,16 @@ READ_ONLY_ABIS: tuple[Abi, ...] = (PPC64LE, ARM64, S390X, RISCV64)
 #: Device frames and on-disk records that do not depend on the machine.
 WIRE_LE = Abi("wire-le", "", 4, "little", 4096, 8, 0, (), 0, 0, 0)
 WIRE_BE = Abi("wire-be", "", 4, "big", 4096, 8, 0, (), 0, 0, 0)
+
+
+@cache
+def with_page_size(name: str, page_size: int) -> Abi:
+    """The machine called *name* with pages of *page_size* bytes: ia64, arm64 and ppc64 kernels come with several.
+
+    The same object every time: C layouts are kept by machine.
+    """
+    abi = next(abi for abi in (*ABIS, *READ_ONLY_ABIS) if abi.name == name)
+    return abi if abi.page_size == page_size else evolve(abi, page_size=page_size)
 
 
 def abi_named(name: str) -> Abi:

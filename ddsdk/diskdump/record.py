@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING, Final
 import attrs
 import numpy as np
 
-from ddsdk.abi import WIRE_LE, Abi, abi_named
+from ddsdk.abi import WIRE_LE, Abi, abi_named, with_page_size
 from ddsdk.errors import UsageError
 from ddsdk.layout import CStruct, c_struct, char, u32, u64
 
@@ -128,4 +128,4 @@ def abi_with_page_size(abi: Abi, page_size: int) -> Abi:
         return abi
     if page_size not in (4096, 8192, 16384, 65536):
         raise UsageError(f"page size {page_size}: it must be 4096, 8192, 16384 or 65536 bytes")
-    return attrs.evolve(abi, page_size=page_size)
+    return with_page_size(abi.name, page_size)

@@ -1,7 +1,8 @@
 """The guest's initramfs: static busybox, an init that loads modules, fills memory, works the disks, and panics.
 
 The init takes its orders from the kernel's command line: `ddsdk.load=GLOB` are the disks to be busy with (below /dev),
-`ddsdk.crash_us=N` is when it crashes by sysrq-c after the load began; `never` leaves the crash to whoever is outside.
+`ddsdk.crash_us=N` is when it crashes by sysrq-c after the load began; `never` leaves the crash to whoever is outside;
+`ddsdk.fill=N` has it fill N MiB of memory before, so that a large machine is not a large empty one.
 """
 
 from __future__ import annotations
@@ -40,6 +41,16 @@ mount -t tmpfs -o size=25% tmpfs /mnt
 dd if=/dev/urandom of=/mnt/random bs=1M count=16 2>/dev/null
 yes ddsdk-lab | dd of=/mnt/text bs=1M count=16 2>/dev/null
 dd if=/dev/urandom of=/mnt/freed bs=1M count=16 2>/dev/null; rm /mnt/freed
+fill=$(option fill)
+if [ "${fill:-0}" -gt 0 ]; then
+  mkdir /fill; mount -t tmpfs -o size=90% tmpfs /fill
+  n=0
+  while [ $n -lt $fill ]; do
+    (cat /proc/kallsyms /modules/*.ko /bin/busybox; dd if=/dev/urandom bs=1M count=1; yes "ddsdk-lab $n") 2>/dev/null |
+      dd of=/fill/$n bs=64k count=256 iflag=fullblock 2>/dev/null
+    n=$((n + 16))
+  done
+fi
 for n in 1 2 3; do sleep 100000 & done
 (while true; do sha1sum /mnt/random > /dev/null; done) &
 

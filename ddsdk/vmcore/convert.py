@@ -46,7 +46,7 @@ class Format(Enum):
 DEFAULT_CODEC: Final = {Format.KDUMP: Codec.ZLIB, Format.DISKDUMP: Codec.ZLIB, Format.LKCD: Codec.ZLIB}
 #: The codecs a format has.
 CODECS: Final = {Format.ELF: (Codec.NONE,), Format.RAW: (Codec.NONE,), Format.KDUMP: tuple(Codec),
-          Format.DISKDUMP: (Codec.NONE, Codec.ZLIB), Format.LKCD: (Codec.NONE, Codec.ZLIB)}
+                 Format.DISKDUMP: (Codec.NONE, Codec.ZLIB), Format.LKCD: (Codec.NONE, Codec.ZLIB)}
 
 
 @frozen

@@ -11,18 +11,17 @@ from collections.abc import Iterator
 from itertools import pairwise
 from typing import IO, Any, cast
 
-import attrs
 from attrs import frozen
 from elftools.common.exceptions import ELFError
 from elftools.construct import ConstructError
 from elftools.elf.elffile import ELFFile
 from elftools.elf.enums import ENUM_E_MACHINE
 
-from ddsdk.abi import ABIS, READ_ONLY_ABIS, Abi, ByteOrder, abi_for_elf
+from ddsdk.abi import ABIS, READ_ONLY_ABIS, Abi, ByteOrder, abi_for_elf, with_page_size
 from ddsdk.errors import FormatError
 
 from . import vmcoreinfo as vmci
-from .image import MAX_PADDR, FileMapping, MemoryExtent, MemorySource, Run, anonymous_extent
+from .image import MAX_PADDR, FileMapping, MemoryExtent, MemorySource, Run, anonymous_extent, bounded_frames
 from .notes import Note, cpus_and_vmcoreinfo, parse_notes
 
 ELF_MAGIC = b"\x7fELF"
@@ -81,6 +80,7 @@ def open_elf_mapping(mapping: FileMapping, path: str) -> MemorySource:
             raise FormatError(f"{path}: {error}") from None
         abi = _with_page_size(core.abi, vmcoreinfo)
         loads = merge_loads(core.loads, path)
+        bounded_frames(path, max(load.end for load in loads) // abi.page_size, mapping.size)
         extents = _extents(mapping, loads, abi.page_size)
         return MemorySource(abi, tuple(extents), cpus, vmcoreinfo, path, incomplete=core.incomplete,
                             closers=(mapping.close,), kind=f"ELF{core.elf_class} core", all_notes=core.notes,
@@ -198,7 +198,7 @@ def _notes(abi: Abi, index: int, segment: Any, mapping: FileMapping, path: str) 
 def _with_page_size(abi: Abi, vmcoreinfo: bytes | None) -> Abi:
     """ia64 and ppc64 kernels are built with several page sizes; VMCOREINFO says which."""
     size = vmci.number(vmci.parse(vmcoreinfo), "PAGESIZE")
-    return attrs.evolve(abi, page_size=size) if size in (4096, 8192, 16384, 65536) and size != abi.page_size else abi
+    return with_page_size(abi.name, size) if size in (4096, 8192, 16384, 65536) else abi
 
 
 def merge_loads(loads: tuple[LoadSegment, ...], path: str) -> list[LoadSegment]:

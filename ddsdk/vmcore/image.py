@@ -31,6 +31,22 @@ MAP_NORESERVE = getattr(mmap, "MAP_NORESERVE", 0x4000)
 MAX_PADDR = 1 << 46
 
 
+#: Page frames that a small file may speak of: 4 TiB of 4 KiB pages, 128 MiB as a bit each.
+SMALL_FILE_FRAMES = 1 << 30
+
+
+def bounded_frames(path: str, frames: int, file_size: int) -> int:
+    """*frames*, the highest page frame of a dump file plus one; FormatError when so small a file cannot mean it.
+
+    A frame takes a bit of ours.  A file has at least a byte for each frame above SMALL_FILE_FRAMES: filters leave out
+    much, but not all of the 4096 bytes that a page has.
+    """
+    if frames > max(SMALL_FILE_FRAMES, file_size):
+        raise FormatError(f"{path}: {file_size} bytes that speak of page frame {frames - 1:#x}; a machine that large "
+                          "leaves a larger file, this one is damaged")
+    return frames
+
+
 @frozen(eq=False)
 class MemoryExtent:
     """*size* bytes of physical memory at *paddr*, both whole pages.

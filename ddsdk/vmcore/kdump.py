@@ -8,12 +8,11 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-import attrs
 import numpy as np
 import numpy.typing as npt
 from attrs import frozen
 
-from ddsdk.abi import ABIS, READ_ONLY_ABIS, Abi
+from ddsdk.abi import ABIS, READ_ONLY_ABIS, Abi, with_page_size
 from ddsdk.errors import FormatError
 
 from . import vmcoreinfo as vmci
@@ -142,13 +141,15 @@ def open_kdump(file: FileBytes) -> KdumpSource:
 
 def read_kdump_header(file: FileBytes) -> KdumpHeader:
     """The header, sub header and layout of *file*."""
+    if not is_kdump(file):
+        raise FormatError(f"{file.path}: no compressed dump file: those start with DISKDUMP or KDUMP")
     head = file.view(0, min(file.size, 4096))
     problem = f"{file.path}: its header has {len(head)} bytes; it is cut short"
     for abi in _machines(head):
         header = DiskDumpHeader.on(abi).unpack(head)
         reason = implausible(header, abi, file.size)
         if reason is None:
-            return _believed(file, attrs.evolve(abi, page_size=header.block_size), header)
+            return _believed(file, with_page_size(abi.name, header.block_size), header)
         problem = f"{file.path}: it starts like a dump file, but {reason}; the header is damaged"
     raise FormatError(problem)
 

@@ -11,12 +11,13 @@ import numpy as np
 import numpy.typing as npt
 from attrs import evolve, frozen
 
-from ddsdk.abi import ABIS, READ_ONLY_ABIS, Abi
+from ddsdk.abi import ABIS, READ_ONLY_ABIS, Abi, with_page_size
 from ddsdk.errors import FormatError
 
 from .codecs import Decompressor, PageFlag
 from .dumpheader import NewUtsname, text
 from .filebytes import FileBytes
+from .image import MAX_PADDR, bounded_frames
 from .kdump_layout import BLOCK_SIZES
 from .lkcd_layout import (
     ARCH,
@@ -48,8 +49,6 @@ from .subnotes import AREA_ALIGN, area_records
 #: A note of ours among the others: the RAM there was, as pairs (first page frame, number) of u64.
 RAM_NOTE, NT_RAM = b"DDSDK", 2
 MAX_HEADER_BYTES = 64 << 20
-#: 8 TiB of 4 KiB pages: a file of a few pages must not make us keep more than 256 MiB of bits.
-MAX_FRAMES = 1 << 31
 _KINDS = LkcdPage.RAW | LkcdPage.COMPRESSED | LkcdPage.END | LkcdPage.TRUNCATED
 
 
@@ -82,12 +81,15 @@ class LkcdSource(PackedSource):
         self.crashtime = head.seconds or None
         self.dump_level = 0
         pages = _walk(file, head)
+        if not len(pages.pfns):
+            raise FormatError(f"{file.path}: an LKCD dump without a page; it is cut short or damaged")
         self.incomplete = not pages.ended
         self._places = pages
-        self.cpus, self.notes, self.vmcoreinfo = _notes(file, head)
-        ram = _ram_runs(abi, self.notes)
-        top = max(int(pages.pfns[-1]) + 1 if len(pages.pfns) else 0, *(first + count for first, count in ram), 0)
-        self.stored = PageMap.empty(top)
+        self.cpus, notes, self.vmcoreinfo = _notes(file, head)
+        self.notes = tuple(note for note in notes if note.name != RAM_NOTE)
+        ram = _ram_runs(abi, notes)
+        top = max(int(pages.pfns[-1]) + 1, *(first + count for first, count in ram), 0)
+        self.stored = PageMap.empty(bounded_frames(file.path, top, file.size))
         breaks = np.flatnonzero(np.diff(pages.pfns, prepend=-2) != 1)
         for low, high in zip(breaks.tolist(), [*breaks[1:].tolist(), len(pages.pfns)], strict=True):
             self.stored.add_run(int(pages.pfns[low]), high - low)
@@ -150,7 +152,7 @@ def read_lkcd_header(file: FileBytes) -> LkcdHeader:
     if page not in BLOCK_SIZES or head.data_at > min(file.size, MAX_HEADER_BYTES):
         raise FormatError(f"{file.path}: pages of {page} bytes from byte {head.data_at} of {file.size} on; the header "
                           "is damaged, or the file cut short")
-    return evolve(head, abi=evolve(head.abi, page_size=page))
+    return evolve(head, abi=with_page_size(head.abi.name, page))
 
 
 def _read_as(file: FileBytes, abi: Abi) -> LkcdHeader | None:
@@ -198,7 +200,7 @@ def _walk(file: FileBytes, head: LkcdHeader) -> _Pages:
             ended = not flags & LkcdPage.TRUNCATED
             break
         pfn = address if head.pfn_addresses else address // page
-        if length > page or flags & ~_KINDS or not 0 <= pfn < MAX_FRAMES:
+        if length > page or flags & ~_KINDS or not 0 <= pfn < MAX_PADDR // page:
             raise FormatError(f"{file.path}: the page header at byte {at} is for {length} bytes (flags {flags:#x}) of "
                               f"address {address:#x}; the file is damaged there")
         at += PAGE_HEADER_BYTES
@@ -243,4 +245,4 @@ def _arch_cpus(head: LkcdHeader, data: bytes) -> tuple[CpuNote, ...]:
 def _ram_runs(abi: Abi, notes: tuple[Note, ...]) -> list[tuple[int, int]]:
     desc = next((note.desc for note in notes if note.name == RAM_NOTE and note.type == NT_RAM), b"")
     pairs = np.frombuffer(desc[:len(desc) // 16 * 16], f"{abi.struct_prefix}u8").reshape(-1, 2)
-    return [(first, count) for first, count in pairs.tolist() if first + count <= MAX_FRAMES]
+    return [(first, count) for first, count in pairs.tolist() if first + count <= MAX_PADDR // abi.page_size]

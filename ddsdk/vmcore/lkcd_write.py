@@ -107,7 +107,7 @@ def head_of(source: PageSource, kept: PageMap, compress: LkcdCompress) -> bytes:
     abi, page, wire = source.abi, source.page_size, LkcdPacked.on(source.abi)
     arch = _arch_header(abi, source.cpus)
     ram = np.array(list(source.ram.runs()), f"{abi.struct_prefix}u8").tobytes()
-    notes = pack_notes(abi, [*(note for note in source.notes if note.name != RAM_NOTE), Note(RAM_NOTE, NT_RAM, ram)])
+    notes = pack_notes(abi, [*source.notes, Note(RAM_NOTE, NT_RAM, ram)])
     behind = arch.ljust(len(arch) + -len(arch) % AREA_ALIGN, b"\0") + area(abi, notes)
     buffer_bytes = -(-(wire.size + len(behind)) // OLD_DATA_AT) * OLD_DATA_AT
     fixed = LkcdFixed(version=VERSION, header_size=wire.size, dump_level=LEVEL_ALL, page_size=page,

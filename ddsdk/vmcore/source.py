@@ -23,6 +23,7 @@ SYNTHETIC = "synthetic:"
 RAW = "raw:"
 FLAT = "flat:"
 SPLIT = "split:"
+KCORE, KCORE_COPY = "/proc/kcore", "kcore:"
 
 
 def starts_like_a_dump_file(start: bytes) -> bool:
@@ -37,7 +38,8 @@ def open_source(spec: str, *, abi: Abi | None = None) -> MemorySource:
 
     `synthetic:64M[,seed=N][,abi=NAME][,cpus=N]`; a dump file of any kind that is read; a raw RAM image of an *abi*
     machine (`raw:FILE` says that even of a file that starts like a dump file, `flat:FILE` that it has no PC holes);
-    `split:FILE,FILE,...` the parts of a split dump; `-` standard input.  With *abi* a dump file must be of that
+    `split:FILE,FILE,...` the parts of a split dump; `-` standard input; `/proc/kcore` this machine's own, while it
+    goes on.  With *abi* a dump file must be of that
     machine.
 
     UsageError for a bad spec, DeviceError for a file that cannot be opened, FormatError for one that is no memory.
@@ -72,6 +74,10 @@ def open_pages(spec: str, *, abi: Abi | None = None) -> PageSource:
 
         parts = [open_kdump(open_bytes(path)) for path in spec.removeprefix(SPLIT).split(",")]
         return _as_asked(open_split(parts), abi)
+    if spec == KCORE or spec.startswith(KCORE_COPY):
+        from .kcore import KcoreSource
+
+        return _as_asked(KcoreSource(spec.removeprefix(KCORE_COPY)), abi)
     return _open_file(spec, abi)
 
 

@@ -132,11 +132,11 @@ class Workers:
 
 def serve(opener: Callable[[str], PageSource] | None = None) -> None:
     """A worker's life: told what to open, then jobs until the pipe is closed."""
-    from .source import open_source
+    from .source import open_pages
 
     pipe = Connection(os.dup(sys.stdin.fileno()))
     told = json.loads(pipe.recv_bytes())
-    with (opener or open_source)(told["spec"]) as source:
+    with (opener or open_pages)(told["spec"]) as source:
         packer = Packer(source, Codec(told["codec"]), told["share_zeros"])
         while True:
             try:

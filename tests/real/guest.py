@@ -36,13 +36,15 @@ DISKS = ("-drive", "file={scratch}/scsi.img,format=raw,if=none,id=d0", "-device"
 MODULES = (pci_alias(0x1000, 0x0012), pci_alias(0x8086, 0x7010))
 
 
-def make_guest(out: Path, flavour: str, size: int, cpus: int) -> None:
+def make_guest(out: Path, flavour: str, size: int, cpus: int, fill_mib: int = 0) -> None:
     """Fill *out*; every file appears under its name only when it is whole, lab.json last."""
     need_tools(TOOLS)
     tree = debian.kernel(flavour)
     spec = GuestSpec(tree, size, cpus, modules=MODULES)
     facts = {"kernel": tree.version, "memory_bytes": size, "cpus": cpus,
              "reserved_paddr": spec.reserved_paddr, "reserved_bytes": spec.reserved_bytes}
+    if fill_mib:
+        facts["fill_mib"] = fill_mib
     if _already_made(out, facts):
         return
     out.mkdir(parents=True, exist_ok=True)
@@ -53,7 +55,7 @@ def make_guest(out: Path, flavour: str, size: int, cpus: int) -> None:
             with (scratch / name).open("wb") as file:
                 file.truncate(length)
         with (scratch / "ram.img").open("r+b") as ram, \
-                booted(GuestSpec(tree, size, cpus, devices, MODULES), scratch, ram) as guest:
+                booted(GuestSpec(tree, size, cpus, devices, MODULES, fill_mib=fill_mib), scratch, ram) as guest:
             guest.wait_for_panic(PANIC_LIMIT_S)
             write_reference_elf(scratch / "vm.elf", scratch / "ram.img", guest.notes(scratch))
         _link_or_copy(tree.vmlinux, scratch / "vmlinux")
@@ -92,9 +94,10 @@ def main(argv: list[str] | None = None) -> int:
     parser.add_argument("--kernel", choices=sorted(debian.META_PACKAGES), default="cloud")
     parser.add_argument("--memory", type=_memory, default="512M", metavar="512M")
     parser.add_argument("--cpus", type=int, choices=range(1, 17), default=1, metavar="1..16")
+    parser.add_argument("--fill", type=int, default=0, metavar="MIB", help="what the guest fills before it crashes")
     wanted = parser.parse_args(argv)
     try:
-        make_guest(wanted.out, wanted.kernel, wanted.memory, wanted.cpus)
+        make_guest(wanted.out, wanted.kernel, wanted.memory, wanted.cpus, wanted.fill)
     except (DdsdkError, OSError) as error:
         print(f"guest.py: {error}", file=sys.stderr)
         return 1

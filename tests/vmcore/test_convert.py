@@ -1,0 +1,147 @@
+"""From one dump file to another and back: every page, register and note stays."""
+
+from __future__ import annotations
+
+from contextlib import ExitStack
+from pathlib import Path
+
+import pytest
+
+from ddsdk.abi import ABIS, Abi
+from ddsdk.errors import DeviceError, FormatError, UsageError
+from ddsdk.vmcore.codecs import Codec
+from ddsdk.vmcore.convert import Conversion, Format, convert, convert_split, packing, split_ranges
+from ddsdk.vmcore.output import FileOutput, FlattenedOutput
+from ddsdk.vmcore.pagemap import PageMap
+from ddsdk.vmcore.pages import PageSource
+from ddsdk.vmcore.source import open_pages, open_source
+
+MEMORY = "synthetic:1M,cpus=3"
+
+
+def converted(spec: str, path: Path, to: Format, *, codec: Codec | None = None, level: int = 0, jobs: int = 1,
+              flatten: bool = False) -> str:
+    """*spec* as *path*, whose name comes back."""
+    conversion = Conversion.of(to, codec, level, jobs, spec)
+    with ExitStack() as stack:
+        source = stack.enter_context(open_pages(spec))
+        packer = stack.enter_context(packing(source, conversion))
+        file = stack.enter_context(FileOutput(str(path), force=True))
+        output = stack.enter_context(FlattenedOutput(file.fd, str(path))) if flatten else file
+        convert(source, output, conversion, packer)
+    return str(path)
+
+
+def pages_of(source: PageSource) -> dict[int, bytes]:
+    """Every stored page by frame."""
+    page, found = source.page_size, {}
+    for first, count in source.stored.runs():
+        buffer = bytearray(count * page)
+        source.read_frames(first, count, memoryview(buffer))
+        found |= {first + at: bytes(buffer[at * page:(at + 1) * page]) for at in range(count)}
+    return found
+
+
+@pytest.mark.parametrize("abi", ABIS, ids=lambda abi: abi.name)
+def test_round_trip(abi: Abi, tmp_path: Path) -> None:
+    """ELF, KDUMP, LKCD, ELF, flattened, DISKDUMP, ELF."""
+    spec = f"{MEMORY},abi={abi.name}"
+    steps = ((Format.ELF, False), (Format.KDUMP, False), (Format.LKCD, False), (Format.ELF, False),
+             (Format.KDUMP, True), (Format.DISKDUMP, False), (Format.ELF, True), (Format.ELF, False))
+    name = spec
+    for number, (to, flatten) in enumerate(steps):
+        name = converted(name, tmp_path / f"{number}", to, flatten=flatten)
+        with open_source(spec) as memory, open_pages(name) as made:
+            assert (made.abi.name, made.release, made.page_size) == (abi.name, memory.release, abi.page_size)
+            assert (made.ram, made.stored) == (memory.ram, memory.ram)
+            assert pages_of(made) == pages_of(memory)
+            assert [(cpu.cpu, cpu.regs, cpu.pid) for cpu in made.cpus] == [
+                (cpu.cpu, cpu.regs, cpu.pid) for cpu in memory.cpus]
+            assert made.vmcoreinfo == memory.vmcoreinfo
+            assert [n for n in made.notes if n.name != b"DDSDK"] == list(memory.notes)
+    assert (tmp_path / "0").read_bytes() == (tmp_path / "3").read_bytes() == (tmp_path / "7").read_bytes()
+
+
+@pytest.mark.parametrize("codec", Codec, ids=lambda codec: codec.value)
+def test_the_number_of_workers_does_not_show(codec: Codec, tmp_path: Path) -> None:
+    """One process or three: the same bytes."""
+    core = converted(MEMORY, tmp_path / "core", Format.ELF)
+    alone = converted(core, tmp_path / "alone", Format.KDUMP, codec=codec, level=1)
+    together = converted(core, tmp_path / "together", Format.KDUMP, codec=codec, level=1, jobs=3)
+    assert Path(alone).read_bytes() == Path(together).read_bytes()
+
+
+def test_zero_pages_are_one(tmp_path: Path) -> None:
+    """With level 1 they stay in the map and share their bytes; without, each has its own."""
+    core = converted(MEMORY, tmp_path / "core", Format.ELF)
+    sizes = {level: Path(converted(core, tmp_path / "k", Format.KDUMP, codec=Codec.NONE, level=level)).stat().st_size
+             for level in (0, 1)}
+    with open_source(MEMORY) as memory:
+        zeros = sum(page == bytes(4096) for page in pages_of(memory).values())
+    assert zeros > 1
+    assert sizes[0] - sizes[1] == (zeros - 1) * 4096
+
+
+def test_a_split_set(tmp_path: Path) -> None:
+    """Three files have the pages between them; without one of them, with one twice or a stranger they are refused."""
+    conversion = Conversion.of(Format.KDUMP, None, 0, 1, MEMORY)
+    paths = [str(tmp_path / f"s.{number}") for number in (1, 2, 3)]
+    with open_pages(MEMORY) as source, packing(source, conversion) as packer:
+        reports = convert_split(source, paths, conversion, packer)
+        assert sum(report.pages for report in reports) == source.ram.count()
+    with open_source(MEMORY) as memory, open_pages("split:" + ",".join(reversed(paths))) as together:
+        assert pages_of(together) == pages_of(memory)
+        assert together.origin == f"{paths[0]} and 2 more"
+    whole = converted(MEMORY, tmp_path / "whole", Format.KDUMP)
+    other = converted("synthetic:1M,seed=9", tmp_path / "other", Format.ELF)
+    for names, said in ((paths[:2], "a part is missing"), ([paths[0], paths[0], paths[2]], "missing or given twice"),
+                        ([*paths[:2], whole], "no part of a split dump"),
+                        ([paths[0], other], "no compressed dump file")):
+        with pytest.raises(FormatError, match=said):
+            open_pages("split:" + ",".join(names))
+
+
+def test_split_ranges() -> None:
+    """As many pages in each, wherever they lie; never more files than pages."""
+    kept = PageMap.of_runs([(0, 2), (1000, 6)], 2000)
+    assert split_ranges(kept, 4) == [(0, 1000), (1000, 1002), (1002, 1004), (1004, 2000)]
+    with pytest.raises(FormatError, match="8 pages cannot be split into 9 files"):
+        split_ranges(kept, 9)
+
+
+@pytest.mark.parametrize(("to", "codec", "said"), [
+    (Format.ELF, Codec.ZLIB, "--compress zlib: elf files have none"),
+    (Format.DISKDUMP, Codec.ZSTD, "--compress zstd: diskdump files have none or zlib")])
+def test_a_codec_that_the_format_has_not_got(to: Format, codec: Codec, said: str) -> None:
+    """Said before anything is opened."""
+    with pytest.raises(UsageError) as raised:
+        Conversion.of(to, codec, 0, 1, MEMORY)
+    assert str(raised.value) == said
+
+
+def test_what_fails_leaves_nothing(tmp_path: Path) -> None:
+    """No half file under the name, none beside it; a file that is there is not touched."""
+    target = tmp_path / "dump"
+    target.write_text("precious")
+    with pytest.raises(DeviceError, match="there is such a file; name another, or say --force"):
+        FileOutput(str(target))
+    with pytest.raises(FormatError), FileOutput(str(target), force=True) as output:
+        output.write(0, b"half")
+        raise FormatError("the other half is damaged")
+    assert {file.name: file.read_text() for file in tmp_path.iterdir()} == {"dump": "precious"}
+
+
+def test_a_page_that_is_damaged_is_named(tmp_path: Path) -> None:
+    """With its frame; the others can be read; a worker says the same."""
+    path = Path(converted(MEMORY, tmp_path / "k", Format.KDUMP, codec=Codec.ZLIB))
+    data = bytearray(path.read_bytes())
+    with open_pages(str(path)) as source:
+        first = next(source.stored.runs())[0]
+        at = int(source.descriptors(first + 1, 1)["offset"][0])     # type: ignore[attr-defined]
+    data[at:at + 8] = b"garbage!"
+    path.write_bytes(data)
+    for jobs in (1, 2):
+        with pytest.raises(FormatError, match=rf"k: page frame {first + 1:#x}: its \d+ bytes are no zlib data"):
+            converted(str(path), tmp_path / "again", Format.KDUMP, codec=Codec.LZO, jobs=jobs)
+    with open_pages(str(path)) as source:
+        assert len(bytes(source.view(first * 4096, 4096))) == 4096
