@@ -6,6 +6,8 @@ What every writer of dump files takes (vmcore/pages.py), so that savecore can ma
 from __future__ import annotations
 
 import json
+from contextlib import suppress
+from typing import Final
 
 import numpy as np
 
@@ -19,10 +21,13 @@ from ddsdk.vmcore.pages import PackedSource, damaged
 
 from .notes import SubHeader
 from .partition import DumpState, HeaderFacts, PartitionDump, read_header
-from .saved import RecordFlag, SavedPages, read_saved
+from .saved import RecordFlag, Records, SavedPages, read_saved
 from .signature import Mask, SignatureKind, block_states
 from .stream import JOB_BYTES, pieces
 from .target import DumpTarget, TargetFile
+
+#: Records that must unpack before a codec is believed to be the one.
+_TRIED_RECORDS: Final = 8
 
 
 class PartitionSource(PackedSource):
@@ -49,10 +54,13 @@ class PartitionSource(PackedSource):
         self.cpus = sub.cpus if sub is not None else ()
         self.vmcoreinfo = sub.vmcoreinfo if sub is not None else None
         self.notes: tuple[Note, ...] = tuple(core_notes(self.abi, self.cpus, self.vmcoreinfo))
+        self.codec = codec
         self._base = facts.data_start * self.abi.page_size
         if layout.records is not None:
             self._flag = _flag_of(codec, self.origin)
             self._unpack = Decompressor(self.abi.page_size)
+            if sub is not None and not sub.has_area:
+                self._find_codec(layout.records)
 
     @classmethod
     def of(cls, file: TargetFile, dump: PartitionDump) -> PartitionSource:
@@ -111,6 +119,17 @@ class PartitionSource(PackedSource):
                 except FormatError as error:
                     raise damaged(self, first + number, error) from None
             into[number * page:(number + 1) * page] = payload
+
+    def _find_codec(self, records: Records) -> None:
+        """Without a note on it - RHEL wrote none, and ours may be damaged - the first codec that fits; else zlib."""
+        found = np.flatnonzero(records.flags & np.uint8(RecordFlag.COMPRESSED))[:_TRIED_RECORDS].tolist()
+        data = [self.partition.read(self._base + int(records.offsets[n]), int(records.sizes[n])) for n in found]
+        for codec in (Codec.ZLIB, Codec.ZSTD, Codec.SNAPPY, Codec.LZO):
+            with suppress(FormatError):
+                for payload in data:
+                    self._unpack.page(codec.flag, payload)
+                self.codec, self._flag = codec.value, codec.flag
+                return
 
     # -- what is not there after all ------------------------------------------------------------------------
 

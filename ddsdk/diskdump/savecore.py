@@ -117,7 +117,7 @@ def save(target: DumpTarget, directory: str, options: SaveOptions | None = None,
         if dump.partial or not options.plain:
             from .savefile import conversion_of
 
-            conversion = conversion_of(options.format, options.level, options.codec, options.jobs, file, dump)
+            conversion = conversion_of(options.format, options.level, options.codec, options.jobs)
         with CrashDirectory.open(directory) as parent:
             report = _save_under(parent, file, dump, conversion, tell, on_nospace)
         return report if keep else _give_back(target, dump, report, tell)

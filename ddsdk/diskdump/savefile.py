@@ -64,11 +64,9 @@ class HeadLast:
         self._file.sync()
 
 
-def conversion_of(kind: str, level: int, codec: str | None, jobs: int, file: TargetFile,
-                  dump: PartitionDump) -> Conversion:
+def conversion_of(kind: str, level: int, codec: str | None, jobs: int) -> Conversion:
     """What is to be made; UsageError for a codec that the format has not got."""
-    spec = partition_spec(file.target, dump.codec_name)
-    return Conversion.of(Format(kind), Codec(codec) if codec else None, level, jobs, spec)
+    return Conversion.of(Format(kind), Codec(codec) if codec else None, level, jobs, "")
 
 
 def write_vmcore(case: CaseDirectory, file: TargetFile, dump: PartitionDump, conversion: Conversion, tell: Tell,
@@ -79,6 +77,7 @@ def write_vmcore(case: CaseDirectory, file: TargetFile, dump: PartitionDump, con
     what it is given, and again when there was no room and somebody made some.
     """
     source = PartitionSource.of(file, dump)
+    conversion = evolve(conversion, spec=partition_spec(file.target, source.codec))
     lost = source.unwritten(dump.kind)
     if lost.count():
         dump = _without(source, dump, lost)

@@ -47,6 +47,18 @@ def test_a_dump_runs_no_core_code_that_was_not_fingerprinted(ddsdk: Ddsdk, image
             "ddsdk.block.dump_queue", "ddsdk.scsi.dump_queue"} <= set(found["image"])
 
 
+def test_a_partial_dump_runs_none_either(ddsdk: Ddsdk, image: Path) -> None:
+    """Filter and codecs are loaded and fingerprinted before the crash; a plain dump does without them."""
+    assert ddsdk("format", "--force", image).code == 0
+    found = _watch("dump", "synthetic:4M", "--to", f"mptfusion:{image}", "--dump-level", "31", "--compress", "zstd")
+    core = ("ddsdk.ata.", "ddsdk.block.", "ddsdk.diskdump.", "ddsdk.helperlib.", "ddsdk.scsi.", "ddsdk.vmcore.")
+    assert [name for name in found["loaded"] if name.startswith(core)] == found["image"]
+    assert {"ddsdk.diskdump.partial_write", "ddsdk.vmcore.classify", "ddsdk.vmcore.codecs"} <= set(found["image"])
+    plain = _watch("dump", "synthetic:4M", "--to", f"mptfusion:{image}")["loaded"] if (
+        ddsdk("format", "--force", image).code == 0) else []
+    assert not {"ddsdk.diskdump.partial_write", "ddsdk.vmcore.classify", "ddsdk.vmcore.codecs"} & set(plain)
+
+
 def test_a_dump_onto_a_model_imports_no_more_than_it_needs(ddsdk: Ddsdk, image: Path, tmp_path: Path) -> None:
     """Start-up is most of a small dump: what a raw image and a model do not need is not imported."""
     memory = tmp_path / "memory.raw"

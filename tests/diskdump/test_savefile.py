@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import os
+import random
 import signal
 import subprocess
 import sys
 import textwrap
+from collections import Counter
 from pathlib import Path
 
 import pytest
@@ -20,7 +22,8 @@ from ddsdk.diskdump.partition import DumpState, read_partition
 from ddsdk.diskdump.savecore import SaveOptions, save
 from ddsdk.diskdump.signature import SignatureKind, signature_blocks
 from ddsdk.diskdump.target import DumpTarget
-from ddsdk.errors import DeviceError, UsageError
+from ddsdk.errors import DeviceError, FormatError, UsageError
+from ddsdk.vmcore.dumpheader import DiskDumpHeader
 from ddsdk.vmcore.pages import PageSource
 from ddsdk.vmcore.source import open_pages, open_source
 from tests.diskdump.fake_device import FakeDevice
@@ -159,6 +162,20 @@ def test_a_damaged_record_costs_its_page(tmp_path: Path) -> None:
         assert pages(source) == {pfn: page for pfn, page in kept.items() if pfn != 1}
 
 
+@pytest.mark.parametrize("codec", ["zlib", "lzo", "snappy", "zstd"])
+def test_damaged_notes_do_not_cost_the_pages(codec: str, tmp_path: Path) -> None:
+    """With the note on the codec gone, the codec that unpacks the first records is the one."""
+    target, kept = partial(tmp_path / "d.img", 0, codec)
+    with target.open(write=True) as file:
+        file.write(2 * 4096 + 300, b"\xff")
+    report = save(target, str(tmp_path / "out"), SaveOptions("kdump", 0, "zlib", 2))
+    assert report.state is DumpState.COMPLETE
+    assert "only the dumping CPU's registers are left" in report.warnings[0]
+    assert report.path is not None
+    with open_pages(report.path) as source:
+        assert pages(source) == kept
+
+
 def test_a_codec_that_the_format_has_not_got(tmp_path: Path) -> None:
     """Refused before anything is made."""
     target, _ = partial(tmp_path / "d.img")
@@ -264,3 +281,30 @@ def test_the_head_comes_last(tmp_path: Path) -> None:
     out.finish(4200)
     file.close()
     assert (tmp_path / "f").read_bytes() == b"head" + bytes(3996) + b"a" * 200
+
+
+@pytest.mark.parametrize("codec", ["none", "zlib", "lzo", "snappy", "zstd"])
+def test_whatever_is_on_the_partition_is_answered(codec: str, tmp_path: Path) -> None:
+    """Header, sub header, bitmaps and records changed at random: pages inside the RAM that was, or one line."""
+    target, _ = partial(tmp_path / "d.img", codec=codec)
+    before = Path(target.path).read_bytes()
+    fixed = DiskDumpHeader.on(X86_64).size
+    places = ((4096 + 408, 4096 + fixed, 1), (8192, 8192 + 700, 1), (3 * 4096, 3 * 4096 + 4, 1),
+              (4 * 4096, 4 * 4096 + 4, 1), (5 * 4096, 15 * 4096, 12))
+    ended, lines = Counter[str](), list[str]()
+    for seed in range(120):
+        chance, data = random.Random(seed), bytearray(before)
+        low, high, times = places[seed % len(places)]
+        for _ in range(times):
+            data[chance.randrange(low, high)] = chance.randrange(256)
+        Path(target.path).write_bytes(data)
+        try:
+            report = save(target, str(tmp_path / "out"), SaveOptions(FORMATS[seed % 3]), keep=True)
+        except (FormatError, DeviceError) as error:
+            lines.append(str(error))
+            continue
+        ended[report.state.value] += 1
+        assert report.pages <= max(report.total_pages, 14)
+    assert len(lines) < 60
+    assert not any("\n" in line for line in lines)
+    assert ended["complete"] > 10
