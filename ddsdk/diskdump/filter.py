@@ -8,7 +8,6 @@ from __future__ import annotations
 
 from typing import cast
 
-from ddsdk.errors import DdsdkError
 from ddsdk.vmcore.classify import Classifier
 from ddsdk.vmcore.codecs import Codec
 from ddsdk.vmcore.pageflags import Kind
@@ -40,13 +39,13 @@ class DumpFilter:
         return len(self.kept.bits) + (self._classifier.budget_bytes if self._classifier is not None else 0)
 
     def run(self) -> None:
-        """Classify.  Memory too damaged to be classified is saved whole."""
+        """Classify.  Memory too damaged to be classified is saved whole, and a line says so."""
         if self._classifier is None:
             return
         try:
             found = self._classifier.run()
-        except DdsdkError as error:
-            self.gaps = (f"{error}: every page is kept",)
+        except Exception as error:      # a crashed machine's memory holds anything; no mistake over it costs the dump
+            self.gaps = (f"the filter failed, {type(error).__name__}: {error}: every page is kept",)
             return
         self.kept = found.kept
         self.gaps = tuple(str(gap) for gap in found.gaps)

@@ -26,6 +26,7 @@ from ddsdk.diskdump.signature import signature_blocks
 from ddsdk.diskdump.target import DumpTarget
 from ddsdk.diskdump.writer import Attempt, Stage
 from ddsdk.errors import FormatError, UsageError
+from ddsdk.vmcore.classify import Classifier
 from ddsdk.vmcore.codecs import Codec
 from ddsdk.vmcore.dumpheader import DiskDumpHeader
 from tests.diskdump.fake_device import FakeDevice, Run
@@ -309,6 +310,21 @@ def test_a_dump_stays_inside_its_budget() -> None:
     # the fake memory makes the pages it is asked for, up to 256 at a time, twice
     assert peak < chosen.budget_bytes + (4 << 20)
     assert (written.pages, written.short) == (33_000, False)
+
+
+def test_a_filter_that_fails_costs_nothing(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    """Memory that breaks the filter is saved whole; the report says why."""
+    def broken(_self: Classifier) -> None:
+        raise ValueError("no such section")
+
+    monkeypatch.setattr(Classifier, "run", broken)
+    memory = MixedMemory(RUNS)
+    device = FakeDevice(memory, 40)
+    report = dump(memory, device, 31)
+    assert (report.complete, report.saved_pages) == (True, 14)
+    assert report.gaps == ("the filter failed, ValueError: no such section: every page is kept",)
+    target = as_target(device, tmp_path / "d.img")
+    assert read_pages(target, read_partition(target)) == {pfn: memory.page(pfn) for pfn in frames(memory)}
 
 
 @pytest.mark.parametrize("config", [{"dump_level": 32}, {"dump_level": -1}, {"codec": "gzip"}])
