@@ -70,6 +70,10 @@ class Hugetlb(enum.Enum):
     MAPCOUNT = "_mapcount of the head (6.9 and later)"
 
 
+#: These generations tell a tail page by its compound_head; before, a tail looks like any other page.
+_WITH_COMPOUND_HEAD = (Hugetlb.DTOR_NUMBER, Hugetlb.FLAG, Hugetlb.MAPCOUNT)
+
+
 @frozen
 class Compound:
     """Compound pages.  `order` and `dtor` are members of the *second* page; `order_mask` what of it counts."""
@@ -194,28 +198,28 @@ def _with_gaps(rules: PageRules) -> PageRules:
         gaps.append(Gap(f"VMCOREINFO has no {what}", consequence))
 
     changes: dict[str, None] = {}
-    if rules.flags is None:
-        missing("OFFSET(page.flags)", "only zero pages are left out")
-        changes |= dict.fromkeys(("lru", "swapcache", "hwpoison", "buddy_count", "offline_count", "unaccepted_count",
-                                  "mapping"))
-    elif rules.lru is None or rules.private_flag is None or rules.mapping is None:
+    compound = rules.compound
+    tails_unknown = compound is not None and compound.hugetlb in _WITH_COMPOUND_HEAD and rules.compound_head is None
+    if rules.flags is None or tails_unknown:
+        missing("OFFSET(page.flags)" if rules.flags is None else "OFFSET(page.compound_head)",
+                "only zero pages are left out")
+        return PageRules(page_bytes=rules.page_bytes, gaps=tuple(gaps))
+    if rules.lru is None or rules.private_flag is None or rules.mapping is None:
         missing("NUMBER(PG_lru), NUMBER(PG_private) or OFFSET(page.mapping)", "cache pages are kept")
         changes |= dict.fromkeys(("lru", "swapcache"))
-    if rules.flags is not None and not rules.knows_slab:
+    if rules.mapping is None:
+        missing("OFFSET(page.mapping)", "user pages are kept")
+    if not rules.knows_slab:
         missing("NUMBER(PG_slab)", "free and offline pages are kept, because slab pages may look like them; "
                 "so are user pages that are on no LRU list")
         changes |= dict.fromkeys(("buddy_count", "offline_count"))
-    elif rules.flags is not None:
-        if rules.mapping is None:
-            missing("OFFSET(page.mapping)", "user pages are kept")
-        if rules.buddy_count is None or rules.private is None or rules.mapcount is None or rules.buddy_orders is None:
-            missing("NUMBER(PAGE_BUDDY_MAPCOUNT_VALUE), OFFSET(page._mapcount), OFFSET(page.private) or "
-                    "LENGTH(zone.free_area)", "free pages are kept")
-            changes["buddy_count"] = None
-        if rules.compound is None or rules.compound_head is None:
-            missing("NUMBER(PG_head_mask) or OFFSET(page.compound_head)", "hugetlb pages, and all but the first of a "
-                    "huge page, are kept")
-            changes["compound"] = None
+    elif None in (rules.buddy_count, rules.private, rules.mapcount, rules.buddy_orders):
+        missing("NUMBER(PAGE_BUDDY_MAPCOUNT_VALUE), OFFSET(page._mapcount), OFFSET(page.private) or "
+                "LENGTH(zone.free_area)", "free pages are kept")
+        changes["buddy_count"] = None
+    if compound is None:
+        missing("NUMBER(PG_head_mask), or no place of a compound page's order", "hugetlb pages, and all but the first "
+                "of a huge page, are kept")
     if rules.mapcount is None:
         changes |= dict.fromkeys(("buddy_count", "offline_count", "unaccepted_count", "slab_count"))
     if rules.buddy_orders is None:
