@@ -243,7 +243,7 @@ def _rule_gaps(memory: Memory, rules: PageRules | None) -> tuple[Gap, ...]:
         return (Gap("there is no VMCOREINFO, so nothing tells what the kernel used a page for",
                     "only zero pages can be left out"),)
     if rules is None:
-        return (Gap("VMCOREINFO has no SIZE(page)", "only zero pages can be left out"),)
+        return (Gap("VMCOREINFO has no SIZE(page) that can be one", "only zero pages can be left out"),)
     return rules.gaps
 
 

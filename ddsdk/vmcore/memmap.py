@@ -16,7 +16,7 @@ from attrs import define, field, frozen
 
 from ddsdk.errors import FormatError
 
-from .kernelinfo import KernelInfo
+from .kernelinfo import MAX_STRUCT_PAGE, MIN_STRUCT_PAGE, KernelInfo
 from .pagetable import AddressSpace, Memory, read, view_or_none
 
 Bytes = npt.NDArray[np.uint8]
@@ -100,9 +100,10 @@ class MemoryMap:
 def memory_map(memory: Memory, space: AddressSpace) -> MemoryMap:
     """The map of *memory*'s kernel; FormatError, one line, when it is not to be found."""
     info = KernelInfo.of(memory.vmcoreinfo)
-    size = info.size("page")
-    if size is None or not 16 <= size <= 1024 or size % memory.abi.word_bytes:
-        raise FormatError(f"VMCOREINFO has SIZE(page)={size}: struct page has 16 to 1024 bytes, whole words")
+    size = info.struct_page_bytes
+    if size is None or size % memory.abi.word_bytes:
+        raise FormatError(f"VMCOREINFO has SIZE(page)={info.size('page')}: struct page has {MIN_STRUCT_PAGE} to "
+                          f"{MAX_STRUCT_PAGE} bytes, whole words")
     finder = _Finder(memory, space, info, size)
     for symbol, find in (("mem_section", finder.sparse), ("mem_map", finder.flat), ("node_data", finder.nodes)):
         if info.symbol(symbol) is not None:
@@ -178,7 +179,7 @@ class _Finder:
         return "SPARSEMEM, EXTREME", []
 
     def _section_bits(self) -> tuple[int | None, tuple[int, ...]]:
-        bits, physmem = self.info.number("SECTION_SIZE_BITS"), self.info.number("MAX_PHYSMEM_BITS")
+        bits, physmem = self.info.exponent("SECTION_SIZE_BITS"), self.info.exponent("MAX_PHYSMEM_BITS")
         known, tops = SPARSEMEM_BITS.get(self.memory.abi.name, (None, ()))
         return bits if bits is not None else known, (physmem,) if physmem is not None else tops
 

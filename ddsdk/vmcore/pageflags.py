@@ -121,7 +121,7 @@ class PageRules:
 
 def page_rules(abi: Abi, info: KernelInfo) -> PageRules | None:
     """The rules of the kernel that wrote *info*; None when it exports no struct page."""
-    size = info.size("page")
+    size = info.struct_page_bytes
     if size is None or size % abi.word_bytes:
         return None
     low = 4 if abi.byteorder == "big" and abi.word_bytes == 8 else 0

@@ -228,6 +228,8 @@ def kernel_space(memory: Memory) -> AddressSpace:
     if name in LINEAR_MAPS:
         return LinearMap(LINEAR_MAPS[name], memory.max_pfn * memory.abi.page_size)
     for geometry, root, vaddr in _roots(name, info):
+        if not 0 <= root < memory.max_pfn * memory.abi.page_size:
+            continue
         table = PageTable(memory, geometry, root)
         found = int(table.translate(np.array([vaddr], np.uint64))[0])
         if found == root:                       # a table that maps itself where it is
