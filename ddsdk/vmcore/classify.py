@@ -6,7 +6,7 @@ A `Classifier` is built before the crash: it takes all its memory then, and `run
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 
 import numpy as np
 import numpy.typing as npt
@@ -23,6 +23,8 @@ from .pagetable import Memory, kernel_space
 from .zeropages import ZeroScanner
 
 U8 = npt.NDArray[np.uint8]
+#: (frames judged, frames of RAM)
+Progress = Callable[[int, int], None]
 Histogram = npt.NDArray[np.int64]
 
 _CACHE = Kind.CACHE.value
@@ -121,6 +123,8 @@ class Classifier:
         self._drop = np.zeros(WINDOW, np.uint8)
         self._zeros, self._bad = (np.zeros(WINDOW, np.bool_) for _ in range(2))
         self._histogram = np.zeros(256, np.int64)
+        #: Tells the source that pages were looked at and are not needed soon, where it cares.
+        self._release: Callable[[int, int], None] | None = getattr(memory, "release_range", None)
 
     @property
     def budget_bytes(self) -> int:
@@ -130,32 +134,36 @@ class Classifier:
         return (sum(array.nbytes for array in kept) + self._scanner.scratch_bytes + self._zero.scratch_bytes
                 + 16 * WINDOW + _OBJECTS_BYTES + sections * _STRETCH_BYTES)
 
-    def run(self) -> Classification:
+    def run(self, progress: Progress | None = None) -> Classification:
         """Classify for the level the classifier was made for."""
         if self.level is None:
             raise ValueError("this classifier was made for every level")
-        gaps = self._pass()
+        gaps = self._pass(progress)
         counts, kept_pages = counts_at(self._histogram, self.level)
         return Classification(self.level, self._map, kept_pages, counts, gaps)
 
-    def run_every_level(self) -> EveryLevel:
+    def run_every_level(self, progress: Progress | None = None) -> EveryLevel:
         """Classify for all levels at once."""
         if self.level is not None:
             raise ValueError(f"this classifier was made for level {self.level}")
-        gaps = self._pass()
+        gaps = self._pass(progress)
         return EveryLevel(self._map, self._kinds, self._histogram, gaps)
 
     # -- the pass -------------------------------------------------------------------------------------------
 
-    def _pass(self) -> tuple[Gap, ...]:
+    def _pass(self, progress: Progress | None) -> tuple[Gap, ...]:
         self._map.bits.fill(0)
         self._histogram.fill(0)
         self._scanner.restart()
         for run in self._memory.runs:
             self._map.add_run(run.start_pfn, run.npages)
         where, gaps = self._memory_map()
+        done, total = 0, sum(run.npages for run in self._memory.runs)
         for first, runs in self._windows():
             self._window(first, runs, where)
+            if progress is not None:
+                done += sum(high - low for low, high in runs)
+                progress(done, total)
         if self._scanner.impossible:
             gaps += (Gap(f"{self._scanner.impossible} free blocks have an order that the kernel does not have",
                          "they are kept; the memory map is damaged"),)
@@ -226,6 +234,9 @@ class Classifier:
             edges = np.flatnonzero(np.diff(wanted.view(np.int8), prepend=np.int8(0), append=np.int8(0)))
             for start, end in (edges.reshape(-1, 2) + (low - first)).tolist():
                 self._zero.scan(first + start, zeros[start:end], bad[start:end])
+            if self._release is not None:
+                page = self._memory.abi.page_size
+                self._release(low * page, (high - low) * page)
         kinds |= zeros.view(np.uint8)           # Kind.ZERO is 1
         if bad.any():
             kinds[bad] |= np.uint8(Kind.UNREADABLE)
@@ -247,11 +258,11 @@ def _rule_gaps(memory: Memory, rules: PageRules | None) -> tuple[Gap, ...]:
     return rules.gaps
 
 
-def classify(memory: Memory, level: int) -> Classification:
+def classify(memory: Memory, level: int, progress: Progress | None = None) -> Classification:
     """What a dump of *memory* at *level* leaves out."""
-    return Classifier(memory, level).run()
+    return Classifier(memory, level).run(progress)
 
 
-def classify_every_level(memory: Memory) -> EveryLevel:
+def classify_every_level(memory: Memory, progress: Progress | None = None) -> EveryLevel:
     """What each of the 32 levels leaves out, in one pass over the memory."""
-    return Classifier(memory, None).run_every_level()
+    return Classifier(memory, None).run_every_level(progress)

@@ -74,10 +74,10 @@ RELEASES = (V3_16, V4_4, V4_19, V6_3, V6_6, V6_9, V6_12, V7_1)
 
 @define(eq=False)
 class Kernel:
-    """Memory of *frames* page frames with the kernel *release* in it; `info` is its VMCOREINFO, to be bent.
+    """Memory of *frames* page frames with the kernel *release* in it.  `info` is its VMCOREINFO, to be bent.
 
-    *model*: "vmemmap" (large pages), "scattered" (vmemmap of 4 KiB pages that lie in reverse order), "sparse" (arrays in
-    the direct map), "static", "flat", "nodes".
+    *model*: "vmemmap" (large pages), "scattered" (vmemmap of 4 KiB pages that lie in reverse order), "sparse" (arrays
+    in the direct map), "static", "flat", "nodes".
     """
 
     release: Release = V4_19
@@ -143,7 +143,8 @@ class Kernel:
         """The memory, to be read."""
         view = memoryview(self._ram).toreadonly()
         runs = self.runs or ((0, self.frames),)
-        extents = tuple(MemoryExtent(first * P, count * P, view[first * P:(first + count) * P]) for first, count in runs)
+        extents = tuple(MemoryExtent(first * P, count * P, view[first * P:(first + count) * P])
+                        for first, count in runs)
         return MemorySource(self.abi, extents, (), vmci.build(self.info), "made up")
 
     # -- what the kernel says -------------------------------------------------------------------------------

@@ -106,7 +106,8 @@ def test_a_damaged_map_is_refused_in_one_line(bend: dict[str, object], says: str
 def test_sections_that_are_not_present_have_no_pages() -> None:
     """Bit 0 of section_mem_map."""
     kernel = Kernel()
-    entries = int.from_bytes(kernel.source().view(int(str(kernel.info["SYMBOL(mem_section)"]), 16) - DIRECT, 8), "little")
+    roots = int(str(kernel.info["SYMBOL(mem_section)"]), 16) - DIRECT
+    entries = int.from_bytes(kernel.source().view(roots, 8), "little")
     kernel.word(entries - DIRECT + 16, 0)
     kernel.page(40959, flags=LRU)
     kernel.page(5, flags=LRU)
@@ -156,7 +157,8 @@ def other_machine(abi: Abi) -> MemorySource:
             "OFFSET(page.compound_dtor)": 5 * word, "OFFSET(page.compound_order)": 5 * word + 2,
             "OFFSET(page.private)": 6 * word, "NUMBER(PG_lru)": 4, "NUMBER(PG_private)": 11, "NUMBER(PG_slab)": 7,
             "NUMBER(PG_swapcache)": 16, "NUMBER(PG_head_mask)": 1 << 14, "NUMBER(PAGE_BUDDY_MAPCOUNT_VALUE)": -128,
-            "NUMBER(HUGETLB_PAGE_DTOR)": 2, "LENGTH(zone.free_area)": 11, "SYMBOL(swapper_pg_dir)": f"{base + 0x1000:x}"}
+            "NUMBER(HUGETLB_PAGE_DTOR)": 2, "LENGTH(zone.free_area)": 11,
+            "SYMBOL(swapper_pg_dir)": f"{base + 0x1000:x}"}
     return MemorySource(abi, (MemoryExtent(0, len(ram), memoryview(ram).toreadonly()),), (), build(info), abi.name)
 
 

@@ -15,7 +15,7 @@ from ddsdk.errors import FormatError
 from ddsdk.vmcore.image import MemoryExtent, MemorySource
 from ddsdk.vmcore.pagetable import LONG_MODE, NOWHERE, PageTable, kernel_space, read
 from ddsdk.vmcore.vmcoreinfo import build
-from tests.vmcore.kernel import DIRECT, LARGE, VMEMMAP, P, Kernel
+from tests.vmcore.kernel import DIRECT, LARGE, VMEMMAP, Kernel, P
 
 GIGANTIC = 1 << 30
 
