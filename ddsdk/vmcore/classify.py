@@ -29,6 +29,8 @@ Histogram = npt.NDArray[np.int64]
 
 _CACHE = Kind.CACHE.value
 _ANY_CACHE = _CACHE | Kind.PRIVATE_CACHE.value
+#: Values of kinds that nearly all pages have: kept, free, cache, user, each with and without zeros.
+_USUAL = (0, 16, 6, 8, 4, 1, 17, 7, 9, 5)
 #: What no level decides, and what of it keeps a page from being looked at.
 _ALWAYS = ALWAYS.value
 _UNTOUCHED = Kind.HWPOISON.value | Kind.OFFLINE.value
@@ -115,7 +117,8 @@ class Classifier:
         self.level = None if level is None else check_level(level)
         self._mask = MAX_LEVEL if level is None else level
         rules = page_rules(memory.abi, KernelInfo.of(memory.vmcoreinfo))
-        self._scanner = PageScanner(rules or PageRules(page_bytes=memory.abi.word_bytes), memory.abi)
+        self._scanner = PageScanner(rules or PageRules(page_bytes=memory.abi.word_bytes), memory.abi,
+                                    frees_go=level is not None and bool(level & Kind.FREE.value))
         self._gaps = _rule_gaps(memory, rules)
         self._zero = ZeroScanner(memory)
         self._map = PageMap.empty(memory.max_pfn)
@@ -214,13 +217,27 @@ class Classifier:
         kinds = scanner.kinds[:count]
         whole = runs == [(first, first + count)]
         ram = None if whole else self._map.flags(first, count)
-        self._histogram += np.bincount(kinds if ram is None else kinds[ram], minlength=256)
+        self._count(kinds if ram is None else kinds[ram])
         if self.level is None:
             self._kinds[first:first + count] = kinds
             return
         drop = np.bitwise_and(kinds, np.uint8(self._mask | _ALWAYS), out=self._drop[:count])
         keep = np.equal(drop, 0, out=self._zeros[:count])
         _keep(self._map, first, keep, whole)
+
+    def _count(self, kinds: U8) -> None:
+        """Add to the histogram: the values that pages usually have one by one, which is quicker than all at once."""
+        present, left = int(np.bitwise_or.reduce(kinds, initial=0)), len(kinds)
+        found: dict[int, int] = {}
+        for value in _USUAL:
+            if left and not value & ~present:
+                found[value] = int(np.count_nonzero(np.equal(kinds, np.uint8(value), out=self._zeros[:len(kinds)])))
+                left -= found[value]
+        if left:
+            self._histogram += np.bincount(kinds, minlength=256)
+            return
+        for value, frames in found.items():
+            self._histogram[value] += frames
 
     def _zero_pages(self, first: int, runs: list[tuple[int, int]]) -> None:
         """Look at the pages that nothing else leaves out (for every level: at all of them)."""
