@@ -138,7 +138,7 @@ class Classifier:
                 + 16 * WINDOW + _OBJECTS_BYTES + sections * _STRETCH_BYTES)
 
     def run(self, progress: Progress | None = None) -> Classification:
-        """Classify for the level the classifier was made for."""
+        """Classify for the level the classifier was made for; the map lasts until the next run."""
         if self.level is None:
             raise ValueError("this classifier was made for every level")
         gaps = self._pass(progress)

@@ -16,7 +16,7 @@ from ddsdk.vmcore.classify import Classifier, classify, classify_every_level
 from ddsdk.vmcore.image import MemoryExtent, MemorySource
 from ddsdk.vmcore.pageflags import ALWAYS, Kind
 from ddsdk.vmcore.zeropages import ZeroScanner
-from tests.vmcore.kernel import ANON, LRU, PAGES_AT, PRIVATE, Kernel, P
+from tests.vmcore.kernel import ANON, HWPOISON, LRU, PAGES_AT, PRIVATE, SLAB, Kernel, P
 
 
 def busy(model: str = "vmemmap") -> Kernel:
@@ -64,6 +64,25 @@ def test_each_level_alone_is_what_the_pass_for_all_says() -> None:
         assert (alone.counts, alone.kept_pages) == (of_all.counts, of_all.kept_pages)
         assert alone.kept.count() == alone.kept_pages
         assert alone.total_pages == 40960
+
+
+def test_large_free_blocks_are_passed_over_without_being_taken_for_others() -> None:
+    """Runs of the largest order, with blocks in them that only look like it; in every level's pass they are read."""
+    kernel = Kernel(frames=3 << 15)
+    for block in range(16, 90):
+        kernel.free(block << 10, 10)
+    kernel.page(20 << 10, flags=SLAB)
+    kernel.page(30 << 10, private=9)
+    kernel.page(31 << 10, compound_head=1)
+    kernel.page((40 << 10) + 7, flags=HWPOISON)
+    kernel.page((41 << 10) + 7, flags=LRU)
+    together = classify_every_level(kernel.source())
+    for level in (16, 17, 18, 31):
+        alone, of_all = classify(kernel.source(), level), together.at(level)
+        assert alone.kept == of_all.kept
+        assert (alone.counts, alone.kept_pages) == (of_all.counts, of_all.kept_pages)
+    assert list(together.at(16).kept.runs(16 << 10)) == [(20 << 10, 1024), ((30 << 10) + 512, 512 + 1024),
+                                                         (90 << 10, 6 << 10)]
 
 
 def test_running_twice_says_the_same() -> None:

@@ -15,7 +15,7 @@ from ddsdk.errors import FormatError
 from ddsdk.vmcore.image import MemoryExtent, MemorySource
 from ddsdk.vmcore.pagetable import LONG_MODE, NOWHERE, PageTable, kernel_space, read
 from ddsdk.vmcore.vmcoreinfo import build
-from tests.vmcore.kernel import DIRECT, LARGE, VMEMMAP, Kernel, P
+from tests.vmcore.kernel import DIRECT, LARGE, PHYS_BASE, VMEMMAP, Kernel, P
 
 GIGANTIC = 1 << 30
 
@@ -99,6 +99,19 @@ def test_kaslr_is_in_the_symbols_already() -> None:
     kernel.info |= {"KERNELOFFSET": "d200000", "SYMBOL(init_top_pgt)": kernel.info["SYMBOL(swapper_pg_dir)"],
                     "SYMBOL(swapper_pg_dir)": "ffffffff80003000"}
     assert translated(kernel, DIRECT + 5) == [5]
+
+
+def test_kernels_until_4_9_export_the_address_of_phys_base() -> None:
+    """It is found by trying, and believed when the table maps itself and the variable says the same."""
+    kernel = Kernel()
+    variable = kernel.take(8)
+    kernel.word(variable, PHYS_BASE)
+    del kernel.info["NUMBER(phys_base)"]
+    kernel.info["SYMBOL(phys_base)"] = f"{kernel.image(variable):x}"
+    assert translated(kernel, DIRECT + 5) == [5]
+    kernel.word(variable, PHYS_BASE + 4096)
+    with pytest.raises(FormatError, match="page tables are not where"):
+        kernel_space(kernel.source())
 
 
 def test_a_table_that_points_to_itself_ends() -> None:
