@@ -1,6 +1,7 @@
 """The figures of the README: `make bench`.  BENCH_MIB (4096) is the size of the files, BENCH_RUNS (3) counts the pairs.
 
-`python -m bench format dump savecore adapters rss` chooses among the families.  BENCH_DIR is where the files go: four
+`python -m bench format dump savecore adapters rss filter` chooses among the families; filter takes part when
+BENCH_CORE names the core of a real kernel.  BENCH_DIR is where the files go: four
 times BENCH_MIB of room, 33 GiB for rss.  Start-up counts: it is a third of a second, so files much smaller than a real
 dump partition measure Python's imports.
 """
@@ -14,6 +15,7 @@ import tempfile
 from pathlib import Path
 
 from .adapters import adapters
+from .filter import filter_rows
 from .measure import DDSDK, Pair, compare, run
 
 MIB = 1 << 20
@@ -110,8 +112,8 @@ FAMILIES = {"format": format_and_check, "dump": dumps, "savecore": savecores}
 
 def main() -> None:
     """Print one row a comparison."""
-    every = [*FAMILIES, "adapters", "rss"]
-    chosen = sys.argv[1:] or every
+    every = [*FAMILIES, "adapters", "rss", "filter"]
+    chosen = sys.argv[1:] or [name for name in every if name != "filter" or "BENCH_CORE" in os.environ]
     unknown = set(chosen) - set(every)
     if unknown:
         raise SystemExit(f"bench: no family {', '.join(sorted(unknown))}; there are {', '.join(every)}")
@@ -131,6 +133,9 @@ def main() -> None:
                 print(row, flush=True)
         if "rss" in chosen:
             peak_memory(work)
+        if "filter" in chosen:
+            for row in filter_rows(runs):
+                print(row, flush=True)
 
 
 if __name__ == "__main__":
