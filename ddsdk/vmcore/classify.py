@@ -14,9 +14,10 @@ from attrs import frozen
 
 from ddsdk.errors import FormatError, UsageError
 
+from .freelists import FreeLists
 from .kernelinfo import KernelInfo
 from .memmap import MemoryMap, memory_map
-from .pageflags import ALWAYS, MAX_LEVEL, PRECEDENCE, Gap, Kind, PageRules, page_rules
+from .pageflags import ALWAYS, FREE_KEPT, MAX_LEVEL, PRECEDENCE, Gap, Kind, PageRules, page_rules
 from .pagemap import PageMap
 from .pagescan import WINDOW, PageScanner
 from .pagetable import Memory, kernel_space
@@ -122,6 +123,8 @@ class Classifier:
         self._gaps = _rule_gaps(memory, rules)
         self._zero = ZeroScanner(memory)
         self._map = PageMap.empty(memory.max_pfn)
+        #: Frames on the allocator's lists, where struct page does not tell the free ones.
+        self._free = PageMap.empty(memory.max_pfn if any(gap.consequence == FREE_KEPT for gap in self._gaps) else 0)
         self._kinds = np.zeros(memory.max_pfn if level is None else 0, np.uint8)
         self._drop = np.zeros(WINDOW, np.uint8)
         self._zeros, self._bad = (np.zeros(WINDOW, np.bool_) for _ in range(2))
@@ -133,7 +136,7 @@ class Classifier:
     def budget_bytes(self) -> int:
         """Bytes; what `run` allocates for a moment is in it."""
         sections = -(-self._memory.max_pfn // WINDOW)
-        kept = (self._map.bits, self._kinds, self._drop, self._zeros, self._bad, self._histogram)
+        kept = (self._map.bits, self._free.bits, self._kinds, self._drop, self._zeros, self._bad, self._histogram)
         return (sum(array.nbytes for array in kept) + self._scanner.scratch_bytes + self._zero.scratch_bytes
                 + 16 * WINDOW + _OBJECTS_BYTES + sections * _STRETCH_BYTES)
 
@@ -161,6 +164,7 @@ class Classifier:
         for run in self._memory.runs:
             self._map.add_run(run.start_pfn, run.npages)
         where, gaps = self._memory_map()
+        gaps = self._free_lists(where) + gaps
         done, total = 0, sum(run.npages for run in self._memory.runs)
         for first, runs in self._windows():
             self._window(first, runs, where)
@@ -170,7 +174,20 @@ class Classifier:
         if self._scanner.impossible:
             gaps += (Gap(f"{self._scanner.impossible} free blocks have an order that the kernel does not have",
                          "they are kept; the memory map is damaged"),)
-        return self._gaps + gaps
+        return gaps
+
+    def _free_lists(self, where: MemoryMap | None) -> tuple[Gap, ...]:
+        """Collect what is on the allocator's lists, where that is needed; the gaps that are left."""
+        self._free.bits.fill(0)
+        if where is None or not self._free.max_pfn:
+            return self._gaps
+        others = tuple(gap for gap in self._gaps if gap.consequence != FREE_KEPT)
+        try:
+            FreeLists.of(where).collect(self._free)
+        except FormatError as error:
+            self._free.bits.fill(0)
+            return (*others, Gap(str(error), FREE_KEPT))
+        return others
 
     def _memory_map(self) -> tuple[MemoryMap | None, tuple[Gap, ...]]:
         """Where the struct pages are; None, with the reason, when it cannot be found."""
@@ -211,6 +228,8 @@ class Classifier:
             for low, high in runs:
                 for pfn, rows in where.pieces(low, high - low, scanner.rows):
                     scanner.scan(rows, pfn)
+        if self._free.max_pfn:
+            scanner.kinds |= self._free.flags(first, WINDOW).view(np.uint8) * np.uint8(Kind.FREE)
         if self._mask & Kind.ZERO.value:
             self._zero_pages(first, runs)
         count = min(WINDOW, self._map.max_pfn - first)

@@ -6,6 +6,7 @@ piece of physical memory are shown as they are; the others are put together in a
 
 from __future__ import annotations
 
+from bisect import bisect_right
 from collections.abc import Iterator, Sequence
 from itertools import pairwise
 from typing import Final
@@ -51,6 +52,10 @@ class MemoryMap:
     model: str
     stretches: Sequence[Stretch]
     _at: int = field(default=0, init=False)
+    _by_vaddr: list[tuple[int, int]] = field(init=False)
+
+    def __attrs_post_init__(self) -> None:
+        self._by_vaddr = sorted((stretch.vaddr, number) for number, stretch in enumerate(self.stretches))
 
     def pieces(self, first_pfn: int, count: int, scratch: Bytes) -> Iterator[tuple[int, Bytes]]:
         """(first frame, struct pages as rows of `page_bytes`) for what of [first_pfn, +count) has any.
@@ -71,6 +76,16 @@ class MemoryMap:
             low, high = max(first_pfn, stretch.first_pfn), min(end_pfn, stretch.end_pfn)
             vaddr = stretch.vaddr + (low - stretch.first_pfn) * self.page_bytes
             yield from self._rows(low, high - low, vaddr, scratch)
+
+    def pfn_of(self, vaddr: int) -> int | None:
+        """The frame whose struct page is at *vaddr*; None when there is none."""
+        index = bisect_right(self._by_vaddr, (vaddr, len(self.stretches))) - 1
+        if index < 0:
+            return None
+        start, number = self._by_vaddr[index]
+        stretch = self.stretches[number]
+        frames, rest = divmod(vaddr - start, self.page_bytes)
+        return None if rest or frames >= stretch.end_pfn - stretch.first_pfn else stretch.first_pfn + frames
 
     def _rows(self, pfn: int, count: int, vaddr: int, scratch: Bytes) -> Iterator[tuple[int, Bytes]]:
         size = self.page_bytes

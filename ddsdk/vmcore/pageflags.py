@@ -37,6 +37,8 @@ PRECEDENCE = (Kind.FREE, Kind.CACHE, Kind.PRIVATE_CACHE, Kind.USER, Kind.HWPOISO
               Kind.ZERO)
 #: Of `mapping`: an anonymous page; of `compound_head` (`compound_info` since 7.1): a tail page (page-flags.h).
 FIRST_BIT = 1
+#: The consequence of a gap that walking the allocator's lists can close.
+FREE_KEPT = "free pages are kept"
 #: Compound and free blocks of more pages are none that a kernel makes (16 GiB of 64 KiB pages are 2**18).
 MAX_ORDER = 20
 
@@ -210,12 +212,12 @@ def _with_gaps(rules: PageRules) -> PageRules:
     if rules.mapping is None:
         missing("OFFSET(page.mapping)", "user pages are kept")
     if not rules.knows_slab:
-        missing("NUMBER(PG_slab)", "free and offline pages are kept, because slab pages may look like them; "
-                "so are user pages that are on no LRU list")
+        missing("NUMBER(PG_slab)", "offline pages, and user pages that are on no LRU list, are kept, because slab "
+                "pages may look like them")
         changes |= dict.fromkeys(("buddy_count", "offline_count"))
-    elif None in (rules.buddy_count, rules.private, rules.mapcount, rules.buddy_orders):
-        missing("NUMBER(PAGE_BUDDY_MAPCOUNT_VALUE), OFFSET(page._mapcount), OFFSET(page.private) or "
-                "LENGTH(zone.free_area)", "free pages are kept")
+    if None in (rules.buddy_count, rules.private, rules.mapcount, rules.buddy_orders) or not rules.knows_slab:
+        missing("NUMBER(PAGE_BUDDY_MAPCOUNT_VALUE), OFFSET(page._mapcount), OFFSET(page.private), NUMBER(PG_slab) or "
+                "LENGTH(zone.free_area)", FREE_KEPT)
         changes["buddy_count"] = None
     if compound is None:
         missing("NUMBER(PG_head_mask), or no place of a compound page's order", "hugetlb pages, and all but the first "

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import mmap
 import struct
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 
 from attrs import define, field, frozen
 
@@ -231,6 +231,30 @@ class Kernel:
     def free(self, pfn: int, order: int) -> None:
         """A free block, as the buddy allocator marks it."""
         self.page(pfn, mapcount=self.release.numbers["PAGE_BUDDY_MAPCOUNT_VALUE"] & 0xFFFF_FFFF, private=order)
+
+    def free_lists(self, blocks: Sequence[tuple[int, int]]) -> dict[int, int]:
+        """One node, one zone, its lists of free *blocks* (frame, order), as kernels before 3.10 have them.
+
+        {frame: physical address of its list entry}.
+        """
+        lru, size = self.release.members["lru"], self.release.page_bytes
+        node = self.take(11 * 24 + 128)
+        self.word(node + 8, 1, 4)
+        entries = {}
+        for order in range(11):
+            head = node + 64 + order * 24
+            ring = [(head, DIRECT + head)]
+            for pfn, its_order in blocks:
+                if its_order == order:
+                    entries[pfn] = PAGES_AT + pfn * size + lru
+                    ring.append((entries[pfn], VMEMMAP + pfn * size + lru))
+            for (paddr, vaddr), (following, next_vaddr) in zip(ring, [*ring[1:], ring[0]], strict=True):
+                self.word(paddr, next_vaddr)
+                self.word(following + 8, vaddr)
+        self.info |= {"SYMBOL(contig_page_data)": f"{DIRECT + node:x}", "OFFSET(pglist_data.nr_zones)": 8,
+                      "OFFSET(pglist_data.node_zones)": 32, "OFFSET(zone.free_area)": 32, "SIZE(zone)": 11 * 24 + 32,
+                      "SIZE(free_area)": 24, "OFFSET(free_area.free_list)": 0, "SIZE(list_head)": 16}
+        return entries
 
     def compound(self, pfn: int, order: int, *, hugetlb: bool = False, flags: int = 0, mapping: int = 0,
                  mapcount: int = NONE) -> None:

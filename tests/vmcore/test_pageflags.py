@@ -174,10 +174,11 @@ def test_a_kernel_before_the_buddy_value_keeps_its_free_pages_and_says_so() -> N
     kept = [kept_at(found, AT + n, 1) for n in range(4)]
     assert kept == ["KKxxKKx", "KKKKxKx", "KKKKKKK", "KKxxKKx"]
     assert [str(gap) for gap in found.gaps] == [
-        "VMCOREINFO has no NUMBER(PG_slab): free and offline pages are kept, because slab pages may look like them; "
-        "so are user pages that are on no LRU list",
+        "VMCOREINFO has no NUMBER(PG_slab): offline pages, and user pages that are on no LRU list, are kept, because "
+        "slab pages may look like them",
         "VMCOREINFO has no NUMBER(PG_head_mask), or no place of a compound page's order: hugetlb pages, and all but "
-        "the first of a huge page, are kept"]
+        "the first of a huge page, are kept",
+        "VMCOREINFO has no OFFSET(pglist_data.node_zones) that is one: free pages are kept"]
 
 
 @pytest.mark.parametrize(("missing", "says"), [
