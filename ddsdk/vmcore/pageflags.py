@@ -209,6 +209,10 @@ def _with_gaps(rules: PageRules) -> PageRules:
     if rules.lru is None or rules.private_flag is None or rules.mapping is None:
         missing("NUMBER(PG_lru), NUMBER(PG_private) or OFFSET(page.mapping)", "cache pages are kept")
         changes |= dict.fromkeys(("lru", "swapcache"))
+    elif rules.swapbacked is None and rules.swapcache is not None and rules.swapcache < rules.private_flag:
+        # 4.10 gave PG_swapcache the number of PG_owner_priv_1; before, it came after PG_private and stood for itself
+        missing("NUMBER(PG_swapbacked)", "swap cache pages that are on no LRU list are kept")
+        changes["swapcache"] = None
     if rules.mapping is None:
         missing("OFFSET(page.mapping)", "user pages are kept")
     if not rules.knows_slab:

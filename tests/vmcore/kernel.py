@@ -30,6 +30,7 @@ PAGES_AT = 0x0200_0000
 FRAMES = 40960
 
 LRU, SLAB, PRIVATE, HEAD, SWAPCACHE, SWAPBACKED, HWPOISON = (1 << n for n in (4, 9, 13, 16, 10, 19, 23))
+OLD_SWAPCACHE = 1 << 17
 ANON = 0xFFFF_8880_0123_4560 | 1
 BUDDY, OFFLINE, NONE = 0xFFFF_FF7F, 0xFFFF_FEFF, 0xFFFF_FFFF
 
@@ -47,10 +48,11 @@ class Release:
 
 
 _MEMBERS = {"flags": 0, "lru": 8, "mapping": 24, "private": 40, "_mapcount": 48, "_refcount": 52}
-_FLAGS = {"PG_lru": 4, "PG_private": 13, "PG_swapcache": 10}
+#: Until 4.9 PG_swapcache came after PG_private; since then it shares its number with another flag.
+_FLAGS = {"PG_lru": 4, "PG_private": 13, "PG_swapcache": 17}
 _SLAB = _FLAGS | {"PG_slab": 9, "PG_hwpoison": 23, "PAGE_BUDDY_MAPCOUNT_VALUE": -129}
 _HEAD = _SLAB | {"PG_head_mask": HEAD}
-_NEWER = _HEAD | {"PG_swapbacked": 19, "PAGE_OFFLINE_MAPCOUNT_VALUE": -257}
+_NEWER = _HEAD | {"PG_swapcache": 10, "PG_swapbacked": 19, "PAGE_OFFLINE_MAPCOUNT_VALUE": -257}
 _COMPOUND = _MEMBERS | {"compound_head": 8}
 
 V2_6_24 = Release("2.6.24", {"flags": 0, "_count": 8, "mapping": 24, "lru": 40}, _FLAGS, 56)

@@ -17,6 +17,7 @@ from tests.vmcore.kernel import (
     HWPOISON,
     LRU,
     OFFLINE,
+    OLD_SWAPCACHE,
     PRIVATE,
     RELEASES,
     SLAB,
@@ -169,7 +170,7 @@ def test_a_kernel_before_the_buddy_value_keeps_its_free_pages_and_says_so() -> N
     kernel.page(AT, flags=LRU)
     kernel.page(AT + 1, flags=LRU, mapping=ANON)
     kernel.page(AT + 2, mapping=ANON)                   # perhaps a slab page: it stays
-    kernel.page(AT + 3, flags=SWAPCACHE)                # no PG_swapbacked in this kernel
+    kernel.page(AT + 3, flags=OLD_SWAPCACHE)            # no PG_swapbacked in this kernel
     found = classify_every_level(kernel.source())
     kept = [kept_at(found, AT + n, 1) for n in range(4)]
     assert kept == ["KKxxKKx", "KKKKxKx", "KKKKKKK", "KKxxKKx"]
@@ -185,7 +186,8 @@ def test_a_kernel_before_the_buddy_value_keeps_its_free_pages_and_says_so() -> N
     ("OFFSET(page.flags)", "VMCOREINFO has no OFFSET(page.flags): only zero pages are left out"),
     ("OFFSET(page.compound_head)", "VMCOREINFO has no OFFSET(page.compound_head): only zero pages are left out"),
     ("OFFSET(page.private)", "free pages are kept"), ("LENGTH(zone.free_area)", "free pages are kept"),
-    ("NUMBER(PG_private)", "cache pages are kept"), ("NUMBER(PG_head_mask)", "hugetlb pages, and all but"),
+    ("NUMBER(PG_private)", "cache pages are kept"),
+    ("NUMBER(PG_swapbacked)", "swap cache pages that are on no LRU list"), ("NUMBER(PG_head_mask)", "hugetlb pages, and all but"),
     ("OFFSET(page.mapping)", "cache pages are kept"), ("SIZE(page)", "VMCOREINFO has no SIZE(page)"),
     ("SYMBOL(mem_section)", "VMCOREINFO names no memory map"), ("SYMBOL(swapper_pg_dir)", "page tables are not where")])
 def test_what_is_not_exported_is_kept(missing: str, says: str) -> None:
@@ -197,7 +199,8 @@ def test_what_is_not_exported_is_kept(missing: str, says: str) -> None:
     del kernel.info[missing]
     answer = classify(kernel.source(), 30)
     assert any(says in str(gap) for gap in answer.gaps), answer.gaps
-    expected = {"free pages are kept": 1, "cache pages are kept": 8, "hugetlb pages, and all but": 9}.get(says, 0)
+    expected = {"free pages are kept": 1, "cache pages are kept": 8, "hugetlb pages, and all but": 9,
+                "swap cache pages that are on no LRU list": 9}.get(says, 0)
     assert answer.total_pages - answer.kept_pages == expected
 
 
