@@ -187,7 +187,8 @@ def test_a_kernel_before_the_buddy_value_keeps_its_free_pages_and_says_so() -> N
     ("OFFSET(page.compound_head)", "VMCOREINFO has no OFFSET(page.compound_head): only zero pages are left out"),
     ("OFFSET(page.private)", "free pages are kept"), ("LENGTH(zone.free_area)", "free pages are kept"),
     ("NUMBER(PG_private)", "cache pages are kept"),
-    ("NUMBER(PG_swapbacked)", "swap cache pages that are on no LRU list"), ("NUMBER(PG_head_mask)", "hugetlb pages, and all but"),
+    ("NUMBER(PG_swapbacked)", "swap cache pages that are on no LRU list"),
+    ("NUMBER(PG_head_mask)", "hugetlb pages, and all but"),
     ("OFFSET(page.mapping)", "cache pages are kept"), ("SIZE(page)", "VMCOREINFO has no SIZE(page)"),
     ("SYMBOL(mem_section)", "VMCOREINFO names no memory map"), ("SYMBOL(swapper_pg_dir)", "page tables are not where")])
 def test_what_is_not_exported_is_kept(missing: str, says: str) -> None:
