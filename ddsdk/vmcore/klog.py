@@ -20,8 +20,8 @@ from .klog_ring import ring_records
 from .klog_types import Log, Record
 from .pagetable import MAX_READ_BYTES, Memory, kernel_space, read
 
-#: Columns of `caller`: T and a thread's number, C and a CPU's (Linux kernel/printk/printk.c, print_caller).
-_CALLER_WIDTH = 6
+#: Columns of `caller`: T and a thread's number, C and a CPU's; as wide as makedumpfile 1.7.9 and crash have it.
+_CALLER_WIDTH = 8
 _CPU_CALLER = 1 << 31
 _BLANKS = frozenset(range(9, 14))       # isspace()
 

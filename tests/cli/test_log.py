@@ -39,7 +39,7 @@ def test_log_prints_lines(ddsdk: Ddsdk, talking: Ring, tmp_path: Path) -> None:
     ended = ddsdk("log", path)
     assert (ended.code, ended.err) == (0, "")
     assert ended.out == "[    0.000000] Linux version 6.1\n[    1.500000] panic\n"
-    assert ddsdk("log", "--levels", "--callers", path).out.splitlines()[1] == "<0>[    1.500000] [    T1] panic"
+    assert ddsdk("log", "--levels", "--callers", path).out.splitlines()[1] == "<0>[    1.500000] [      T1] panic"
 
 
 def test_log_as_json(ddsdk: Ddsdk, talking: Ring, tmp_path: Path) -> None:

@@ -38,8 +38,8 @@ def test_ring_records_as_dmesg_shows_them() -> None:
     assert lines(ring.kernel) == ["[    0.000000] Linux version 6.1", "[   12.345678] two", "               lines",
                                   "[123456.000000] caf\\xc3\\xa9\\x1b[1m\ttab"]
     assert lines(ring.kernel, levels=True, callers=True) == [
-        "<5>[    0.000000] [    T1] Linux version 6.1", "<6>[   12.345678] [    C3] two",
-        "                           lines", "<6>[123456.000000] [ T4711] caf\\xc3\\xa9\\x1b[1m\ttab"]
+        "<5>[    0.000000] [      T1] Linux version 6.1", "<6>[   12.345678] [      C3] two",
+        "                             lines", "<6>[123456.000000] [   T4711] caf\\xc3\\xa9\\x1b[1m\ttab"]
 
 
 @pytest.mark.parametrize("exact_fit_wraps", [True, False])
