@@ -86,24 +86,19 @@ class PageScanner:
     def _large_free(self, rows: U8, pfn: int) -> list[tuple[int, int]]:
         """[start, end) of runs of free blocks of the largest order: the heads tell, the rest is not read."""
         rules = self.rules
-        order = (rules.buddy_orders or 0) - 1
-        first = -pfn % (1 << max(0, order))
-        if (not self._frees_go or None in (rules.buddy_count, rules.private, rules.mapcount, rules.flags)
-                or not _SKIP_ORDER <= order <= WINDOW_ORDER or len(rows) - first < _SKIP_BLOCKS << order):
+        mapcount, private, flags, order = rules.mapcount, rules.private, rules.flags, (rules.buddy_orders or 0) - 1
+        if (not self._frees_go or rules.buddy_count is None or mapcount is None or private is None or flags is None
+                or not _SKIP_ORDER <= order <= WINDOW_ORDER):
             return []
-        heads = rows[first:len(rows) - (1 << order) + 1:1 << order]
-
-        def column(column: Column | None) -> npt.NDArray[np.unsignedinteger]:
-            assert column is not None
-            stride = self.rules.page_bytes << order
-            return np.ndarray((len(heads),), f"{self._prefix}u{column.nbytes}", rows.data,
-                              first * self.rules.page_bytes + column.offset, (stride,))
-
-        free = (column(rules.mapcount) == rules.buddy_count) & (column(rules.private) == order)
+        first = -pfn % (1 << order)
+        if len(rows) - first < _SKIP_BLOCKS << order:
+            return []
+        free = ((self._column(rows, mapcount, first, order) == rules.buddy_count)
+                & (self._column(rows, private, first, order) == order))
         if rules.slab_flag is not None:
-            free &= column(rules.flags) & np.uint32(rules.slab_flag) == 0
+            free &= self._column(rows, flags, first, order) & np.uint32(rules.slab_flag) == 0
         if rules.compound_head is not None:
-            free &= column(rules.compound_head) & np.uint8(FIRST_BIT) == 0
+            free &= self._column(rows, rules.compound_head, first, order) & np.uint8(FIRST_BIT) == 0
         edges = np.flatnonzero(np.diff(free.view(np.int8), prepend=np.int8(0), append=np.int8(0))).tolist()
         return [(first + (start << order), first + (end << order))
                 for start, end in zip(edges[::2], edges[1::2], strict=True) if end - start >= _SKIP_BLOCKS]
@@ -133,9 +128,11 @@ class PageScanner:
 
     # -- columns --------------------------------------------------------------------------------------------
 
-    def _column(self, rows: U8, column: Column) -> npt.NDArray[np.unsignedinteger]:
-        return np.ndarray((len(rows),), f"{self._prefix}u{column.nbytes}", rows.data, column.offset,
-                          (self.rules.page_bytes,))
+    def _column(self, rows: U8, column: Column, first: int = 0, order: int = 0) -> npt.NDArray[np.unsignedinteger]:
+        """A member of each struct page; of the heads of whole blocks of 2**order from row *first* on."""
+        size = self.rules.page_bytes
+        return np.ndarray((len(rows) - first >> order,), f"{self._prefix}u{column.nbytes}", rows.data,
+                          first * size + column.offset, (size << order,))
 
     def _gather(self, rows: U8, count: int, flags: Column) -> None:
         """Members that lie a struct page apart, into arrays without gaps."""

@@ -10,6 +10,7 @@ import mmap
 import struct
 from collections.abc import Mapping, Sequence
 
+import numpy as np
 from attrs import define, field, frozen
 
 from ddsdk.abi import X86_64, Abi
@@ -101,9 +102,8 @@ class Kernel:
         for at in range(PHYS_BASE, PAGES_AT, LARGE):
             self.map(IMAGE + at - PHYS_BASE, at, LARGE)
         getattr(self, f"_model_{self.model}")()
-        for pfn in range(self.frames):              # what the boot leaves in it
-            if "_mapcount" in self.release.members:
-                self._member(pfn, "_mapcount", NONE, 4)
+        if "_mapcount" in self.release.members:     # what the boot leaves in it
+            self._no_mapping()
 
     # -- memory ---------------------------------------------------------------------------------------------
 
@@ -211,6 +211,15 @@ class Kernel:
                       "OFFSET(pglist_data.node_spanned_pages)": 32}
 
     # -- struct pages ---------------------------------------------------------------------------------------
+
+    def _no_mapping(self) -> None:
+        """_mapcount -1 in every struct page."""
+        if self.model == "scattered":
+            for pfn in range(self.frames):
+                self._member(pfn, "_mapcount", NONE, 4)
+            return
+        size, offset = self.release.page_bytes, PAGES_AT + self.release.members["_mapcount"]
+        np.ndarray((self.frames,), "<u4", self._ram, offset, (size,))[:] = NONE
 
     def _member(self, pfn: int, name: str, value: int, nbytes: int = 8) -> None:
         offset = pfn * self.release.page_bytes + self.release.members[name]
