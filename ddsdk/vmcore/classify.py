@@ -6,18 +6,18 @@ A `Classifier` is built before the crash: it takes all its memory then, and `run
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator
 
 import numpy as np
 import numpy.typing as npt
-from attrs import frozen
 
-from ddsdk.errors import FormatError, UsageError
+from ddsdk.errors import FormatError
 
 from .freelists import FreeLists
 from .kernelinfo import KernelInfo
+from .levels import Classification, EveryLevel, check_level, counts_at, keep_only
 from .memmap import MemoryMap, memory_map
-from .pageflags import ALWAYS, FREE_KEPT, MAX_LEVEL, PRECEDENCE, Gap, Kind, PageRules, page_rules
+from .pageflags import ALWAYS, FREE_KEPT, MAX_LEVEL, Gap, Kind, PageRules, page_rules
 from .pagemap import PageMap
 from .pagescan import WINDOW, PageScanner
 from .pagetable import Memory, kernel_space
@@ -26,10 +26,7 @@ from .zeropages import ZeroScanner
 U8 = npt.NDArray[np.uint8]
 #: (frames judged, frames of RAM)
 Progress = Callable[[int, int], None]
-Histogram = npt.NDArray[np.int64]
 
-_CACHE = Kind.CACHE.value
-_ANY_CACHE = _CACHE | Kind.PRIVATE_CACHE.value
 #: Values of kinds that nearly all pages have: kept, free, cache, user, each with and without zeros.
 _USUAL = (0, 16, 6, 8, 4, 1, 17, 7, 9, 5)
 #: What no level decides, and what of it keeps a page from being looked at.
@@ -39,72 +36,6 @@ _UNTOUCHED = Kind.HWPOISON.value | Kind.OFFLINE.value
 _OBJECTS_BYTES = 512 << 10
 #: Bytes a section of the memory map takes as a Python object, with what it is made from.
 _STRETCH_BYTES = 320
-
-
-def check_level(level: int) -> int:
-    """*level*; UsageError unless it is 0 to 31."""
-    if not 0 <= level <= MAX_LEVEL:
-        raise UsageError(f"dump level {level}: it is 0 to 31, a sum of 1 (zero), 2 (cache), 4 (private cache), "
-                         "8 (user) and 16 (free pages)")
-    return level
-
-
-@frozen(eq=False)
-class Classification:
-    """The answer for one level.  `kept` are the frames to save; `counts` the others by kind, 0 where there are none.
-
-    `gaps`: what is not known, and what is kept because of it.
-    """
-
-    level: int
-    kept: PageMap
-    kept_pages: int
-    counts: Mapping[Kind, int]
-    gaps: tuple[Gap, ...]
-
-    @property
-    def total_pages(self) -> int:
-        """All frames of RAM."""
-        return self.kept_pages + sum(self.counts.values())
-
-
-@frozen(eq=False)
-class EveryLevel:
-    """The answers for all 32 levels, of one pass: a byte of kinds a frame, and how many frames have each value."""
-
-    ram: PageMap
-    kinds: U8
-    histogram: Histogram
-    gaps: tuple[Gap, ...]
-
-    def at(self, level: int) -> Classification:
-        """What *level* leaves out."""
-        kept = self.ram.copy()
-        mask = np.uint8(check_level(level) | _ALWAYS)
-        for first in range(0, kept.max_pfn, WINDOW):
-            _keep(kept, first, self.kinds[first:first + WINDOW] & mask == 0)
-        counts, kept_pages = counts_at(self.histogram, level)
-        return Classification(level, kept, kept_pages, counts, self.gaps)
-
-    def counts(self, level: int) -> tuple[dict[Kind, int], int]:
-        """(frames left out by kind, frames kept) at *level*, without making a map."""
-        return counts_at(self.histogram, check_level(level))
-
-
-def counts_at(histogram: Histogram, level: int) -> tuple[dict[Kind, int], int]:
-    """(frames left out by kind, frames kept) at *level*: each frame counts once, by PRECEDENCE."""
-    counts = dict.fromkeys(PRECEDENCE, 0)
-    kept = 0
-    for value in np.flatnonzero(histogram).tolist():
-        why = value & (level | _ALWAYS)
-        if value & _CACHE and why & _ANY_CACHE:
-            why |= _CACHE                   # cache without private data is that at level 4, too
-        frames = int(histogram[value])
-        if why:
-            counts[next(kind for kind in PRECEDENCE if why & kind.value)] += frames
-        else:
-            kept += frames
-    return counts, kept
 
 
 class Classifier:
@@ -242,7 +173,7 @@ class Classifier:
             return
         drop = np.bitwise_and(kinds, np.uint8(self._mask | _ALWAYS), out=self._drop[:count])
         keep = np.equal(drop, 0, out=self._zeros[:count])
-        _keep(self._map, first, keep, whole)
+        keep_only(self._map, first, keep)
 
     def _count(self, kinds: U8) -> None:
         """Add to the histogram: the values that pages usually have one by one, which is quicker than all at once."""
@@ -276,13 +207,6 @@ class Classifier:
         kinds |= zeros.view(np.uint8)           # Kind.ZERO is 1
         if bad.any():
             kinds[bad] |= np.uint8(Kind.UNREADABLE)
-
-
-def _keep(kept: PageMap, first: int, keep: npt.NDArray[np.bool_], whole: bool = False) -> None:
-    """Take the frames that are not in *keep* out of the window of *kept* at *first*; *whole*: all of it is RAM."""
-    packed = np.packbits(keep, bitorder="little")
-    bits = kept.bits[first >> 3:(first >> 3) + len(packed)]
-    np.bitwise_and(bits, packed, out=bits)
 
 
 def _rule_gaps(memory: Memory, rules: PageRules | None) -> tuple[Gap, ...]:

@@ -10,7 +10,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from ddsdk.vmcore.classify import EveryLevel, classify, classify_every_level
+from ddsdk.vmcore.classify import classify, classify_every_level
+from ddsdk.vmcore.levels import EveryLevel
 from ddsdk.vmcore.pageflags import Kind
 from ddsdk.vmcore.source import open_source
 from tests.real.conftest import Lab, ddsdk

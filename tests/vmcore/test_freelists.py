@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import pytest
 
-from ddsdk.vmcore.classify import Classification, classify, classify_every_level
+from ddsdk.vmcore.classify import classify, classify_every_level
+from ddsdk.vmcore.levels import Classification
 from ddsdk.vmcore.pageflags import FREE_KEPT, Kind
 from tests.vmcore.kernel import DIRECT, LRU, V2_6_24, V4_19, VMEMMAP, Kernel
 

@@ -8,8 +8,9 @@ import pytest
 from attrs import evolve
 
 from ddsdk.abi import X86_64
-from ddsdk.vmcore.classify import EveryLevel, classify, classify_every_level
+from ddsdk.vmcore.classify import classify, classify_every_level
 from ddsdk.vmcore.kernelinfo import KernelInfo
+from ddsdk.vmcore.levels import EveryLevel
 from ddsdk.vmcore.pageflags import Hugetlb, Kind, PageRules, page_rules
 from ddsdk.vmcore.vmcoreinfo import build
 from tests.vmcore.kernel import (
