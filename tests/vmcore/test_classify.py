@@ -73,7 +73,7 @@ def test_large_free_blocks_are_passed_over_without_being_taken_for_others() -> N
         kernel.free(block << 10, 10)
     kernel.page(20 << 10, flags=SLAB)
     kernel.page(30 << 10, private=9)
-    kernel.page(31 << 10, compound_head=1)
+    kernel.page(45 << 10, compound_head=1)
     kernel.page((40 << 10) + 7, flags=HWPOISON)
     kernel.page((41 << 10) + 7, flags=LRU)
     together = classify_every_level(kernel.source())
@@ -81,8 +81,8 @@ def test_large_free_blocks_are_passed_over_without_being_taken_for_others() -> N
         alone, of_all = classify(kernel.source(), level), together.at(level)
         assert alone.kept == of_all.kept
         assert (alone.counts, alone.kept_pages) == (of_all.counts, of_all.kept_pages)
-    assert list(together.at(16).kept.runs(16 << 10)) == [(20 << 10, 1024), ((30 << 10) + 512, 512 + 1024),
-                                                         (90 << 10, 6 << 10)]
+    assert list(together.at(16).kept.runs(16 << 10)) == [(20 << 10, 1024), ((30 << 10) + 512, 512),
+                                                         (45 << 10, 1024), (90 << 10, 6 << 10)]
 
 
 def test_running_twice_says_the_same() -> None:

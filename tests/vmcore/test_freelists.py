@@ -46,6 +46,15 @@ def test_a_torn_list_is_not_believed(value: int) -> None:
     assert "\n" not in why
 
 
+def test_a_link_that_leaves_a_block_out_is_found_out() -> None:
+    """The next one does not lead back."""
+    kernel = Kernel(V2_6_24)
+    entries = kernel.free_lists(BLOCKS)
+    kernel.word(entries[5], VMEMMAP + 6 * SIZE + LRU_AT)        # over 7
+    why, = free_kept(classify(kernel.source(), 16))
+    assert "list of order 0 at" in why
+
+
 def test_a_block_where_none_can_be_is_not_believed() -> None:
     """A block of order 9 starts at a multiple of 512."""
     kernel = Kernel(V2_6_24)

@@ -47,9 +47,9 @@ def test_the_ring_goes_round(exact_fit_wraps: bool) -> None:
     """Blocks of every length meet the ring's end in every way; the last sixteen records are there."""
     for length in range(1, 40):
         ring = Ring(Kernel(frames=SMALL), exact_fit_wraps=exact_fit_wraps, text_bits=10)
-        for number in range(50):
-            ring.add(bytes([65 + number]) * length, ts=number * 1_000_000_000)
-        assert lines(ring.kernel) == [f"[{n:5}.000000] {chr(65 + n) * length}" for n in range(34, 50)]
+        for number in range(70):
+            ring.add(bytes([50 + number]) * length, ts=number * 1_000_000_000)
+        assert lines(ring.kernel) == [f"[{n:5}.000000] {chr(50 + n) * length}" for n in range(54, 70)]
 
 
 def test_an_empty_ring_has_no_lines() -> None:

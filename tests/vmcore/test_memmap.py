@@ -61,6 +61,8 @@ def test_frames_whose_struct_page_is_not_there_are_left_out() -> None:
     for pfn in range(60, 240):
         kernel.page(pfn, flags=LRU)
     kernel.map(VMEMMAP + P, 1 << 45)                # frames 73 (half) to 146 (half)
+    found = map_of(kernel).pieces(0, 300, np.full(32768 * 56, 0xFF, np.uint8))
+    assert [(pfn, len(rows)) for pfn, rows in found] == [(0, 73), (147, 153)]
     answer = classify(kernel.source(), 2)
     assert list(answer.kept.runs()) == [(0, 60), (73, 74), (240, kernel.frames - 240)]
 

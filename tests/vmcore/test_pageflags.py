@@ -68,6 +68,8 @@ ROWS: tuple[tuple[str, int, Make, str], ...] = (
     ("hugetlb head and tails", 512, lambda k: k.compound(AT, 9, hugetlb=True), "KKKKxKx"),
     ("THP, anonymous", 512, lambda k: k.compound(AT, 9, flags=LRU, mapping=ANON), "KKKKxKx"),
     ("THP of a file", 512, lambda k: k.compound(AT, 9, flags=LRU), "KKxxKKx"),
+    ("slab compound whose tails look like something", 8, lambda k: (
+        k.compound(AT, 3, flags=SLAB), k.page(AT + 3, flags=LRU | HWPOISON, mapping=ANON)), "KKKKKKK"),
     ("slab compound", 8, lambda k: k.compound(AT, 3, flags=SLAB, mapping=ANON), "KKKKKKK"),
 )
 
@@ -198,6 +200,7 @@ def test_what_is_not_exported_is_kept(missing: str, says: str) -> None:
     filled(kernel, AT, 1)
     kernel.page(AT, flags=LRU)
     kernel.free(AT * 2, 3)
+    kernel.page(AT * 3, flags=SWAPCACHE)
     del kernel.info[missing]
     answer = classify(kernel.source(), 30)
     assert any(says in str(gap) for gap in answer.gaps), answer.gaps
