@@ -1,8 +1,9 @@
 """The figures of the README: `make bench`.  BENCH_MIB (4096) is the size of the files, BENCH_RUNS (3) counts the pairs.
 
-`python -m bench format dump savecore adapters files rss` chooses among the families (files: BENCH_CORE, see
-bench/files.py).  BENCH_DIR is where the files go: four times BENCH_MIB of room, 33 GiB for rss.  Start-up counts: it is
-a third of a second, so files much smaller than a real dump partition measure Python's imports.
+`python -m bench format dump savecore adapters files filter rss` chooses among the families; files and filter take part
+when BENCH_CORE names the core of a real kernel (bench/files.py).  BENCH_DIR is where the files go: four times BENCH_MIB
+of room, 33 GiB for rss.  Start-up counts: it is a third of a second, so files much smaller than a real dump partition
+measure Python's imports.
 """
 
 from __future__ import annotations
@@ -15,6 +16,7 @@ from pathlib import Path
 
 from . import files as dump_files
 from .adapters import adapters
+from .filter import filter_rows
 from .measure import DDSDK, Pair, compare, run
 
 MIB = 1 << 20
@@ -111,8 +113,8 @@ FAMILIES = {"format": format_and_check, "dump": dumps, "savecore": savecores}
 
 def main() -> None:
     """Print one row a comparison."""
-    every = [*FAMILIES, "adapters", "files", "rss"]
-    chosen = sys.argv[1:] or [family for family in every if family != "files" or dump_files.core()]
+    every = [*FAMILIES, "adapters", "files", "filter", "rss"]
+    chosen = sys.argv[1:] or [name for name in every if name not in ("files", "filter") or dump_files.core()]
     unknown = set(chosen) - set(every)
     if unknown:
         raise SystemExit(f"bench: no family {', '.join(sorted(unknown))}; there are {', '.join(every)}")
@@ -137,6 +139,9 @@ def main() -> None:
                 print(row, flush=True)
         if "rss" in chosen:
             peak_memory(work)
+        if "filter" in chosen:
+            for row in filter_rows(runs):
+                print(row, flush=True)
 
 
 if __name__ == "__main__":

@@ -1,48 +1,107 @@
-"""`ddsdk estimate`: how large a dump partition must be."""
+"""`ddsdk estimate`: how large a dump is, whole and filtered at each level."""
 
 from __future__ import annotations
 
+from collections.abc import Iterable, Mapping
+from typing import TYPE_CHECKING, Any
+
 import click
 
-from ddsdk.vmcore.dumpheader import bitmap_blocks
-
-from ..abi import ABIS, abi_named
+from ..abi import ABIS, Abi, abi_named
 from ..diskdump.header import LEADING_BLOCKS
 from ..diskdump.plan import CrashFacts, DumpPlan, blocks_line
 from ..sizes import show_size
-from ..vmcore.source import open_source
+from ..vmcore.dumpheader import bitmap_blocks
+from ..vmcore.source import SYNTHETIC, MemorySource, open_source
 from .arguments import json_option
-from .console import result, result_json
+from .console import progress_bar, result, result_json, say
+
+if TYPE_CHECKING:
+    from ..vmcore.pageflags import Gap, Kind
 
 #: 64 TiB in 4 KiB pages, the most an x86_64 machine of these ABIs addresses (46 bits).
 MAX_PAGES = 1 << 34
+#: What people choose: everything; no zero pages; no free ones either; no cache; no user pages; none of them.
+USEFUL_LEVELS = (0, 1, 17, 23, 27, 31)
 
 
 @click.command("estimate")
 @click.argument("memory")
 @click.option("--abi", type=click.Choice([abi.name for abi in ABIS]), default=None,
               help="The crashed machine, where MEMORY does not say (raw images, page counts).")
+@click.option("--dump-level", type=click.IntRange(0, 31), default=None, metavar="N",
+              help="Look at one level only: 1 zero, 2 cache, 4 private cache, 8 user, 16 free pages are left out.")
+@click.option("--levels/--no-levels", "with_levels", default=None,
+              help="Look at the pages, all of them, and say what each level leaves out.  [default: of files]")
 @json_option
-def command(memory: str, abi: str | None, as_json: bool) -> None:
-    """Print the blocks a dump of MEMORY takes.
+def command(memory: str, abi: str | None, dump_level: int | None, with_levels: bool | None, as_json: bool) -> None:
+    """Print the blocks a dump of MEMORY takes, and what each --dump-level would leave of its pages.
 
     MEMORY: an ELF core, a raw RAM image, synthetic:SIZE, or pages:N for N contiguous pages.
     """
     machine = abi_named(abi) if abi else None
     if memory.startswith("pages:"):
+        if with_levels or dump_level is not None:
+            raise click.UsageError(f"{memory[:80]!r} has no pages to look at; levels need a memory")
         pages, page = parse_pages(memory), (machine or abi_named("x86_64")).page_size
-        sub, bitmap = 1, bitmap_blocks(pages, page)
-    else:
-        with open_source(memory, abi=machine) as source:
-            plan = DumpPlan.of(source, CrashFacts(0, 0, 0, source.cpus))
-        pages, page, sub, bitmap = plan.total_pages, plan.page_size, plan.sub_hdr_blocks, plan.bitmap_blocks
+        print_whole(page, 1, bitmap_blocks(pages, page), pages, {}, as_json)
+        return
+    with_levels = dump_level is not None or with_levels or (with_levels is None and not memory.startswith(SYNTHETIC))
+    with open_source(memory, abi=machine) as source:
+        plan = DumpPlan.of(source, CrashFacts(0, 0, 0, source.cpus))
+        whole = plan.page_size, plan.sub_hdr_blocks, plan.bitmap_blocks, plan.total_pages
+        if not with_levels:
+            print_whole(*whole, {}, as_json)
+            return
+        if not as_json:
+            print_whole(*whole, {}, as_json)
+        rows, gaps = level_rows(source, memory, dump_level)
+    if as_json:
+        print_whole(*whole, {"levels": rows, "gaps": [{"what": gap.what, "consequence": gap.consequence}
+                                                      for gap in gaps]}, as_json)
+        return
+    for gap in gaps:
+        say(f"note: {memory}: {gap}")
+    print_table(rows, dump_level)
+
+
+def print_whole(page: int, sub: int, bitmap: int, pages: int, more: Mapping[str, object], as_json: bool) -> None:
+    """The size of a dump of everything."""
     total = LEADING_BLOCKS + sub + bitmap + pages
     if as_json:
         result_json({"total_blocks": total, "header_blocks": LEADING_BLOCKS + sub, "bitmap_blocks": bitmap,
-                     "memory_blocks": pages, "block_bytes": page, "total_bytes": total * page})
+                     "memory_blocks": pages, "block_bytes": page, "total_bytes": total * page, **more})
         return
     result(blocks_line(sub, bitmap, pages))
     result(f"partition of at least {total * page} bytes ({show_size(total * page)}), blocks of {page}")
+
+
+def level_rows(source: MemorySource, name: str, level: int | None) -> tuple[list[dict[str, Any]], tuple[Gap, ...]]:
+    """(one row a level, what is not known); *level* None: of all 32."""
+    from ..vmcore.classify import classify, classify_every_level
+
+    with progress_bar(f"look at the pages of {name}") as update:
+        if level is not None:
+            one = classify(source, level, update)
+            return [level_row(source.abi, level, one.counts, one.kept_pages)], one.gaps
+        every = classify_every_level(source, update)
+    return [level_row(source.abi, number, *every.counts(number)) for number in range(32)], every.gaps
+
+
+def level_row(abi: Abi, level: int, counts: Mapping[Kind, int], kept_pages: int) -> dict[str, Any]:
+    """What a level leaves, and the pages it leaves out by kind."""
+    return {"level": level, "kept_pages": kept_pages, "kept_bytes": kept_pages * abi.page_size,
+            "left_out": {str(kind.name).lower(): pages for kind, pages in counts.items()}}
+
+
+def print_table(rows: Iterable[dict[str, Any]], level: int | None) -> None:
+    """The useful levels, or the one that was asked for."""
+    result("level        pages           bytes  left out (pages)")
+    for row in rows:
+        if level is None and row["level"] not in USEFUL_LEVELS:
+            continue
+        gone = ", ".join(f"{kind.replace('_', ' ')} {pages}" for kind, pages in row["left_out"].items() if pages)
+        result(f"{row['level']:>5} {row['kept_pages']:>12} {show_size(row['kept_bytes']):>15}  {gone or 'nothing'}")
 
 
 def parse_pages(text: str) -> int:

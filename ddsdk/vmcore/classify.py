@@ -6,27 +6,29 @@ A `Classifier` is built before the crash: it takes all its memory then, and `run
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator
 
 import numpy as np
 import numpy.typing as npt
-from attrs import frozen
 
-from ddsdk.errors import FormatError, UsageError
+from ddsdk.errors import FormatError
 
+from .freelists import FreeLists
 from .kernelinfo import KernelInfo
+from .levels import Classification, EveryLevel, check_level, counts_at, keep_only
 from .memmap import MemoryMap, memory_map
-from .pageflags import ALWAYS, MAX_LEVEL, PRECEDENCE, Gap, Kind, PageRules, page_rules
+from .pageflags import ALWAYS, FREE_KEPT, MAX_LEVEL, Gap, Kind, PageRules, page_rules
 from .pagemap import PageMap
 from .pagescan import WINDOW, PageScanner
 from .pagetable import Memory, kernel_space
 from .zeropages import ZeroScanner
 
 U8 = npt.NDArray[np.uint8]
-Histogram = npt.NDArray[np.int64]
+#: (frames judged, frames of RAM)
+Progress = Callable[[int, int], None]
 
-_CACHE = Kind.CACHE.value
-_ANY_CACHE = _CACHE | Kind.PRIVATE_CACHE.value
+#: Values of kinds that nearly all pages have: kept, free, cache, user, each with and without zeros.
+_USUAL = (0, 16, 6, 8, 4, 1, 17, 7, 9, 5)
 #: What no level decides, and what of it keeps a page from being looked at.
 _ALWAYS = ALWAYS.value
 _UNTOUCHED = Kind.HWPOISON.value | Kind.OFFLINE.value
@@ -34,72 +36,6 @@ _UNTOUCHED = Kind.HWPOISON.value | Kind.OFFLINE.value
 _OBJECTS_BYTES = 512 << 10
 #: Bytes a section of the memory map takes as a Python object, with what it is made from.
 _STRETCH_BYTES = 320
-
-
-def check_level(level: int) -> int:
-    """*level*; UsageError unless it is 0 to 31."""
-    if not 0 <= level <= MAX_LEVEL:
-        raise UsageError(f"dump level {level}: it is 0 to 31, a sum of 1 (zero), 2 (cache), 4 (private cache), "
-                         "8 (user) and 16 (free pages)")
-    return level
-
-
-@frozen(eq=False)
-class Classification:
-    """The answer for one level.  `kept` are the frames to save; `counts` the others by kind, 0 where there are none.
-
-    `gaps`: what is not known, and what is kept because of it.
-    """
-
-    level: int
-    kept: PageMap
-    kept_pages: int
-    counts: Mapping[Kind, int]
-    gaps: tuple[Gap, ...]
-
-    @property
-    def total_pages(self) -> int:
-        """All frames of RAM."""
-        return self.kept_pages + sum(self.counts.values())
-
-
-@frozen(eq=False)
-class EveryLevel:
-    """The answers for all 32 levels, of one pass: a byte of kinds a frame, and how many frames have each value."""
-
-    ram: PageMap
-    kinds: U8
-    histogram: Histogram
-    gaps: tuple[Gap, ...]
-
-    def at(self, level: int) -> Classification:
-        """What *level* leaves out."""
-        kept = self.ram.copy()
-        mask = np.uint8(check_level(level) | _ALWAYS)
-        for first in range(0, kept.max_pfn, WINDOW):
-            _keep(kept, first, self.kinds[first:first + WINDOW] & mask == 0)
-        counts, kept_pages = counts_at(self.histogram, level)
-        return Classification(level, kept, kept_pages, counts, self.gaps)
-
-    def counts(self, level: int) -> tuple[dict[Kind, int], int]:
-        """(frames left out by kind, frames kept) at *level*, without making a map."""
-        return counts_at(self.histogram, check_level(level))
-
-
-def counts_at(histogram: Histogram, level: int) -> tuple[dict[Kind, int], int]:
-    """(frames left out by kind, frames kept) at *level*: each frame counts once, by PRECEDENCE."""
-    counts = dict.fromkeys(PRECEDENCE, 0)
-    kept = 0
-    for value in np.flatnonzero(histogram).tolist():
-        why = value & (level | _ALWAYS)
-        if value & _CACHE and why & _ANY_CACHE:
-            why |= _CACHE                   # cache without private data is that at level 4, too
-        frames = int(histogram[value])
-        if why:
-            counts[next(kind for kind in PRECEDENCE if why & kind.value)] += frames
-        else:
-            kept += frames
-    return counts, kept
 
 
 class Classifier:
@@ -113,53 +49,76 @@ class Classifier:
         self.level = None if level is None else check_level(level)
         self._mask = MAX_LEVEL if level is None else level
         rules = page_rules(memory.abi, KernelInfo.of(memory.vmcoreinfo))
-        self._scanner = PageScanner(rules or PageRules(page_bytes=memory.abi.word_bytes), memory.abi)
+        self._scanner = PageScanner(rules or PageRules(page_bytes=memory.abi.word_bytes), memory.abi,
+                                    frees_go=level is not None and bool(level & Kind.FREE.value))
         self._gaps = _rule_gaps(memory, rules)
         self._zero = ZeroScanner(memory)
         self._map = PageMap.empty(memory.max_pfn)
+        #: Frames on the allocator's lists, where struct page does not tell the free ones.
+        self._free = PageMap.empty(memory.max_pfn if any(gap.consequence == FREE_KEPT for gap in self._gaps) else 0)
         self._kinds = np.zeros(memory.max_pfn if level is None else 0, np.uint8)
         self._drop = np.zeros(WINDOW, np.uint8)
         self._zeros, self._bad = (np.zeros(WINDOW, np.bool_) for _ in range(2))
         self._histogram = np.zeros(256, np.int64)
+        #: Tells the source that pages were looked at and are not needed soon, where it cares.
+        self._release: Callable[[int, int], None] | None = getattr(memory, "release_range", None)
 
     @property
     def budget_bytes(self) -> int:
         """Bytes; what `run` allocates for a moment is in it."""
         sections = -(-self._memory.max_pfn // WINDOW)
-        kept = (self._map.bits, self._kinds, self._drop, self._zeros, self._bad, self._histogram)
+        kept = (self._map.bits, self._free.bits, self._kinds, self._drop, self._zeros, self._bad, self._histogram)
         return (sum(array.nbytes for array in kept) + self._scanner.scratch_bytes + self._zero.scratch_bytes
                 + 16 * WINDOW + _OBJECTS_BYTES + sections * _STRETCH_BYTES)
 
-    def run(self) -> Classification:
-        """Classify for the level the classifier was made for."""
+    def run(self, progress: Progress | None = None) -> Classification:
+        """Classify for the level the classifier was made for; the map lasts until the next run."""
         if self.level is None:
             raise ValueError("this classifier was made for every level")
-        gaps = self._pass()
+        gaps = self._pass(progress)
         counts, kept_pages = counts_at(self._histogram, self.level)
         return Classification(self.level, self._map, kept_pages, counts, gaps)
 
-    def run_every_level(self) -> EveryLevel:
+    def run_every_level(self, progress: Progress | None = None) -> EveryLevel:
         """Classify for all levels at once."""
         if self.level is not None:
             raise ValueError(f"this classifier was made for level {self.level}")
-        gaps = self._pass()
+        gaps = self._pass(progress)
         return EveryLevel(self._map, self._kinds, self._histogram, gaps)
 
     # -- the pass -------------------------------------------------------------------------------------------
 
-    def _pass(self) -> tuple[Gap, ...]:
+    def _pass(self, progress: Progress | None) -> tuple[Gap, ...]:
         self._map.bits.fill(0)
         self._histogram.fill(0)
         self._scanner.restart()
         for run in self._memory.runs:
             self._map.add_run(run.start_pfn, run.npages)
         where, gaps = self._memory_map()
+        gaps = self._free_lists(where) + gaps
+        done, total = 0, sum(run.npages for run in self._memory.runs)
         for first, runs in self._windows():
             self._window(first, runs, where)
+            if progress is not None:
+                done += sum(high - low for low, high in runs)
+                progress(done, total)
         if self._scanner.impossible:
             gaps += (Gap(f"{self._scanner.impossible} free blocks have an order that the kernel does not have",
                          "they are kept; the memory map is damaged"),)
-        return self._gaps + gaps
+        return gaps
+
+    def _free_lists(self, where: MemoryMap | None) -> tuple[Gap, ...]:
+        """Collect what is on the allocator's lists, where that is needed; the gaps that are left."""
+        self._free.bits.fill(0)
+        if where is None or not self._free.max_pfn:
+            return self._gaps
+        others = tuple(gap for gap in self._gaps if gap.consequence != FREE_KEPT)
+        try:
+            FreeLists.of(where).collect(self._free)
+        except FormatError as error:
+            self._free.bits.fill(0)
+            return (*others, Gap(str(error), FREE_KEPT))
+        return others
 
     def _memory_map(self) -> tuple[MemoryMap | None, tuple[Gap, ...]]:
         """Where the struct pages are; None, with the reason, when it cannot be found."""
@@ -200,19 +159,35 @@ class Classifier:
             for low, high in runs:
                 for pfn, rows in where.pieces(low, high - low, scanner.rows):
                     scanner.scan(rows, pfn)
+        if self._free.max_pfn:
+            scanner.kinds |= self._free.flags(first, WINDOW).view(np.uint8) * np.uint8(Kind.FREE)
         if self._mask & Kind.ZERO.value:
             self._zero_pages(first, runs)
         count = min(WINDOW, self._map.max_pfn - first)
         kinds = scanner.kinds[:count]
         whole = runs == [(first, first + count)]
         ram = None if whole else self._map.flags(first, count)
-        self._histogram += np.bincount(kinds if ram is None else kinds[ram], minlength=256)
+        self._count(kinds if ram is None else kinds[ram])
         if self.level is None:
             self._kinds[first:first + count] = kinds
             return
         drop = np.bitwise_and(kinds, np.uint8(self._mask | _ALWAYS), out=self._drop[:count])
         keep = np.equal(drop, 0, out=self._zeros[:count])
-        _keep(self._map, first, keep, whole)
+        keep_only(self._map, first, keep)
+
+    def _count(self, kinds: U8) -> None:
+        """Add to the histogram: the values that pages usually have one by one, which is quicker than all at once."""
+        present, left = int(np.bitwise_or.reduce(kinds, initial=0)), len(kinds)
+        found: dict[int, int] = {}
+        for value in _USUAL:
+            if left and not value & ~present:
+                found[value] = int(np.count_nonzero(np.equal(kinds, np.uint8(value), out=self._zeros[:len(kinds)])))
+                left -= found[value]
+        if left:
+            self._histogram += np.bincount(kinds, minlength=256)
+            return
+        for value, frames in found.items():
+            self._histogram[value] += frames
 
     def _zero_pages(self, first: int, runs: list[tuple[int, int]]) -> None:
         """Look at the pages that nothing else leaves out (for every level: at all of them)."""
@@ -226,16 +201,12 @@ class Classifier:
             edges = np.flatnonzero(np.diff(wanted.view(np.int8), prepend=np.int8(0), append=np.int8(0)))
             for start, end in (edges.reshape(-1, 2) + (low - first)).tolist():
                 self._zero.scan(first + start, zeros[start:end], bad[start:end])
+            if self._release is not None:
+                page = self._memory.abi.page_size
+                self._release(low * page, (high - low) * page)
         kinds |= zeros.view(np.uint8)           # Kind.ZERO is 1
         if bad.any():
             kinds[bad] |= np.uint8(Kind.UNREADABLE)
-
-
-def _keep(kept: PageMap, first: int, keep: npt.NDArray[np.bool_], whole: bool = False) -> None:
-    """Take the frames that are not in *keep* out of the window of *kept* at *first*; *whole*: all of it is RAM."""
-    packed = np.packbits(keep, bitorder="little")
-    bits = kept.bits[first >> 3:(first >> 3) + len(packed)]
-    np.bitwise_and(bits, packed, out=bits)
 
 
 def _rule_gaps(memory: Memory, rules: PageRules | None) -> tuple[Gap, ...]:
@@ -243,15 +214,15 @@ def _rule_gaps(memory: Memory, rules: PageRules | None) -> tuple[Gap, ...]:
         return (Gap("there is no VMCOREINFO, so nothing tells what the kernel used a page for",
                     "only zero pages can be left out"),)
     if rules is None:
-        return (Gap("VMCOREINFO has no SIZE(page)", "only zero pages can be left out"),)
+        return (Gap("VMCOREINFO has no SIZE(page) that can be one", "only zero pages can be left out"),)
     return rules.gaps
 
 
-def classify(memory: Memory, level: int) -> Classification:
+def classify(memory: Memory, level: int, progress: Progress | None = None) -> Classification:
     """What a dump of *memory* at *level* leaves out."""
-    return Classifier(memory, level).run()
+    return Classifier(memory, level).run(progress)
 
 
-def classify_every_level(memory: Memory) -> EveryLevel:
+def classify_every_level(memory: Memory, progress: Progress | None = None) -> EveryLevel:
     """What each of the 32 levels leaves out, in one pass over the memory."""
-    return Classifier(memory, None).run_every_level()
+    return Classifier(memory, None).run_every_level(progress)

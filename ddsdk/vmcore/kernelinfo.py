@@ -13,6 +13,7 @@ from . import vmcoreinfo as vmci
 
 #: Sizes and offsets of kernel structures; more is damage.
 MAX_OFFSET = 1 << 24
+MIN_STRUCT_PAGE, MAX_STRUCT_PAGE = 16, 1024
 _WORD = 1 << 64
 
 
@@ -59,6 +60,17 @@ class KernelInfo:
         """NUMBER(name) as the number of a page flag, 0 to 31: other flags hold zone and node."""
         value = self.number(name)
         return value if value is not None and 0 <= value < 32 else None
+
+    def exponent(self, name: str) -> int | None:
+        """NUMBER(name) as a power of two of an address: 0 to 63."""
+        value = self.number(name)
+        return value if value is not None and 0 <= value < 64 else None
+
+    @property
+    def struct_page_bytes(self) -> int | None:
+        """SIZE(page): whole words; no kernel's is smaller than 16 bytes or larger than 1024."""
+        size = self.size("page")
+        return size if size is not None and MIN_STRUCT_PAGE <= size <= MAX_STRUCT_PAGE and not size % 4 else None
 
     def config(self, name: str) -> bool:
         """Whether CONFIG_*name* is said to be on."""

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 
-from attrs import field, frozen
+from attrs import frozen
 
 from ddsdk.abi import Abi
 from ddsdk.errors import FormatError
@@ -18,10 +18,10 @@ from .kernelinfo import KernelInfo
 from .klog_records import flat_text, record_buffer
 from .klog_ring import ring_records
 from .klog_types import Log, Record
-from .pagetable import MAX_READ_BYTES, Memory, kernel_space, read
+from .pagetable import AddressSpace, Memory, kernel_space, read
 
-#: Columns of `caller`: T and a thread's number, C and a CPU's (Linux kernel/printk/printk.c, print_caller).
-_CALLER_WIDTH = 6
+#: Columns of `caller`: T and a thread's number, C and a CPU's; as wide as makedumpfile 1.7.9 has it.
+_CALLER_WIDTH = 8
 _CPU_CALLER = 1 << 31
 _BLANKS = frozenset(range(9, 14))       # isspace()
 
@@ -32,7 +32,7 @@ class Reader:
 
     memory: Memory
     info: KernelInfo
-    _space: object = field(alias="space")
+    space: AddressSpace
 
     @property
     def abi(self) -> Abi:
@@ -41,7 +41,7 @@ class Reader:
 
     def bytes_at(self, vaddr: int, length: int) -> bytes | None:
         """The *length* bytes at *vaddr*."""
-        return read(self.memory, self._space, vaddr, length)  # type: ignore[arg-type]
+        return read(self.memory, self.space, vaddr, length)
 
     def integer(self, vaddr: int, nbytes: int) -> int | None:
         """An unsigned integer at *vaddr*."""
@@ -93,5 +93,3 @@ def printable(text: bytes) -> str:
     r"""*text* with what is no printable ASCII as `\xNN`, as dmesg does."""
     return "".join(chr(byte) if 32 <= byte < 127 or byte in _BLANKS else f"\\x{byte:02x}" for byte in text)
 
-
-__all__ = ["MAX_READ_BYTES", "Log", "Reader", "Record", "kernel_log", "log_lines", "printable"]

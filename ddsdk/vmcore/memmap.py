@@ -6,6 +6,7 @@ piece of physical memory are shown as they are; the others are put together in a
 
 from __future__ import annotations
 
+from bisect import bisect_right
 from collections.abc import Iterator, Sequence
 from itertools import pairwise
 from typing import Final
@@ -16,7 +17,7 @@ from attrs import define, field, frozen
 
 from ddsdk.errors import FormatError
 
-from .kernelinfo import KernelInfo
+from .kernelinfo import MAX_STRUCT_PAGE, MIN_STRUCT_PAGE, KernelInfo
 from .pagetable import AddressSpace, Memory, read, view_or_none
 
 Bytes = npt.NDArray[np.uint8]
@@ -51,6 +52,10 @@ class MemoryMap:
     model: str
     stretches: Sequence[Stretch]
     _at: int = field(default=0, init=False)
+    _by_vaddr: list[tuple[int, int]] = field(init=False)
+
+    def __attrs_post_init__(self) -> None:
+        self._by_vaddr = sorted((stretch.vaddr, number) for number, stretch in enumerate(self.stretches))
 
     def pieces(self, first_pfn: int, count: int, scratch: Bytes) -> Iterator[tuple[int, Bytes]]:
         """(first frame, struct pages as rows of `page_bytes`) for what of [first_pfn, +count) has any.
@@ -71,6 +76,16 @@ class MemoryMap:
             low, high = max(first_pfn, stretch.first_pfn), min(end_pfn, stretch.end_pfn)
             vaddr = stretch.vaddr + (low - stretch.first_pfn) * self.page_bytes
             yield from self._rows(low, high - low, vaddr, scratch)
+
+    def pfn_of(self, vaddr: int) -> int | None:
+        """The frame whose struct page is at *vaddr*; None when there is none."""
+        index = bisect_right(self._by_vaddr, (vaddr, len(self.stretches))) - 1
+        if index < 0:
+            return None
+        start, number = self._by_vaddr[index]
+        stretch = self.stretches[number]
+        frames, rest = divmod(vaddr - start, self.page_bytes)
+        return None if rest or frames >= stretch.end_pfn - stretch.first_pfn else stretch.first_pfn + frames
 
     def _rows(self, pfn: int, count: int, vaddr: int, scratch: Bytes) -> Iterator[tuple[int, Bytes]]:
         size = self.page_bytes
@@ -100,9 +115,10 @@ class MemoryMap:
 def memory_map(memory: Memory, space: AddressSpace) -> MemoryMap:
     """The map of *memory*'s kernel; FormatError, one line, when it is not to be found."""
     info = KernelInfo.of(memory.vmcoreinfo)
-    size = info.size("page")
-    if size is None or not 16 <= size <= 1024 or size % memory.abi.word_bytes:
-        raise FormatError(f"VMCOREINFO has SIZE(page)={size}: struct page has 16 to 1024 bytes, whole words")
+    size = info.struct_page_bytes
+    if size is None or size % memory.abi.word_bytes:
+        raise FormatError(f"VMCOREINFO has SIZE(page)={info.size('page')}: struct page has {MIN_STRUCT_PAGE} to "
+                          f"{MAX_STRUCT_PAGE} bytes, whole words")
     finder = _Finder(memory, space, info, size)
     for symbol, find in (("mem_section", finder.sparse), ("mem_map", finder.flat), ("node_data", finder.nodes)):
         if info.symbol(symbol) is not None:
@@ -178,7 +194,7 @@ class _Finder:
         return "SPARSEMEM, EXTREME", []
 
     def _section_bits(self) -> tuple[int | None, tuple[int, ...]]:
-        bits, physmem = self.info.number("SECTION_SIZE_BITS"), self.info.number("MAX_PHYSMEM_BITS")
+        bits, physmem = self.info.exponent("SECTION_SIZE_BITS"), self.info.exponent("MAX_PHYSMEM_BITS")
         known, tops = SPARSEMEM_BITS.get(self.memory.abi.name, (None, ()))
         return bits if bits is not None else known, (physmem,) if physmem is not None else tops
 

@@ -37,6 +37,8 @@ PRECEDENCE = (Kind.FREE, Kind.CACHE, Kind.PRIVATE_CACHE, Kind.USER, Kind.HWPOISO
               Kind.ZERO)
 #: Of `mapping`: an anonymous page; of `compound_head` (`compound_info` since 7.1): a tail page (page-flags.h).
 FIRST_BIT = 1
+#: The consequence of a gap that walking the allocator's lists can close.
+FREE_KEPT = "free pages are kept"
 #: Compound and free blocks of more pages are none that a kernel makes (16 GiB of 64 KiB pages are 2**18).
 MAX_ORDER = 20
 
@@ -68,6 +70,10 @@ class Hugetlb(enum.Enum):
     DTOR_NUMBER = "destructor's number in the second page (4.4 to 6.5)"
     FLAG = "PG_hugetlb in the second page's flags (6.6 to 6.8)"
     MAPCOUNT = "_mapcount of the head (6.9 and later)"
+
+
+#: These generations tell a tail page by its compound_head; before, a tail looks like any other page.
+_WITH_COMPOUND_HEAD = (Hugetlb.DTOR_NUMBER, Hugetlb.FLAG, Hugetlb.MAPCOUNT)
 
 
 @frozen
@@ -117,7 +123,7 @@ class PageRules:
 
 def page_rules(abi: Abi, info: KernelInfo) -> PageRules | None:
     """The rules of the kernel that wrote *info*; None when it exports no struct page."""
-    size = info.size("page")
+    size = info.struct_page_bytes
     if size is None or size % abi.word_bytes:
         return None
     low = 4 if abi.byteorder == "big" and abi.word_bytes == 8 else 0
@@ -194,28 +200,32 @@ def _with_gaps(rules: PageRules) -> PageRules:
         gaps.append(Gap(f"VMCOREINFO has no {what}", consequence))
 
     changes: dict[str, None] = {}
-    if rules.flags is None:
-        missing("OFFSET(page.flags)", "only zero pages are left out")
-        changes |= dict.fromkeys(("lru", "swapcache", "hwpoison", "buddy_count", "offline_count", "unaccepted_count",
-                                  "mapping"))
-    elif rules.lru is None or rules.private_flag is None or rules.mapping is None:
+    compound = rules.compound
+    tails_unknown = compound is not None and compound.hugetlb in _WITH_COMPOUND_HEAD and rules.compound_head is None
+    if rules.flags is None or tails_unknown:
+        missing("OFFSET(page.flags)" if rules.flags is None else "OFFSET(page.compound_head)",
+                "only zero pages are left out")
+        return PageRules(page_bytes=rules.page_bytes, gaps=tuple(gaps))
+    if rules.lru is None or rules.private_flag is None or rules.mapping is None:
         missing("NUMBER(PG_lru), NUMBER(PG_private) or OFFSET(page.mapping)", "cache pages are kept")
         changes |= dict.fromkeys(("lru", "swapcache"))
-    if rules.flags is not None and not rules.knows_slab:
-        missing("NUMBER(PG_slab)", "free and offline pages are kept, because slab pages may look like them; "
-                "so are user pages that are on no LRU list")
+    elif rules.swapbacked is None and rules.swapcache is not None and rules.swapcache < rules.private_flag:
+        # 4.10 gave PG_swapcache the number of PG_owner_priv_1; before, it came after PG_private and stood for itself
+        missing("NUMBER(PG_swapbacked)", "swap cache pages that are on no LRU list are kept")
+        changes["swapcache"] = None
+    if rules.mapping is None:
+        missing("OFFSET(page.mapping)", "user pages are kept")
+    if not rules.knows_slab:
+        missing("NUMBER(PG_slab)", "offline pages, and user pages that are on no LRU list, are kept, because slab "
+                "pages may look like them")
         changes |= dict.fromkeys(("buddy_count", "offline_count"))
-    elif rules.flags is not None:
-        if rules.mapping is None:
-            missing("OFFSET(page.mapping)", "user pages are kept")
-        if rules.buddy_count is None or rules.private is None or rules.mapcount is None or rules.buddy_orders is None:
-            missing("NUMBER(PAGE_BUDDY_MAPCOUNT_VALUE), OFFSET(page._mapcount), OFFSET(page.private) or "
-                    "LENGTH(zone.free_area)", "free pages are kept")
-            changes["buddy_count"] = None
-        if rules.compound is None or rules.compound_head is None:
-            missing("NUMBER(PG_head_mask) or OFFSET(page.compound_head)", "hugetlb pages, and all but the first of a "
-                    "huge page, are kept")
-            changes["compound"] = None
+    if None in (rules.buddy_count, rules.private, rules.mapcount, rules.buddy_orders) or not rules.knows_slab:
+        missing("NUMBER(PAGE_BUDDY_MAPCOUNT_VALUE), OFFSET(page._mapcount), OFFSET(page.private), NUMBER(PG_slab) or "
+                "LENGTH(zone.free_area)", FREE_KEPT)
+        changes["buddy_count"] = None
+    if compound is None:
+        missing("NUMBER(PG_head_mask), or no place of a compound page's order", "hugetlb pages, and all but the first "
+                "of a huge page, are kept")
     if rules.mapcount is None:
         changes |= dict.fromkeys(("buddy_count", "offline_count", "unaccepted_count", "slab_count"))
     if rules.buddy_orders is None:

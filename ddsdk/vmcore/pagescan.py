@@ -25,6 +25,8 @@ WINDOW_ORDER = 15
 WINDOW = 1 << WINDOW_ORDER
 #: Of them, those whose columns are gathered at once: 256 KiB of struct pages, which a CPU's own cache holds.
 _GATHER = 1 << 12
+#: Free blocks are passed over when they are of this order at least, and as many, one after the other.
+_SKIP_ORDER, _SKIP_BLOCKS = 6, 4
 #: What a cache page is before those with private data are told apart.
 _ANY_CACHE = (Kind.CACHE | Kind.PRIVATE_CACHE).value
 _CACHE_SHIFT, _USER_SHIFT = Kind.CACHE.bit_length() - 1, Kind.USER.bit_length() - 1
@@ -36,8 +38,10 @@ class PageScanner:
     Everything it needs is allocated here.  `impossible` counts free blocks whose order no kernel has: they are kept.
     """
 
-    def __init__(self, rules: PageRules, abi: Abi) -> None:
+    def __init__(self, rules: PageRules, abi: Abi, *, frees_go: bool = False) -> None:
+        """*frees_go*: free pages are left out whatever else they are, so large free blocks need no second look."""
         self.rules = rules
+        self._frees_go = frees_go
         self.kinds = np.zeros(WINDOW, np.uint8)
         self.rows = np.zeros(WINDOW * rules.page_bytes, np.uint8)       # struct pages that lie scattered
         self.impossible = 0
@@ -70,6 +74,36 @@ class PageScanner:
 
     def scan(self, rows: U8, pfn: int) -> None:
         """Add what the struct pages *rows*, those of frame *pfn* and after, say."""
+        at, done = pfn - self._first, 0
+        for start, end in self._large_free(rows, pfn):
+            if done < start:
+                self._scan(rows[done:start], pfn + done)
+            self.kinds[at + start:at + end] |= np.uint8(Kind.FREE)
+            done = end
+        if done < len(rows):
+            self._scan(rows[done:], pfn + done)
+
+    def _large_free(self, rows: U8, pfn: int) -> list[tuple[int, int]]:
+        """[start, end) of runs of free blocks of the largest order: the heads tell, the rest is not read."""
+        rules = self.rules
+        mapcount, private, flags, order = rules.mapcount, rules.private, rules.flags, (rules.buddy_orders or 0) - 1
+        if (not self._frees_go or rules.buddy_count is None or mapcount is None or private is None or flags is None
+                or not _SKIP_ORDER <= order <= WINDOW_ORDER):
+            return []
+        first = -pfn % (1 << order)
+        if len(rows) - first < _SKIP_BLOCKS << order:
+            return []
+        free = ((self._column(rows, mapcount, first, order) == rules.buddy_count)
+                & (self._column(rows, private, first, order) == order))
+        if rules.slab_flag is not None:
+            free &= self._column(rows, flags, first, order) & np.uint32(rules.slab_flag) == 0
+        if rules.compound_head is not None:
+            free &= self._column(rows, rules.compound_head, first, order) & np.uint8(FIRST_BIT) == 0
+        edges = np.flatnonzero(np.diff(free.view(np.int8), prepend=np.int8(0), append=np.int8(0))).tolist()
+        return [(first + (start << order), first + (end << order))
+                for start, end in zip(edges[::2], edges[1::2], strict=True) if end - start >= _SKIP_BLOCKS]
+
+    def _scan(self, rows: U8, pfn: int) -> None:
         rules, count, at = self.rules, len(rows), pfn - self._first
         if rules.flags is None:
             return
@@ -94,9 +128,11 @@ class PageScanner:
 
     # -- columns --------------------------------------------------------------------------------------------
 
-    def _column(self, rows: U8, column: Column) -> npt.NDArray[np.unsignedinteger]:
-        return np.ndarray((len(rows),), f"{self._prefix}u{column.nbytes}", rows.data, column.offset,
-                          (self.rules.page_bytes,))
+    def _column(self, rows: U8, column: Column, first: int = 0, order: int = 0) -> npt.NDArray[np.unsignedinteger]:
+        """A member of each struct page; of the heads of whole blocks of 2**order from row *first* on."""
+        size = self.rules.page_bytes
+        return np.ndarray((len(rows) - first >> order,), f"{self._prefix}u{column.nbytes}", rows.data,
+                          first * size + column.offset, (size << order,))
 
     def _gather(self, rows: U8, count: int, flags: Column) -> None:
         """Members that lie a struct page apart, into arrays without gaps."""

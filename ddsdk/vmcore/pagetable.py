@@ -35,6 +35,8 @@ _KEPT_TABLES = 256
 MAX_READ_BYTES = 64 << 20
 #: i386 user/kernel splits (Kconfig VMSPLIT_*); which one it is shows in the tables themselves.
 I386_SPLITS = (0xC000_0000, 0xB000_0000, 0x8000_0000, 0x7800_0000, 0x4000_0000)
+#: phys_base of x86_64 kernels that export its address only: 0 for most, else where KASLR put them, below 1 GiB.
+OLD_PHYS_BASES = (0, *range(-(16 << 20), 0, 2 << 20), *range(2 << 20, 1 << 30, 2 << 20))
 LINEAR_MAPS: Final = {"ppc64": 0xC000_0000_0000_0000, "ia64": 0xE000_0000_0000_0000}
 
 
@@ -228,12 +230,23 @@ def kernel_space(memory: Memory) -> AddressSpace:
     if name in LINEAR_MAPS:
         return LinearMap(LINEAR_MAPS[name], memory.max_pfn * memory.abi.page_size)
     for geometry, root, vaddr in _roots(name, info):
+        if not 0 <= root < memory.max_pfn * memory.abi.page_size:
+            continue
         table = PageTable(memory, geometry, root)
         found = int(table.translate(np.array([vaddr], np.uint64))[0])
-        if found == root:                       # a table that maps itself where it is
-            return table
+        if found == root and _agrees(memory, table, info, root - (vaddr - START_KERNEL_MAP)):
+            return table                        # a table that maps itself where it is
     raise FormatError(f"the {name} kernel's page tables are not where VMCOREINFO says, or it does not say "
                       "(SYMBOL(swapper_pg_dir), NUMBER(phys_base))")
+
+
+def _agrees(memory: Memory, table: PageTable, info: KernelInfo, base: int) -> bool:
+    """Whether the variable phys_base, where only its address is told (until 4.9), says the *base* that was tried."""
+    variable = info.symbol("phys_base")
+    if memory.abi.word_bytes != 8 or variable is None or info.number("phys_base") is not None:
+        return True
+    raw = read(memory, table, variable, 8)
+    return raw is not None and int.from_bytes(raw, memory.abi.byteorder, signed=True) == base
 
 
 def _roots(name: str, info: KernelInfo) -> Sequence[tuple[Geometry, int, int]]:
@@ -245,11 +258,13 @@ def _roots(name: str, info: KernelInfo) -> Sequence[tuple[Geometry, int, int]]:
         geometry = I386_PAE if info.config("X86_PAE") else I386_PLAIN
         return [(geometry, root - split, root) for split in I386_SPLITS if split <= root]
     base = info.number("phys_base")
-    if name != "x86_64" or base is None:
+    if name != "x86_64" or (base is None and info.symbol("phys_base") is None):
         return ()
+    bases = OLD_PHYS_BASES if base is None else (base,)
     plain = LONG_MODE_LA57 if info.number("pgtable_l5_enabled") else LONG_MODE
     mask = _ADDRESS & ~(info.number("sme_mask") or 0)
-    return [(Geometry(plain.levels, 8, mask), root - START_KERNEL_MAP + base, root)]
+    geometry = Geometry(plain.levels, 8, mask)
+    return [(geometry, root - START_KERNEL_MAP + base, root) for base in bases]
 
 
 def read(memory: Memory, space: AddressSpace, vaddr: int, length: int) -> bytes | None:
