@@ -52,7 +52,7 @@ FLOORS = (
     ("6c", ("drill",)),
     ("6d", ("guestdrill",)),
     ("7", ("conformance",)),
-    ("8", ("campaign",)),
+    ("8", ("campaign", "testing")),
     ("9", ("cli",)),
     ("9b", ("__main__",)),
 )

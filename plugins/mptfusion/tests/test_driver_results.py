@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-
 import pytest
 
 from ddsdk.abi import WIRE_LE
@@ -13,7 +11,7 @@ from ddsdk.scsi.host import ScsiDevice
 from ddsdk_mptfusion.adapter import MPT_REPLY_BYTES, MptRequest
 from ddsdk_mptfusion.frames import IOCStatus, MsgFunction, SCSIIOReply, ScsiState
 from ddsdk_mptfusion.model import ChipProfile
-from plugins.mptfusion.tests.driver_rig import BOTH, DATA, Make, Rig, rigs
+from plugins.mptfusion.tests.driver_rig import BOTH, DATA, Make, Rig
 
 OK, NO_CONNECT, BAD_TARGET, RESET, SOFT = 0x000000, 0x010000, 0x040000, 0x080000, 0x0B0000
 CHECK, BUSY, FULL, CONFLICT = 0x02, 0x08, 0x28, 0x18
@@ -68,12 +66,6 @@ ROWS: list[tuple[int, int, int, int, int, int]] = [
         S.INVALID_STATE, S.OP_STATE_NOT_SUPPORTED, 0x0063, 0x7FFF)],
 ]
 _LAYOUT = SCSIIOReply.on(WIRE_LE)
-
-
-@pytest.fixture
-def make() -> Iterator[Make]:
-    """Rigs around a chip."""
-    yield from rigs()
 
 
 @pytest.fixture
