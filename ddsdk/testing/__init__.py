@@ -1,7 +1,16 @@
 """What the tests of a driver start from: the driver on its model, a crash at any of its lines, recorded exchanges.
 
-- `ScsiDriverRig`, `AtaDriverRig`: a machine, one adapter, one disk, the driver probed; subclass it and say how yours
-  is plugged in and probed.  `rigs(Rig)` is the body of a fixture.
+    class Rig(ScsiDriverRig[MyModel, Chip]): ...            # see ScsiDriverRig
+
+    @pytest.fixture
+    def make():
+        yield from rigs(Rig)
+
+    def test_crash_at_any_line(make):
+        crash_at_lines(lambda: make(ncpus=2).probe(), DRIVER_MODULES, scsi_workload("host_reset"), samples=20)
+
+- `ScsiDriverRig`, `AtaDriverRig`: a machine, one adapter, one disk, the driver probed; a subclass says how its adapter
+  is plugged in and probed.
 - `crash_at_lines`: the driver stops at any of its lines, in the middle of I/O or of an error handler, and a dump has to
   work, or to be refused for the lock that is held there.  `one_strike`: the same for a fault of the model.
 - `Replay`: golden exchanges, taken from an adapter that nobody here wrote, against the model.
@@ -14,11 +23,12 @@ from __future__ import annotations
 
 from .ata import AtaDriverRig
 from .golden import Difference, Exchanges, Replay
-from .lines import crash_at_lines
+from .lines import ata_workload, crash_at_lines, scsi_workload
 from .plugin import plugin_checks
 from .rig import DATA, HIGH, PAGE, DriverRig, pattern, refusal, rigs
 from .scsi import ScsiDriverRig
 from .strikes import one_strike
 
 __all__ = ["DATA", "HIGH", "PAGE", "AtaDriverRig", "Difference", "DriverRig", "Exchanges", "Replay", "ScsiDriverRig",
-           "crash_at_lines", "one_strike", "pattern", "plugin_checks", "refusal", "rigs"]
+           "ata_workload", "crash_at_lines", "one_strike", "pattern", "plugin_checks", "refusal", "rigs",
+           "scsi_workload"]

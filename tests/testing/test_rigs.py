@@ -11,8 +11,19 @@ from ddsdk.conformance.plan import Plan
 from ddsdk.errors import DeviceError
 from ddsdk.hookspecs import hookimpl
 from ddsdk.scsi.cmnd import SUCCESS
-from ddsdk.testing import DATA, HIGH, PAGE, AtaDriverRig, ScsiDriverRig, crash_at_lines, one_strike, refusal, rigs
-from ddsdk.testing.lines import ata_workload, scsi_workload
+from ddsdk.testing import (
+    DATA,
+    HIGH,
+    PAGE,
+    AtaDriverRig,
+    ScsiDriverRig,
+    ata_workload,
+    crash_at_lines,
+    one_strike,
+    refusal,
+    rigs,
+    scsi_workload,
+)
 from tests.testing.toys import ata_toy, scsi_toy
 
 Scsi = ScsiDriverRig[Any, Any]

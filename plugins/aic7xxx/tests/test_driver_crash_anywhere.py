@@ -4,8 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from ddsdk.testing import crash_at_lines
-from ddsdk.testing.lines import scsi_workload
+from ddsdk.testing import crash_at_lines, scsi_workload
 from ddsdk_aic7xxx import DRIVER_MODULES
 from plugins.aic7xxx.tests.driver_rig import Make
 

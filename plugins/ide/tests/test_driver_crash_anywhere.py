@@ -7,8 +7,7 @@ from typing import Any
 import pytest
 
 from ddsdk.hookspecs import Chip
-from ddsdk.testing import DATA, crash_at_lines
-from ddsdk.testing.lines import ata_workload
+from ddsdk.testing import DATA, ata_workload, crash_at_lines
 from ddsdk_ide import DRIVER_MODULES
 from ddsdk_ide.chips import PIIX3, PIIX4
 from ddsdk_ide.model_personality import QEMU, REAL

@@ -8,8 +8,8 @@ import pytest
 
 from ddsdk.scsi.midlayer import ScsiRequest
 from ddsdk.sim import disk_faults
-from ddsdk.testing import crash_at_lines, one_strike
-from ddsdk.testing.lines import SECTOR, scsi_workload
+from ddsdk.testing import crash_at_lines, one_strike, scsi_workload
+from ddsdk.testing.lines import SECTOR
 from ddsdk_ipr import DRIVER_MODULES
 from ddsdk_ipr.conformance import PROFILE
 from ddsdk_ipr.model_faults import FAULTS

@@ -5,8 +5,7 @@ from __future__ import annotations
 import pytest
 
 from ddsdk.scsi.cmnd import SUCCESS
-from ddsdk.testing import crash_at_lines, one_strike
-from ddsdk.testing.lines import scsi_workload
+from ddsdk.testing import crash_at_lines, one_strike, scsi_workload
 from ddsdk_mptfusion import DRIVER_MODULES
 from ddsdk_mptfusion.conformance import PROFILE
 from ddsdk_mptfusion.model import LSI53C1030, SAS1068, ChipProfile

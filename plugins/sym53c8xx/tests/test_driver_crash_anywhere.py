@@ -4,8 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from ddsdk.testing import crash_at_lines, one_strike
-from ddsdk.testing.lines import scsi_workload
+from ddsdk.testing import crash_at_lines, one_strike, scsi_workload
 from ddsdk_sym53c8xx import DRIVER_MODULES
 from ddsdk_sym53c8xx.conformance import PROFILE
 from ddsdk_sym53c8xx.model import LSI53C810, LSI53C895A, LSI53C1010, ChipProfile
