@@ -38,7 +38,7 @@ def crash_at_lines(probed: Callable[[], R], modules: Iterable[str], workload: Ca
                    pages: int = 4) -> Lines:
     """Crash at some of the lines that *modules* run under *workload*, and dump *pages* pages each time.
 
-    *probed* makes a rig with its driver up.  *samples* lines are tried where no lock is held, a quarter as many under
+    *probed* makes a rig with its driver up.  *samples* lines are tried where no lock is held, one in six under
     each set of locks, for the refusal is the same.  AssertionError: a refusal where no lock is held, or for something
     else than a lock, a wrong page, or not one dump.
     """
@@ -58,7 +58,7 @@ def crash_at_lines(probed: Callable[[], R], modules: Iterable[str], workload: Ca
     counted = crash_at(0)[0]
     verdicts: dict[str, list[int]] = {}
     for held, numbers in counted.kinds.items():
-        wanted = samples if not held else samples // 4 + 1
+        wanted = samples if not held else 1 + samples // 6
         for line in numbers[::max(1, len(numbers) // wanted)]:
             trap, verdict = crash_at(line)
             verdicts.setdefault(verdict, []).append(line)

@@ -9,6 +9,7 @@ from contextlib import contextmanager
 from functools import lru_cache, partial
 from typing import Any, ClassVar, Final, Generic, Self, TypeVar, cast
 
+import numpy as np
 from attrs import define, field
 
 from ddsdk.block.dump_device import PolledDumpDevice
@@ -42,7 +43,8 @@ R = TypeVar("R", bound="DriverRig[Any, Any]")
 @lru_cache(maxsize=64)
 def pattern(seed: int, length: int) -> bytes:
     """Bytes that differ from seed to seed and from place to place."""
-    return bytes((seed * 7 + at * 13 + (at >> 8)) & 0xFF for at in range(length))
+    at = np.arange(length, dtype=np.uint32)
+    return (seed * 7 + at * 13 + (at >> 8)).astype(np.uint8).tobytes()
 
 
 @define(eq=False)

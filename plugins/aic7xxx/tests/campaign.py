@@ -35,7 +35,7 @@ CAMPAIGN = CampaignProfile(
     "aic7xxx", ("aic7892", "aic7899"), FAULTS, masked, leaks,
     # slow ones make every page slow, a busy target is asked again and again
     enough={"command-hung": 2, "completion-lost": 2, "command-slow": 3, "completion-late": 3, "target-busy": 50,
-            "target-queue-full": 50},
+            "target-queue-full": 50, "message-unknown": 50},
     stuck=("command-hung", "completion-lost", "sequencer-parity"),
     recovery_modules=tuple(f"ddsdk_aic7xxx.{name}" for name in ("abort", "hw", "msgloop", "recovery", "scsiint")),
     lines=3000, longest_ns=3_000_000)

@@ -9,7 +9,7 @@ from ddsdk_aic7xxx import DRIVER_MODULES
 from plugins.aic7xxx.tests.driver_rig import Make
 
 #: Lines tried of the load without an error handler, and of each with one.
-SAMPLES, FEWER = 16, 5
+SAMPLES, FEWER = 8, 3
 
 
 @pytest.mark.parametrize("handler", ["", "abort", "device_reset", "bus_reset", "host_reset"])

@@ -14,7 +14,7 @@ from ddsdk_ide.model_personality import QEMU, REAL
 from plugins.ide.tests.driver_rig import Make
 
 #: Lines tried of each scenario.
-SAMPLES = 9
+SAMPLES = 6
 
 
 @pytest.mark.parametrize(("chip", "personality", "reset"), [
@@ -22,7 +22,7 @@ SAMPLES = 9
 def test_crash_at_any_line(make: Make, chip: Chip, personality: Any, reset: bool) -> None:
     """Wherever the driver stops: a dump with every page right, or a refusal that names the lock held there."""
     found = crash_at_lines(lambda: make(chip, ((0, 0), (0, 1)), personality=personality, ncpus=2).probe(),
-                           DRIVER_MODULES, ata_workload(reset=reset), SAMPLES)
+                           DRIVER_MODULES, ata_workload(reset=reset, for_ns=4_000_000), SAMPLES)
     assert found.lines > 500
     assert all(verdict == "dumped" or verdict.startswith("ide_lock is held, taken at ") for verdict in found.verdicts)
 

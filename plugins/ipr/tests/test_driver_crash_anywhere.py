@@ -16,7 +16,7 @@ from ddsdk_ipr.model_faults import FAULTS
 from plugins.ipr.tests.driver_rig import CITRINE, GEMSTONE, SNIPE, ChipProfile, Make, Rig
 
 #: Lines tried of each scenario.
-SAMPLES = 14
+SAMPLES = 8
 
 
 def with_an_error(rig: Rig) -> None:

@@ -26,8 +26,7 @@ from ddsdk_mptfusion.regs import MptRegs
 
 __all__ = ["BOTH", "DATA", "HIGH", "PAGE", "Make", "Rig", "chip_named", "refusal"]
 
-#: Not the chips' 400 ms and more, which conformance kit and campaign wait for.
-PORT_ENABLE_NS = 30_000_000
+MS = 1_000_000
 
 BOTH = pytest.mark.parametrize("chip", [SAS1068, LSI53C1030], ids=lambda profile: profile.chip.name)
 
@@ -46,8 +45,11 @@ class Rig(ScsiDriverRig[MptIoc, ChipProfile]):
     @classmethod
     def plug(cls, machine: Machine, disk: Disk, chip: ChipProfile, timing: Timing | None = None,
              **options: Any) -> SimPciFunction:
-        """See `DriverRig.plug`; an IOC in a hurry, for the driver looks every millisecond."""
-        quick = timing or attrs.evolve(chip.timing, port_enable_ns=PORT_ENABLE_NS)
+        """See `DriverRig.plug`; an IOC in a hurry, for the driver looks every millisecond.
+
+        Conformance kit and campaign have the chip's own timing.
+        """
+        quick = timing or attrs.evolve(chip.timing, port_enable_ns=10 * MS, hard_reset_ns=40 * MS, ioc_init_ns=2 * MS)
         return build(machine, {(0, 0): ScsiTarget(disk)}, chip, timing=quick, **options)
 
     def attach(self) -> ScsiHost:

@@ -14,7 +14,7 @@ from ddsdk_sym53c8xx.adapter import Hcb
 from plugins.sym53c8xx.tests.campaign import CAMPAIGN
 
 #: Every chip, moment, queue depth and trigger; every kind of fault.
-SEEDS = (0, 1, 2, 3, 4, 21, 37, 44, 64, 76, 82)
+SEEDS = (0, 1, 4, 21, 37, 44, 64, 76, 82)
 
 
 @pytest.fixture(scope="module")

@@ -12,7 +12,7 @@ from ddsdk_sym53c8xx.model_faults import FAULTS
 from plugins.sym53c8xx.tests.driver_rig import Make
 
 #: Lines tried of each scenario.
-SAMPLES = 8
+SAMPLES = 6
 #: These cost a command its 30 s; they, and those left out below, are the conformance kit's.
 TIME_OUTS = {"command-hung", "reselect-lost", "sigp-lost"}
 
