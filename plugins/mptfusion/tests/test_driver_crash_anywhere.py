@@ -1,4 +1,4 @@
-"""A crash at any line of the driver: the dump is refused for a reason, or works; and the model's faults."""
+"""A crash at any line of the driver: the dump is refused for a reason, or works; and some of the model's faults."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from plugins.mptfusion.tests.driver_rig import Make
 
 #: Lines tried of each scenario.
 SAMPLES = 6
-#: These cost a command its 30 s, or 10; they, and the other moment of each, are the conformance kit's.
+#: These cost a command its 30 s, or 10; they, and those left out below, are the conformance kit's.
 TIME_OUTS = {"command-hung", "command-slow", "reply-garbled", "reply-late", "reply-lost"}
 
 
@@ -26,10 +26,10 @@ def test_crash_at_any_line(make: Make, chip: ChipProfile, handler: str) -> None:
     assert found.lines > 350
 
 
-@pytest.mark.parametrize("fault", sorted(set(FAULTS) - TIME_OUTS))
+@pytest.mark.parametrize("fault", sorted(set(FAULTS) - TIME_OUTS)[::2])
 def test_one_strike_of_a_fault(make: Make, fault: str) -> None:
     """Before the take-over or in the middle of the dump: survived with every page right, or refused with a reason."""
-    chip, when = ((LSI53C1030, "take-over"), (SAS1068, "dump"))[sorted(FAULTS).index(fault) % 2]
+    chip, when = ((LSI53C1030, "take-over"), (SAS1068, "dump"))[sorted(FAULTS).index(fault) // 2 % 2]
     one_strike(make(chip).probe(), fault, when, PROFILE.fatal_faults)
 
 
