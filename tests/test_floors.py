@@ -5,7 +5,9 @@ to do.  `test_the_house_keeps_its_rules` runs them over the tree; the tests belo
 
 Imports.  A module imports from lower floors and from its own package only (FLOORS).  The lab, which boots and
     breaks real kernels, knows QEMU's process and sockets and nothing above: it lies on a floor of its own over
-    qemu, under everything that dumps, because what it makes is what dumps are judged by.  Imports for type
+    qemu, under everything that dumps, because what it makes is what dumps are judged by.
+    campaign and testing lie beside each other over the kit, whose line trap they set: both are what a plugin's
+    tests start from, and nothing that ships imports them but those tests.  Imports for type
     checkers count, except upward ones inside hookspecs: specs name the types of everything above them.
 Driver-agnostic.  diskdump/ imports no simulator, no QEMU backend, no mid-layer and no helper library; ddsdk
     names no driver, not even in prose; a driver that is called like its bus (BUS_WORDS) is the exception.
@@ -52,7 +54,7 @@ FLOORS = (
     ("6c", ("drill",)),
     ("6d", ("guestdrill",)),
     ("7", ("conformance",)),
-    ("8", ("campaign",)),
+    ("8", ("campaign", "testing")),
     ("9", ("cli",)),
     ("9b", ("__main__",)),
 )
