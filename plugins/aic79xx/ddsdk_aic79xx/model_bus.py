@@ -282,7 +282,7 @@ class Bus:
         fate = model_faulty.tmf(chip) if chip.faults.armed else ""
         if fate == "ignored":
             return
-        beaten = fate == "beaten" or (flags & TaskMgmt.ABORT_TASK and tag in chip.sequencer.waiting())
+        beaten = fate == "beaten" or bool(flags & TaskMgmt.ABORT_TASK and tag in chip.sequencer.waiting())
         if not beaten:
             target.task_management(flags, lun, tag)
         chip.set_mode(3, tag)

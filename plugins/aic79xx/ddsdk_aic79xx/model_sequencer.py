@@ -206,8 +206,12 @@ class Sequencer:
         tag = _U16.unpack_from(data, auto & 0x3F)[0] if auto & 0x80 else chip.scbptr(Mode.CCHAN)
         if tag >= AHD_SCB_MAX:
             raise HardwareFault(f"SCB at {address:#x} fetched with tag {tag:#x}: there are {AHD_SCB_MAX} slots")
-        chip.slots[tag * 64:tag * 64 + size] = data
         slot = chip.slot(tag)
+        over = not is_null(chip.get(Scratch.COMPLETE_SCB_HEAD)) and tag in self.waiting()
+        link = bytes(slot[_LINK:_LINK + 2])
+        slot[:size] = data
+        if over:                                # it has ended meanwhile, and is a link of that list
+            slot[_LINK:_LINK + 2] = link
         chip.put(Scratch.NEXT_QUEUED_SCB_ADDR, int.from_bytes(data[_NEXT:_NEXT + 4], "little"))
         chip.snscb = chip.snscb + 1 & QOFF_MASK
         chip.put(Scratch.CMDS_PENDING, chip.get(Scratch.CMDS_PENDING) + 1 & 0xFFFF)
