@@ -72,6 +72,8 @@ class AhdSoftc(ChipAccess):
         self.qfrozen = 0
         self.reset_polling = self.thaw_due = False
         self.recover_by_chip = False
+        self.in_chip_reset = False                          # CHIPRST was written, and not taken back yet
+        self.sxfrctl1 = 0
         self.reset_count = 0
         self.stale = 0
         self.hwerr_count = 0

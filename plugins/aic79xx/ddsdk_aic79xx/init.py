@@ -93,15 +93,16 @@ def ahd_reset(ahd: AhdSoftc) -> str:
 
     Interrupts are off afterwards, the sequencer is paused and has no program.  Waits 1 ms at a time.
     """
-    saved = 0
-    fresh = ahd.inb(CommonRegs.HCNTRL) & HCntrl.CHIPRST.mask
-    if ahd.inb(CommonRegs.HCNTRL) == ALL_ONES:
+    value = ahd.inb(CommonRegs.HCNTRL)
+    if value == ALL_ONES:
         return "the chip does not answer"
     ahd.inten = 0
-    if not fresh and ahd.pause():
+    # a chip that is in reset - since power on, or since somebody stopped half way through here - has nothing to save
+    if not value & HCntrl.CHIPRST.mask and not ahd.in_chip_reset and ahd.pause():
         ahd.forget_modes()
         ahd.set_modes(Mode.SCSI)
-        saved = ahd.inb(ScsiRegs.SXFRCTL1)
+        ahd.sxfrctl1 = ahd.inb(ScsiRegs.SXFRCTL1)
+    ahd.in_chip_reset = True
     with _QuietBus(ahd):
         ahd.outb(CommonRegs.HCNTRL, HCntrl.CHIPRST.mask | PAUSE)
         for _ in range(RESET_TRIES_MS):
@@ -114,10 +115,11 @@ def ahd_reset(ahd: AhdSoftc) -> str:
         else:
             return f"no CHIPRSTACK within {RESET_TRIES_MS} ms"
         ahd.outb(CommonRegs.HCNTRL, PAUSE)
+    ahd.in_chip_reset = False
     ahd.forget_modes(Mode.SCSI)
     # termination power first, so that the bus does not see it fall
-    ahd.outb(ScsiRegs.SXFRCTL1, saved | SxfrCtl1.STPWEN.mask)
-    ahd.outb(ScsiRegs.SXFRCTL1, saved)
+    ahd.outb(ScsiRegs.SXFRCTL1, ahd.sxfrctl1 | SxfrCtl1.STPWEN.mask)
+    ahd.outb(ScsiRegs.SXFRCTL1, ahd.sxfrctl1)
     ahd.wide = bool(ahd.inb(ScsiRegs.SBLKCTL) & SblkCtl.SELWIDE.mask)
     return ""
 

@@ -46,6 +46,7 @@ class Bus:
         self.targets = {number: SpiTarget(number, one, chip.profile.disk) for number, one in targets.items()}
         #: Commands that want their data and status phases; targets wait through a chip reset.
         self.ready: deque[Task] = deque()
+        self.rst_low = False                    # somebody else holds RST
         self.chip_reset()
 
     def chip_reset(self) -> None:
@@ -80,6 +81,11 @@ class Bus:
         for target in self.targets.values():
             target.bus_reset()
 
+    def rst_rises(self) -> None:
+        """Whoever held RST let go of it."""
+        self.rst_low = False
+        self._chip.kick()
+
     def foreign_reset(self) -> None:
         """Somebody else pulled RST."""
         self.drop_all()
@@ -91,7 +97,7 @@ class Bus:
     def begin_selection(self) -> None:
         """Try for the first SCB of the first target, if nothing stands in the way."""
         chip, scsi = self._chip, self._chip.scsi
-        if (self.selecting or self._selected is not None or self.connection is not None or chip.sequencer.frozen
+        if (self.rst_low or self.selecting or self._selected is not None or self.connection is not None or chip.sequencer.frozen
                 or scsi.seq0 & ScsiSeq0.SCSIRSTO.mask or scsi.sstat0 & SStat0.SELINGO.mask
                 or is_null(chip.get(Scratch.WAITING_TID_HEAD))):
             return
@@ -200,7 +206,7 @@ class Bus:
     def _reselected(self) -> Activity:
         chip = self._chip
         task = self.ready.popleft()
-        if task.dead:
+        if task.dead or task.target.must_wait(task):
             return
         chip.scsi.connected()
         yield chip.timing.arbitrate_ns
@@ -263,10 +269,22 @@ class Bus:
             due_ns += model_faulty.at_target(chip, task)
         chip.clock.at_ns(due_ns, self._due, task)
 
+        self._unblock(task.target)
+
     def _due(self, task: Task) -> None:
-        if not task.dead:
+        if not task.dead and not task.target.must_wait(task):
             self.ready.append(task)
             self._chip.kick()
+
+    def _unblock(self, target: SpiTarget) -> None:
+        """Commands that a contingent allegiance held up go on."""
+        self.ready.extend(target.unblocked())
+
+    def carry_out(self, task: Task, data: DataPhase) -> ScsiResult:
+        """The target does what it was told."""
+        result = task.target.carry_out(task, data)
+        self._unblock(task.target)
+        return result
 
     def _packet_lun(self, slot: memoryview) -> int:
         pointers = self._chip.banks[4].values
@@ -313,7 +331,7 @@ class Bus:
             chip.set_mode(number, tag)
             chip.raise_seqint(SeqIntCode.CFG4OVERRUN)
             yield STOPPED
-        result = target.carry_out(task, data)
+        result = self.carry_out(task, data)
         if result.hang:
             chip.scsi.bus_free()
             return

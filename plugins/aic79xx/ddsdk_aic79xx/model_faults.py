@@ -102,7 +102,7 @@ FAULTS: Final[Mapping[str, str]] = MappingProxyType({
     "command-slow": "the target takes long [ns=10 s]",
     "tmf-ignored": "a task management function is never answered",
     "tmf-beaten": "the command completes before the function that was to abort it",
-    "completion-lost": "the entry of a completion never appears in the output queue",
+    "completion-lost": "the entry of a completion never appears in the output queue, nor its code 1A",
     "completion-late": "it appears late [ns=5 s]",
     "completion-duplicate": "it appears twice",
     "completion-foreign": "the entry of no command appears first [tag=0x1FF]",

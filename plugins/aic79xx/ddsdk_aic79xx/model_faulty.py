@@ -136,7 +136,31 @@ def at_flush(chip: AicCore, tags: list[int], room: int) -> tuple[list[int], bool
     return out[:room], hit("cmdcmplt-lost") is None
 
 
+def before_report(chip: AicCore, tag: int) -> None:
+    """Code 1A is due for an SCB: perhaps it comes late."""
+    struck = chip.faults.hit("completion-late")
+    if struck is not None:
+        chip.sequencer.held[tag] = until_ns = chip.clock.now_ns + struck.get("ns", 5 * _S)
+        chip.clock.at_ns(until_ns, chip.kick)
+
+
+def at_report(chip: AicCore) -> int:
+    """How often code 1A is raised for an SCB."""
+    if chip.faults.hit("completion-lost") is not None:
+        return 0
+    return 2 if chip.faults.hit("completion-duplicate") is not None else 1
+
+
 # -- the bus ---------------------------------------------------------------------------------------------------
+
+
+def rst_released(chip: AicCore) -> None:
+    """The host let go of RST: perhaps somebody else holds it."""
+    struck = chip.faults.hit("rst-stays-low")
+    if struck is not None:
+        bus = chip.bus
+        bus.rst_low = True
+        chip.clock.after_ns(struck.get("ns", 4 * _S), bus.rst_rises)
 
 
 def nobody_there(chip: AicCore, number: int) -> bool:
@@ -359,7 +383,7 @@ def _pdata_reinit(chip: AicCore, tag: int, data: DataPhase) -> Activity:
 
 def _wide_residue(chip: AicCore, task: Task, tag: int, data: DataPhase) -> Activity:
     """All of it moved, and then the target says that the last byte was padding."""
-    result = task.target.carry_out(task, data)
+    result = chip.bus.carry_out(task, data)
     if result.status or result.transferred != data.length:
         task.result = result
         return

@@ -249,7 +249,7 @@ class Connection:
             if outcome is None:
                 return
             overrun |= outcome
-        result = self.target.carry_out(task, data)
+        result = chip.bus.carry_out(task, data)
         if result.hang:
             if not task.connected:
                 self._free()

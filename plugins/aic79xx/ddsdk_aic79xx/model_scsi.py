@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Final
 
 from ddsdk.errors import HardwareFault
 
+from . import model_faulty
 from .regs import ClrSint1, IntStat, LqiStat2, SblkCtl, ScsiSeq0, ScsiSig, SStat0, SStat1
 from .sequencer import P_BUSFREE, PHASE_MASK, Phase
 
@@ -46,7 +47,6 @@ class ScsiCore:
         self.packetized = False
         self.bus_byte = self.selid = 0
         self.gsfifo: deque[int] = deque()
-        self.rst_stuck = False              # somebody else holds RST
         self._rst_since_ns: int | None = None
 
     # -- interrupts ------------------------------------------------------------------------------------
@@ -69,7 +69,7 @@ class ScsiCore:
         if value & ClrSint1.CLRATNO.mask:
             self.atn = False
         self.sstat1 &= ~(value & _CLEARABLE[1])
-        if self.rst_stuck or self.seq0 & ScsiSeq0.SCSIRSTO.mask:
+        if self._chip.bus.rst_low or self.seq0 & ScsiSeq0.SCSIRSTO.mask:
             self.sstat1 |= SStat1.SCSIRSTI.mask
 
     def bus_free(self, *, when: int = 0, wanted: bool = True) -> None:
@@ -142,6 +142,8 @@ class ScsiCore:
                                     " target will not have seen it")
             chip.bus.targets_reset()
             chip.bus_spoilt = chip.profile.rev_a
+            if chip.faults.armed:
+                model_faulty.rst_released(chip)
 
     def bus_was_reset(self) -> None:
         """RST is low, whoever pulls it."""

@@ -150,7 +150,7 @@ class Sequencer:
             return connection
         if chip.scsi.gsfifo:
             return self._take_good()
-        if self.bad and not bus.selecting:
+        if self.bad and not bus.selecting and self.held.get(self.bad[0], 0) <= chip.clock.now_ns:
             return self._report()
         if chip.hnscb != chip.snscb and not self.frozen:
             return self._fetch()
@@ -298,6 +298,8 @@ class Sequencer:
         chip.dma.write(int.from_bytes(slot[_BUSADDR:_BUSADDR + 4], "little"), slot[:_UPLOAD_BYTES])
         if slot[_STATUS]:
             self.bad.append(tag)
+            if chip.faults.armed:
+                model_faulty.before_report(chip, tag)
         else:
             self.completed(tag, upload=False)
 
@@ -305,8 +307,12 @@ class Sequencer:
         """Code 1A for an SCB that ended with a status."""
         chip = self._chip
         yield chip.timing.idle_ns
-        if self.bad and not chip.bus.selecting:
-            chip.set_mode(Mode.CCHAN, self.bad.pop(0))
+        if not self.bad or chip.bus.selecting:
+            return
+        tag = self.bad.pop(0)
+        self.held.pop(tag, None)
+        for _ in range(model_faulty.at_report(chip) if chip.faults.armed else 1):
+            chip.set_mode(Mode.CCHAN, tag)
             chip.raise_seqint(SeqIntCode.BAD_SCB_STATUS)
             yield STOPPED
 

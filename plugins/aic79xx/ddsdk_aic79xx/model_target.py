@@ -29,8 +29,8 @@ if TYPE_CHECKING:
 _SECTOR_BYTES: Final = 512              # for a CDB to a logical unit that is not there
 _OVERLAPPED: Final = Sense(0xB, 0x4E)
 _REQUEST_SENSE: Final = 0x03
-#: Commands that leave a contingent allegiance alone (SAM-2, 5.9.1).
-_KEEPS_SENSE: Final = frozenset((0x12, 0xA0))
+#: Commands that a contingent allegiance does not hold up, and that do not end it unasked (SAM-2, 5.9.1).
+_KEEPS_SENSE: Final = frozenset((_REQUEST_SENSE, 0x12, 0xA0))
 
 
 @frozen
@@ -91,7 +91,8 @@ class SpiTarget:
         self.number, self.scsi, self.disk = number, scsi, disk
         self.agreement = ASYNC
         self.tasks: list[Task] = []
-        self._sense: dict[int, bytes] = {}
+        self._sense: dict[int, bytes] = {}      # contingent allegiance: who wants to know why, by LUN
+        self.blocked: list[Task] = []           # commands that wait until somebody has asked, or sent another one
         self._free_at_ns = 0
 
     @property
@@ -101,8 +102,8 @@ class SpiTarget:
 
     def bus_reset(self) -> None:
         """RST: everything is forgotten, unit attention is due."""
-        self._forget(lambda task: True)
         self._sense.clear()
+        self._forget(lambda task: True)
         self.agreement = ASYNC
         self.scsi.reset("bus")
         self._free_at_ns = 0
@@ -111,11 +112,27 @@ class SpiTarget:
         for task in self.tasks:
             task.dead |= doomed(task)
         self.tasks = [task for task in self.tasks if not task.dead]
+        self.blocked = [task for task in self.blocked if not task.dead]
+
+    def must_wait(self, task: Task) -> bool:
+        """A command that is due while somebody's sense data waits to be asked for is blocked (SAM-2, 5.9.1)."""
+        if task.lun not in self._sense or task.cdb[0] in _KEEPS_SENSE:
+            return False
+        self.blocked.append(task)
+        return True
+
+    def unblocked(self) -> list[Task]:
+        """What was blocked and is no longer."""
+        free = [task for task in self.blocked if task.lun not in self._sense]
+        self.blocked = [task for task in self.blocked if task.lun in self._sense]
+        return free
 
     # -- commands --------------------------------------------------------------------------------------
 
     def accept(self, task: Task, now_ns: int) -> int:
         """Queue *task*; when its data and status phases are due.  A tag that is in use ends both commands."""
+        if task.cdb[0] not in _KEEPS_SENSE:
+            self._sense.pop(task.lun, None)     # a command that does not ask: nobody will know
         same = [one for one in self.tasks if one.tag == task.tag and one.lun == task.lun]
         if same and task.tagged:
             self._forget(lambda one: one in same)
@@ -147,8 +164,6 @@ class SpiTarget:
         elif task.cdb[0] == _REQUEST_SENSE and task.lun in self._sense:
             result = ScsiResult(GOOD, b"", data.put(self._sense.pop(task.lun)[:task.cdb[4]]))
         else:
-            if task.cdb[0] not in _KEEPS_SENSE:
-                self._sense.pop(task.lun, None)
             result = self.scsi.execute(task.lun, task.cdb, data)
         if result.status == CHECK_CONDITION and result.sense and not task.packetized:
             self._sense[task.lun] = result.sense

@@ -39,6 +39,13 @@ _U32: Final = Struct("<I")
 _SPARE: Final = bytes(8)
 #: The LUN of a packet, little-endian: single-level addressing has it in the last byte but one.
 _LONG_LUN_SHIFT: Final = 48
+# plain numbers: the per-command path makes no enums
+_DISCENB, _MK_MESSAGE, _DISCONNECTED = int(Control.DISCENB), int(Control.MK_MESSAGE), int(Control.DISCONNECTED)
+_TAGGED: Final = _DISCENB | int(Control.TAG_ENB)
+_FULL_RESID, _LIST_NULL = int(SgFlag.FULL_RESID), int(SgFlag.LIST_NULL)
+_PACKETIZED: Final = int(ScbFlag.PACKETIZED)
+_PER_SENDING: Final = _PACKETIZED | int(ScbFlag.NEGOTIATE)
+_MESSAGE: Final = int(ScbFlag.ABORT | ScbFlag.DEVICE_RESET)
 REQUEST_SENSE: Final = 0x03
 #: Bytes of autosense without information units.
 SENSE_BYTES: Final = 32
@@ -47,7 +54,7 @@ SENSE_BYTES: Final = 32
 def ahd_sg_setup(ahd: AhdSoftc, scb: Scb, segments: list[tuple[int, int]]) -> tuple[int, int, int]:
     """Write the scatter list of *scb*; (dataptr, datacnt, sgptr) of its HardwareScb."""
     if not segments:
-        return 0, 0, int(SgFlag.LIST_NULL)
+        return 0, 0, _LIST_NULL
     view, at, size, last = ahd.sg_view, scb.sg_offset, ahd.sg_size, len(segments) - 1
     wide = ahd.addressing is Addressing.BITS_64
     words = []
@@ -61,7 +68,7 @@ def ahd_sg_setup(ahd: AhdSoftc, scb: Scb, segments: list[tuple[int, int]]) -> tu
         words.append(word)
         at += size
     first = segments[0][0]
-    return first if wide else first & 0xFFFFFFFF, words[0], scb.sg_busaddr + size | SgFlag.FULL_RESID
+    return first if wide else first & 0xFFFFFFFF, words[0], scb.sg_busaddr + size | _FULL_RESID
 
 
 def ahd_send(ahd: AhdSoftc, scb: Scb, segments: list[tuple[int, int]], *, disconnect: bool = True) -> None:
@@ -70,22 +77,21 @@ def ahd_send(ahd: AhdSoftc, scb: Scb, segments: list[tuple[int, int]], *, discon
     The first command after a bus reset carries a message (MK_MESSAGE), as does one that aborts or resets.
     """
     target = ahd.targets[scb.target]
-    control = 0
-    if disconnect:
-        control = Control.DISCENB | (Control.TAG_ENB if scb.tagged else 0)
-    scb.flags &= ~(ScbFlag.PACKETIZED | ScbFlag.NEGOTIATE)
-    if scb.flags & (ScbFlag.ABORT | ScbFlag.DEVICE_RESET):
+    control = (_TAGGED if scb.tagged else _DISCENB) if disconnect else 0
+    flags = scb.flags & ~_PER_SENDING
+    if flags & _MESSAGE:
         # an abort may be overtaken by the target's return for the command: that has to find it disconnected
-        control |= Control.MK_MESSAGE | (Control.DISCONNECTED if scb.flags & ScbFlag.ABORT else 0)
-    elif target.must_negotiate:
-        control |= Control.MK_MESSAGE
-        scb.flags |= ScbFlag.NEGOTIATE
+        control |= _MK_MESSAGE | (_DISCONNECTED if flags & ScbFlag.ABORT else 0)
+    elif target.curr != target.goal:
+        control |= _MK_MESSAGE
+        flags |= ScbFlag.NEGOTIATE
     data = ahd_sg_setup(ahd, scb, segments)
     attribute = 0
-    if target.curr.packetized and not control & Control.MK_MESSAGE:
-        scb.flags |= ScbFlag.PACKETIZED
-    else:
+    if control & _MK_MESSAGE or not target.curr.packetized:
         attribute = sum([nbytes for _, nbytes in segments]) & 1
+    else:
+        flags |= _PACKETIZED
+    scb.flags = flags
     cdb = scb.cdb
     if len(cdb) <= CDB_INLINE_MAX:
         cdb_bytes, sense = cdb.ljust(CDB_INLINE_MAX, b"\0"), scb.sense_busaddr
@@ -101,10 +107,10 @@ def ahd_send_sense(ahd: AhdSoftc, scb: Scb, *, by_lun: bool, renegotiate: bool) 
     *by_lun*: the target is old enough to want its LUN in the CDB, too.  *renegotiate*: nothing moved; perhaps the
     target has forgotten what was agreed.
     """
-    scb.flags = scb.flags & ~(ScbFlag.PACKETIZED | ScbFlag.NEGOTIATE) | ScbFlag.SENSE
+    scb.flags = scb.flags & ~_PER_SENDING | ScbFlag.SENSE
     control = 0
     if renegotiate or ahd.targets[scb.target].must_negotiate:
-        control = Control.MK_MESSAGE
+        control = _MK_MESSAGE
         scb.flags |= ScbFlag.NEGOTIATE
     cdb = bytes((REQUEST_SENSE, scb.lun << 5 if by_lun else 0, 0, 0, SENSE_BYTES, 0))
     data = ahd_sg_setup(ahd, scb, [(scb.sense_busaddr, SENSE_BYTES)])

@@ -165,8 +165,8 @@ def _begin_reset(ahd: AhdSoftc, scmd: ScsiCmnd, scb: Scb) -> Callable[[], bool] 
     else:
         scb.flags |= ScbFlag.DEVICE_RESET
     ahd_send(ahd, scb, [], disconnect=False)
-    return lambda: scb.tag not in ahd.pending and not any(
-        one.scmd is not None and one.target == sdev.id and one.lun == sdev.lun for one in ahd.scbs)
+    held = [(one, one.scmd) for one in ahd.pending.values() if one.target == sdev.id and one.lun == sdev.lun]
+    return lambda: not any(one.tag in ahd.pending and one.scmd is was for one, was in held)
 
 
 # -- bus and chip ----------------------------------------------------------------------------------------------

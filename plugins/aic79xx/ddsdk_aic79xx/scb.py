@@ -59,7 +59,7 @@ class Scb:
 
     def clear(self) -> None:
         """As before a command."""
-        self.flags = ScbFlag.NONE
+        self.flags = 0                      # ScbFlag
         self.target = self.lun = 0
         self.cdb = b""
         self.tagged = False
@@ -69,4 +69,4 @@ class Scb:
         self.requeues = self.lqo_retries = 0
 
     def __repr__(self) -> str:
-        return f"<scb {self.tag} {self.target}:{self.lun} {self.flags!r}>"
+        return f"<scb {self.tag} {self.target}:{self.lun} {ScbFlag(self.flags)!r}>"
