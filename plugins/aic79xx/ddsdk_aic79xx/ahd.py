@@ -65,6 +65,8 @@ class AhdSoftc(ChipAccess):
         self.lock = kernel.spin_lock_init("ahd_lock")
         self.our_id = AHD_OUR_ID
         self.wide = True
+        self.collides = bool(bugs & Bug.INTCOLLISION)
+        self.pkt_lun = bool(bugs & Bug.PKT_LUN)
         self.sg_size = (SgElement64 if addressing is Addressing.BITS_64 else SgElement).on(WIRE_LE).size
         self.pcix = False
 

@@ -68,13 +68,6 @@ def ahd_linux_quiesce(sdev: ScsiDevice) -> int:
     return 0
 
 
-def ahd_linux_poll(sdev: ScsiDevice) -> None:
-    """The interrupt handler by hand, and what it leaves to the tasklet."""
-    ahd: AhdSoftc | None = sdev.host.hostdata
-    if ahd is not None:
-        ahd_poll(ahd)
-
-
 def ahd_linux_shutdown(sdev: ScsiDevice) -> int:
     """Leave the chip reset and paused, so that nothing of it touches memory while the machine reboots."""
     ahd: AhdSoftc | None = sdev.host.hostdata
@@ -110,8 +103,10 @@ class AhdDumpHooks:
 
     @hookimpl
     def dump_poll(self, sdev: ScsiDevice) -> None:
-        """See ahd_linux_poll."""
-        ahd_linux_poll(sdev)
+        """The interrupt handler by hand, and what it leaves to the tasklet."""
+        ahd: AhdSoftc | None = sdev.host.hostdata
+        if ahd is not None:
+            ahd_poll(ahd)
 
     @hookimpl
     def shutdown(self, sdev: ScsiDevice) -> int:

@@ -12,7 +12,6 @@ from typing import TYPE_CHECKING, Final
 from ddsdk.helperlib.kernel import IRQ_HANDLED, IRQ_NONE
 
 from .access import PAUSE
-from .chips import Bug
 from .frames import QOUT_VALID, SgFlag
 from .lost import ahd_gone, ahd_lost
 from .regs import ALL_ONES, CfgRegs, CommonRegs, DffRegs, IntStat, Mode, ModeRegs
@@ -31,6 +30,7 @@ if TYPE_CHECKING:
     from .scb import Scb
 
 _INTSTAT: Final = CommonRegs.INTSTAT
+_INTSTAT_AT: Final = CommonRegs.INTSTAT.offset
 _CMDCMPLT, _SEQINT, _SCSIINT = IntStat.CMDCMPLT.mask, IntStat.SEQINT.mask, IntStat.SCSIINT.mask
 _PCI_OR_SPLIT: Final = IntStat.PCIINT.mask | IntStat.SPLTINT.mask
 _ENTRY: Final = Struct("<H")
@@ -63,6 +63,9 @@ def ahd_poll(ahd: AhdSoftc) -> None:
     if not ahd.active:
         return
     kernel = ahd.kernel
+    if (_ENTRY.unpack_from(ahd.shared_view, 2 * ahd.qoutnext)[0] & QOUT_VALID != ahd.qout_valid
+            and not ahd.inb_at(_INTSTAT_AT) and not ahd.busyq and not (ahd.collides and _collided(ahd))):
+        return                                  # nothing to say: the common case, kept short
     flags = kernel.spin_lock_irqsave(ahd.lock)
     mine = ahd_intr(ahd)
     if ahd.busyq:
@@ -83,14 +86,14 @@ def ahd_intr(ahd: AhdSoftc) -> bool:
     else:
         intstat = ahd.inb(_INTSTAT)
         if not intstat:
-            return ahd.has(Bug.INTCOLLISION) and _collided(ahd) and ahd_handle_seqint(ahd)
+            return ahd.collides and _collided(ahd) and ahd_handle_seqint(ahd)
         if intstat == ALL_ONES and ahd.inb(CommonRegs.HCNTRL) == ALL_ONES:
             ahd_gone(ahd)
             return True
     if intstat & _CMDCMPLT:
         ahd.outb(CommonRegs.CLRINT, _CMDCMPLT)
         ahd.inb(_INTSTAT)                       # the clear has to be there before the queue is read
-        if ahd.has(Bug.INTCOLLISION) and _collided(ahd):
+        if ahd.collides and _collided(ahd):
             intstat |= _SEQINT
         ahd_run_qoutfifo(ahd)
     if intstat & IntStat.HWERRINT.mask:

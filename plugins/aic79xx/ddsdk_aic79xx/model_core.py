@@ -43,6 +43,7 @@ _REGISTERS_END: Final = 0x200
 _COMMON: Final = frozenset(one.offset + n for one in CommonRegs.registers for n in range(one.size))
 #: What may be touched while the sequencer runs.
 _ALWAYS: Final = frozenset(range(0x01, 0x10)) | {0x18}
+_INTSTAT: Final = CommonRegs.INTSTAT.offset
 _HCNTRL: Final = CommonRegs.HCNTRL.offset
 _HNSCB: Final = CommonRegs.HNSCB_QOFF.offset
 _NAMES: Final[Mapping[int, str]] = {one.offset + n: one.name for one in Scratch.registers for n in range(one.size)}
@@ -156,6 +157,10 @@ class AicCore(HwModel):
 
     def read(self, offset: int, size: int) -> int:
         """A CPU read; see the module's docstring for what raises."""
+        if offset == _INTSTAT and size == 1 and self.state is RunState.READY and not self.faults.armed:
+            if self.trace.on:                               # what a poll reads, kept short
+                self.trace.add("read", "INTSTAT", self.intstat)
+            return self.intstat
         if self.state is RunState.GONE or (self.faults.armed and self._struck_gone()):
             return (1 << 8 * size) - 1
         if size != 1 or self.state is RunState.RESET:

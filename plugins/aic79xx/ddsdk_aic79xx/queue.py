@@ -13,7 +13,6 @@ from typing import TYPE_CHECKING, Final
 from ddsdk.abi import WIRE_LE
 
 from .ahd import Addressing
-from .chips import Bug
 from .frames import (
     CDB_INLINE_MAX,
     SG_HIGH_ADDR_MASK,
@@ -122,7 +121,7 @@ def ahd_send_sense(ahd: AhdSoftc, scb: Scb, *, by_lun: bool, renegotiate: bool) 
 def ahd_queue_scb(ahd: AhdSoftc, scb: Scb, fields: tuple[object, ...]) -> None:
     """void ahd_queue_scb(struct ahd_softc *, struct scb *): the exchange.  No pause is needed."""
     element, spare = ahd.reserved, scb.element
-    long_lun = scb.lun << _LONG_LUN_SHIFT if ahd.has(Bug.PKT_LUN) else 0
+    long_lun = scb.lun << _LONG_LUN_SHIFT if ahd.pkt_lun else 0
     _pack(element.view, 0, *fields, element.busaddr, spare.busaddr, long_lun, _SPARE)
     ahd.pending[scb.tag] = scb
     scb.element, ahd.reserved = element, spare

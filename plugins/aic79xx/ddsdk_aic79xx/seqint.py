@@ -57,7 +57,7 @@ def ahd_handle_seqint(ahd: AhdSoftc) -> bool:
     """void ahd_handle_seqint(struct ahd_softc *, u_int intstat).  The lock is held; true, for callers that ask."""
     number = ahd.inb(CommonRegs.SEQINTCODE)
     ahd.outb(CommonRegs.CLRINT, IntStat.SEQINT.mask)
-    if ahd.has(Bug.INTCOLLISION):
+    if ahd.collides:
         _confirm(ahd)
     ahd.update_modes()
     try:
