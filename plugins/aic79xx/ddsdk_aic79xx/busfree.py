@@ -158,8 +158,7 @@ def _unexpected(ahd: AhdSoftc, scb: Scb | None, number: int, lastphase: int) -> 
     ahd.printk(f"target {number}: unexpected bus free in phase {lastphase:#04x}")
     target = ahd.targets[number]
     if lastphase != P_BUSFREE:
-        ahd_set_agreement(ahd, target, ASYNC)
-        target.goal = target.user
+        target.force()
     if scb is not None:
         ahd_fail(ahd, scb, DID_ERROR)
 

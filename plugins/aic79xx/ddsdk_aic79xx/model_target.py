@@ -29,8 +29,6 @@ if TYPE_CHECKING:
 _SECTOR_BYTES: Final = 512              # for a CDB to a logical unit that is not there
 _OVERLAPPED: Final = Sense(0xB, 0x4E)
 _REQUEST_SENSE: Final = 0x03
-#: Commands that a contingent allegiance does not hold up, and that do not end it unasked (SAM-2, 5.9.1).
-_KEEPS_SENSE: Final = frozenset((_REQUEST_SENSE, 0x12, 0xA0))
 
 
 @frozen
@@ -116,7 +114,7 @@ class SpiTarget:
 
     def must_wait(self, task: Task) -> bool:
         """A command that is due while somebody's sense data waits to be asked for is blocked (SAM-2, 5.9.1)."""
-        if task.lun not in self._sense or task.cdb[0] in _KEEPS_SENSE:
+        if task.lun not in self._sense or task.cdb[0] == _REQUEST_SENSE:
             return False
         self.blocked.append(task)
         return True
@@ -131,7 +129,7 @@ class SpiTarget:
 
     def accept(self, task: Task, now_ns: int) -> int:
         """Queue *task*; when its data and status phases are due.  A tag that is in use ends both commands."""
-        if task.cdb[0] not in _KEEPS_SENSE:
+        if task.cdb[0] != _REQUEST_SENSE:
             self._sense.pop(task.lun, None)     # a command that does not ask: nobody will know
         same = [one for one in self.tasks if one.tag == task.tag and one.lun == task.lun]
         if same and task.tagged:

@@ -47,23 +47,32 @@ ASYNC: Final = TransInfo()
 
 
 class AhdTarget:
-    """One id on the bus: `curr` is agreed, `goal` is what we want.  `ppr`: it understands PPR, as far as we know."""
+    """One id on the bus: `curr` is agreed, `goal` is what we want.
 
-    __slots__ = ("curr", "goal", "number", "ppr", "user")
+    `ppr`: it understands PPR, as far as we know.  `forced`: it may have forgotten what was agreed, so that the next
+    command says it again; what it still has under way goes by `curr`.
+    """
+
+    __slots__ = ("curr", "forced", "goal", "number", "ppr", "user")
 
     def __init__(self, number: int) -> None:
         self.number = number
         self.curr = self.goal = self.user = ASYNC
         self.ppr = True
+        self.forced = False
 
     @property
     def must_negotiate(self) -> bool:
         """The next command carries a message."""
-        return self.curr != self.goal
+        return self.forced or self.curr != self.goal
+
+    def force(self) -> None:
+        """void ahd_force_renegotiation(...)."""
+        self.forced, self.goal, self.ppr = True, self.user, True
 
     def start_over(self) -> None:
         """After a bus reset: nothing is agreed, everything is wanted again."""
-        self.curr, self.goal, self.ppr = ASYNC, self.user, True
+        self.curr, self.goal, self.ppr, self.forced = ASYNC, self.user, True, False
 
     def without_ppr(self) -> None:
         """It does not know PPR: width and synchronous transfers one by one."""
@@ -117,7 +126,7 @@ def ahd_update_neg_table(ahd: AhdSoftc, target: AhdTarget) -> None:
 def ahd_set_agreement(ahd: AhdSoftc, target: AhdTarget, info: TransInfo) -> bool:
     """*target* agreed to *info*; whether that changes the use of information units.  The chip is paused."""
     changed = target.curr.packetized != info.packetized
-    target.curr = info
+    target.curr, target.forced = info, False
     ahd_update_neg_table(ahd, target)
     return changed
 

@@ -81,7 +81,7 @@ def ahd_send(ahd: AhdSoftc, scb: Scb, segments: list[tuple[int, int]], *, discon
     if flags & _MESSAGE:
         # an abort may be overtaken by the target's return for the command: that has to find it disconnected
         control |= _MK_MESSAGE | (_DISCONNECTED if flags & ScbFlag.ABORT else 0)
-    elif target.curr != target.goal:
+    elif target.forced or target.curr != target.goal:
         control |= _MK_MESSAGE
         flags |= ScbFlag.NEGOTIATE
     data = ahd_sg_setup(ahd, scb, segments)

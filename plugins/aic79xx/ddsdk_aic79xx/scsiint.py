@@ -118,8 +118,7 @@ def _selection_timeout(ahd: AhdSoftc) -> None:
     scb = ahd.pending.get(lists[0][0]) if lists else None
     if scb is not None:
         number, lun = scb.target, scb.lun
-        target = ahd.targets[number]
-        target.goal = target.user
+        ahd.targets[number].force()
         for other in pull(ahd, lambda one: one.target == number and one.lun == lun):
             if other is scb:
                 ahd_fail(ahd, scb, DID_NO_CONNECT)

@@ -57,7 +57,7 @@ def ahd_handle_seqint(ahd: AhdSoftc) -> bool:
     """void ahd_handle_seqint(struct ahd_softc *, u_int intstat).  The lock is held; true, for callers that ask."""
     number = ahd.inb(CommonRegs.SEQINTCODE)
     ahd.outb(CommonRegs.CLRINT, IntStat.SEQINT.mask)
-    if ahd.collides:
+    if ahd.collides and number != SeqIntCode.NO_SEQINT:
         _confirm(ahd)
     ahd.update_modes()
     try:
@@ -77,6 +77,8 @@ def _confirm(ahd: AhdSoftc) -> None:
         if ahd.is_paused():
             break
         ahd.udelay(1)
+    else:
+        ahd.pause()
     ahd.forget_modes()
     ahd.outb(CommonRegs.CLRINT, IntStat.SEQINT.mask)
 
