@@ -13,9 +13,8 @@ from ddsdk.hookspecs import ConformanceProfile, DriverInfo, HardwareModelInfo, h
 #: Every module whose code runs after a crash: what the code CRC covers.
 DRIVER_MODULES: Final = tuple(f"ddsdk_aic79xx.{name}" for name in (
     "access", "ahd", "busfree", "chips", "driver", "dump", "firmware", "flush", "frames", "init", "interrupt", "lists",
-    "lost",
-    "message", "negotiate", "queue", "recovery", "regs", "regs_banks", "regs_scratch", "reset", "scb", "scsiint", "seqint",
-    "sequencer", "status"))
+    "lost", "message", "negotiate", "queue", "recovery", "regs", "regs_banks", "regs_scratch", "reset", "scb",
+    "scsiint", "seqint", "sequencer", "status"))
 
 
 @hookimpl

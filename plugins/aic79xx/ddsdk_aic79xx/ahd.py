@@ -74,10 +74,12 @@ class AhdSoftc(ChipAccess):
         self.qfrozen = 0
         self.reset_polling = self.thaw_due = False
         self.recover_by_chip = False
+        self.identified = False                             # the chip was looked at after a reset
+        self.iocell_due = False                             # the next selection stops once
         self.in_chip_reset = False                          # CHIPRST was written, and not taken back yet
         self.sxfrctl1 = 0
         self.reset_count = 0
-        self.stale = 0
+        self.stale = self.quiet_polls = 0
         self.hwerr_count = 0
         self.msg = MsgState()
         self.targets = tuple(AhdTarget(number) for number in range(AHD_NUM_TARGETS))

@@ -103,7 +103,7 @@ def _lost_on_the_way_out(ahd: AhdSoftc) -> bool:
         if scb.lqo_retries > _LQO_RETRIES:
             ahd_fail(ahd, scb, DID_PARITY)
         else:
-            wait_first(ahd, scb.tag)
+            wait_first(ahd, scb)
     return False
 
 

@@ -21,9 +21,7 @@ from ddsdk.scsi.host import ScsiHost, ScsiHostTemplate
 from .ahd import AHD_CAN_QUEUE, AHD_NUM_TARGETS, AHD_OUR_ID, Addressing, AhdSoftc
 from .chips import PCI_DEVICE_HOSTRAID, REVISION_MIN, Bug, bugs_of, features_of
 from .frames import AHD_NSEG, CDB_MAX
-from .init import ahd_probe_scbs, ahd_reset
 from .interrupt import ahd_linux_isr
-from .negotiate import ahd_default_goals
 from .queue import ahd_send
 from .recovery import (
     ahd_linux_abort,
@@ -42,7 +40,6 @@ if TYPE_CHECKING:
     from ddsdk.scsi.cmnd import ScsiCmnd
     from ddsdk.scsi.host import ScsiDone
 
-    from .scb import Scb
 
 _IO_BAR, _MEM_BAR, _HIGH_IO_BAR = 0, 1, 3
 _REVISION_ID: Final = 0x08
@@ -157,20 +154,14 @@ def ahd_linux_probe(pdev: PciDev, chip: Chip, addressing: Addressing | None = No
     ahd = _softc(pdev, chip, revision, addressing)
     ahd.defer_to(ahd_reset_poll, ahd_runq, ahd_recover_work)
     _set_mask(ahd)
-    why = ahd_reset(ahd)
-    if why:
-        raise DeviceError(f"{ahd.name}: {why}; give up on this adapter")
-    if not ahd_probe_scbs(ahd):
-        raise DeviceError(f"{ahd.name}: fewer than 512 on-chip SCBs; this driver needs all of them")
-    ahd_default_goals(ahd)
     ahd.alloc_memory()
-    shost = _make_host(ahd)
-    kernel.pci_set_drvdata(pdev, ahd)
     if kernel.request_irq(pdev, ahd_linux_isr, ahd):
         ahd.printk("no interrupt line; commands complete by polling only")
     if ahd_recover(ahd, by_chip=True):
+        kernel.free_irq(pdev, ahd)
         raise DeviceError(f"{kernel.log[-1]}; give up on this adapter")
-    return shost
+    kernel.pci_set_drvdata(pdev, ahd)
+    return _make_host(ahd)
 
 
 def _softc(pdev: PciDev, chip: Chip, revision: int, addressing: Addressing | None) -> AhdSoftc:
@@ -213,8 +204,3 @@ def _make_host(ahd: AhdSoftc) -> ScsiHost:
     shost.max_id = AHD_NUM_TARGETS if ahd.wide else 8
     shost.max_lun = _MAX_LUN
     return shost
-
-
-def scb_of(ahd: AhdSoftc, scmd: ScsiCmnd) -> Scb | None:
-    """The SCB that carries a command."""
-    return next((scb for scb in ahd.scbs if scb.scmd is scmd), None)

@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 
     from .ahd import AhdSoftc
 
-_WORDS: Final = 56
+_WORDS: Final = 36
 _WORD: Final = Struct("<I")
 #: Of each word of the stand-in: an opcode that does nothing, and its own address, so that no two are alike.
 _NOP: Final = 0x01000000

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Final
 from .access import INTEN, PAUSE
 from .chips import Bug, Feature
 from .firmware import ahd_loadseq
-from .frames import busy_slot
+from .frames import Control, busy_slot
 from .message import ahd_clear_msg_state
 from .negotiate import ahd_all_async
 from .regs import (
@@ -238,42 +238,45 @@ def _init_scratch(ahd: AhdSoftc) -> None:
     ahd.outb(Scratch.QOUTFIFO_ENTRY_VALID_TAG, VALID_TAG)
     for register in (Scratch.SEQ_FLAGS, Scratch.SEQ_FLAGS2, Scratch.LOCAL_HS_MAILBOX):
         ahd.outb(register, 0)
-    for register in (*Scratch.WAITING_SCB_TAILS, Scratch.WAITING_TID_HEAD, Scratch.WAITING_TID_TAIL,
-                     Scratch.COMPLETE_SCB_HEAD, Scratch.COMPLETE_SCB_DMAINPROG_HEAD, Scratch.COMPLETE_DMA_SCB_HEAD):
-        ahd.outw(register, SCB_LIST_NULL)
-    for register in (Scratch.QFREEZE_COUNT, Scratch.CMDS_PENDING):
-        ahd.outw(register, 0)
+    for head in (*Scratch.WAITING_SCB_TAILS, Scratch.WAITING_TID_HEAD, Scratch.WAITING_TID_TAIL,
+                 Scratch.COMPLETE_SCB_HEAD, Scratch.COMPLETE_SCB_DMAINPROG_HEAD, Scratch.COMPLETE_DMA_SCB_HEAD):
+        ahd.outw(head, SCB_LIST_NULL)
+    for counter in (Scratch.QFREEZE_COUNT, Scratch.CMDS_PENDING):
+        ahd.outw(counter, 0)
     ahd.outn(Scratch.SHARED_DATA_ADDR, ahd.shared_busaddr)
     ahd.outn(Scratch.QOUTFIFO_NEXT_ADDR, ahd.shared_busaddr)
     ahd.outb(Scratch.SCSISEQ_TEMPLATE, SCSISEQ_TEMPLATE)
-    for register, value in zip(Scratch.CMDSIZE_TABLE, _CMDSIZE, strict=True):
-        ahd.outb(register, value)
+    for entry, size in zip(Scratch.CMDSIZE_TABLE, _CMDSIZE, strict=True):
+        ahd.outb(entry, size)
     ahd.outw(Scratch.INT_COALESCING_TIMER, _COALESCE_TICKS)
     ahd.outb(Scratch.INT_COALESCING_MAXCMDS, -_COALESCE_MAX & 0xFF)
     ahd.outb(Scratch.INT_COALESCING_MINCMDS, -_COALESCE_MIN & 0xFF)
 
 
 def _init_scbs(ahd: AhdSoftc) -> None:
-    """Slots that tags name: linked to nothing; then the busy target table."""
+    """Slots that tags name hold no command that a target could come back for; then the busy target table.
+
+    (The original nulls their links, too; the program does that itself as it fetches.)
+    """
     pointer, control = ModeRegs.SCBPTR.offset, Scratch.SCB_CONTROL.offset
-    next_high, next2_high = Scratch.SCB_NEXT.offset + 1, Scratch.SCB_NEXT2.offset + 1
     outb_at = ahd.outb_at
     outb_at(pointer + 1, 0)
     for tag in range(len(ahd.scbs) + 1):            # all below 256
         outb_at(pointer, tag)
-        outb_at(control, 0x10)
-        outb_at(next_high, SCB_LIST_NULL_HIGH)
-        outb_at(next2_high, SCB_LIST_NULL_HIGH)
+        outb_at(control, Control.MK_MESSAGE)
     ahd_unbusy_all(ahd)
 
 
 def ahd_unbusy_all(ahd: AhdSoftc) -> None:
     """No (target, lun) is busy with an untagged command.  The chip is paused in SCSI mode."""
+    pointer, outb_at = ModeRegs.SCBPTR.offset, ahd.outb_at
+    entries = [entry.offset + 1 for entry in Scratch.SCB_DISCONNECTED_LISTS]
+    outb_at(pointer + 1, 0)
     for target in range(0, 16, 4):
         for lun in range(_LUNS):
-            ahd.outw(ModeRegs.SCBPTR, busy_slot(target, lun)[0])
-            for entry in Scratch.SCB_DISCONNECTED_LISTS:
-                ahd.outb_at(entry.offset + 1, SCB_LIST_NULL_HIGH)
+            outb_at(pointer, busy_slot(target, lun)[0])
+            for entry in entries:
+                outb_at(entry, SCB_LIST_NULL_HIGH)
 
 
 def _init_queues(ahd: AhdSoftc) -> None:
@@ -295,12 +298,14 @@ def ahd_setup_iocell_workaround(ahd: AhdSoftc) -> None:
     ahd.change(CfgRegs.DSPDATACTL, set_=_IOCELL_BYPASS)
     ahd.change(CfgRegs.SIMODE0, set_=IOCELL_MASK)
     ahd.set_modes(mode)
+    ahd.iocell_due = True
 
 
 def ahd_iocell_first_selection(ahd: AhdSoftc) -> None:
     """void ahd_iocell_first_selection(struct ahd_softc *): it has stopped.  The chip is paused."""
-    if not ahd.features & Feature.NEW_IOCELL:
+    if not ahd.iocell_due:
         return
+    ahd.iocell_due = False
     mode = ahd.set_modes(Mode.SCSI)
     lvd = ahd.inb(ScsiRegs.SBLKCTL) & SblkCtl.ENAB40.mask
     ahd.set_modes(Mode.CFG)

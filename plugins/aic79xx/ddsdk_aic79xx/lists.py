@@ -14,7 +14,7 @@ from .regs import CchanRegs, Mode, ModeRegs, Scratch, ScsiRegs, SStat0
 from .sequencer import AHD_SCB_MAX, QOFF_MASK, SCB_LIST_NULL, is_null
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterable
 
     from .ahd import AhdSoftc
     from .scb import Scb
@@ -88,19 +88,21 @@ def read_waiting(ahd: AhdSoftc) -> list[list[int]]:
     return lists
 
 
-def write_waiting(ahd: AhdSoftc, lists: list[list[int]]) -> None:
-    """The waiting lists are *lists* from here on; their targets' tails follow."""
+def write_waiting(ahd: AhdSoftc, lists: list[list[int]], targets: Iterable[int]) -> None:
+    """The waiting lists are *lists* from here on; the tails of *targets*, which changed, follow."""
     mode = ahd.set_modes(Mode.SCSI)
     pointer = ahd.inw(ModeRegs.SCBPTR)
     lists = [tags for tags in lists if tags]
-    tails = dict.fromkeys(range(len(Scratch.WAITING_SCB_TAILS)), SCB_LIST_NULL)
+    tails = dict.fromkeys(targets, SCB_LIST_NULL)
     for number, tags in enumerate(lists):
         for place, tag in enumerate(tags):
             ahd.outw(ModeRegs.SCBPTR, tag)
             ahd.outw(Scratch.SCB_NEXT, tags[place + 1] if place + 1 < len(tags) else SCB_LIST_NULL)
             behind = lists[number + 1][0] if place == 0 and number + 1 < len(lists) else SCB_LIST_NULL
             ahd.outw(Scratch.SCB_NEXT2, behind)
-        tails[ahd.inb(Scratch.SCB_SCSIID) >> 4] = tags[-1]
+        target = ahd.inb(Scratch.SCB_SCSIID) >> 4
+        if target in tails:
+            tails[target] = tags[-1]
     for target, tail in tails.items():
         ahd.outw(Scratch.WAITING_SCB_TAILS[target], tail)
     ahd.outw(Scratch.WAITING_TID_HEAD, lists[0][0] if lists else SCB_LIST_NULL)
@@ -109,10 +111,10 @@ def write_waiting(ahd: AhdSoftc, lists: list[list[int]]) -> None:
     ahd.set_modes(mode)
 
 
-def wait_first(ahd: AhdSoftc, tag: int) -> None:
-    """SCB *tag* goes to the head of the waiting lists: it was sent in vain."""
-    lists = [[other for other in tags if other != tag] for tags in read_waiting(ahd)]
-    write_waiting(ahd, [[tag], *lists])
+def wait_first(ahd: AhdSoftc, scb: Scb) -> None:
+    """*scb* goes to the head of the waiting lists: it was sent in vain."""
+    lists = [[other for other in tags if other != scb.tag] for tags in read_waiting(ahd)]
+    write_waiting(ahd, [[scb.tag], *lists], (scb.target,))
 
 
 def pull(ahd: AhdSoftc, wanted: Callable[[Scb], bool]) -> list[Scb]:
@@ -135,7 +137,7 @@ def pull(ahd: AhdSoftc, wanted: Callable[[Scb], bool]) -> list[Scb]:
                 stay.append(tag)
         kept.append(stay)
     if taken:
-        write_waiting(ahd, kept)
+        write_waiting(ahd, kept, {scb.target for scb in taken})
     tags = queued_tags(ahd)
     queued = [scb for scb in (_scb(ahd, tag) for tag in tags) if scb is not None and wanted(scb)]
     if queued:

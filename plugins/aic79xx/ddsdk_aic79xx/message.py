@@ -20,7 +20,6 @@ from .frames import (
     IDENTIFY_DISCONNECT,
     Control,
     Msg,
-    PprOption,
 )
 from .negotiate import ASYNC, AhdTarget, TransInfo, ahd_set_agreement
 from .regs import ClrSint1, CommonRegs, LqCtl2, LqiStat2, Mode, Scratch, ScsiRegs, ScsiSig, SeqCtl0, SeqFlags
@@ -302,8 +301,3 @@ def _next_step(ahd: AhdSoftc, target: AhdTarget) -> bool:
     out, sent = transfer_message(target)
     ahd.msg.say(out, sent)
     return True
-
-
-def describe_options(options: int) -> str:
-    """Names of PPR options, for the log."""
-    return "|".join(one.name or "?" for one in PprOption if options & one) or "none"

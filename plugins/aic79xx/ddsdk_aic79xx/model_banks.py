@@ -12,7 +12,7 @@ from .regs import CchanRegs, CfgRegs, DfCntrl, DffRegs, DffStat, DffSxfrCtl, Scs
 from .sequencer import INVALID_ADDR, QOFF_MASK
 
 if TYPE_CHECKING:
-    from .model_core import AicCore
+    from .model_control import ChipControl
 
 _NEG_FIELDS: Final = ("NEGPERIOD", "NEGOFFSET", "NEGPPROPTS", "NEGCONOPTS")
 _GSFIFO: Final = ScsiRegs.GSFIFO.offset
@@ -23,12 +23,12 @@ _TRANSFER: Final = DfCntrl.SCSIEN.mask | DfCntrl.HDMAEN.mask
 class _Bank(HwModel):
     """One bank of one chip."""
 
-    chip: AicCore
+    chip: ChipControl
 
     #: Offset of the byte that is being read: some counters move with one of their bytes.
     reading = 0
 
-    def __init__(self, chip: AicCore) -> None:
+    def __init__(self, chip: ChipControl) -> None:
         self.chip = chip
         super().__init__()
 
@@ -177,7 +177,7 @@ class DffBank(_ScsiCoreBank):
 
     regs = DffRegs
 
-    def __init__(self, chip: AicCore, number: int) -> None:
+    def __init__(self, chip: ChipControl, number: int) -> None:
         self.number = number
         super().__init__(chip)
 
@@ -293,7 +293,7 @@ class ScsiBank(_ScsiCoreBank):
 
     def r_DFFSTAT(self) -> int:
         """Which FIFOs are free, which one is current."""
-        free = sum(bit.mask for bank, bit in zip(self.chip.banks[:2], (DffStat.FIFO0FREE, DffStat.FIFO1FREE),
+        free = sum(bit.mask for bank, bit in zip(self.chip.fifos, (DffStat.FIFO0FREE, DffStat.FIFO1FREE),
                                                  strict=True) if bank.owner is None)
         return free | self.chip.scsi.current_fifo
 

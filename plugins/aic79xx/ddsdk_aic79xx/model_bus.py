@@ -12,10 +12,10 @@ from ddsdk.sim.scsi_target import GOOD, ScsiResult, ScsiTarget
 
 from . import model_faulty
 from .frames import SIU_SNSVALID, STATUS_PKT_SENSE, Control, SgFlag, TaskMgmt, is_null
+from .model_activity import STOPPED, Activity
 from .model_chips import MS
 from .model_data import DataPhase
 from .model_nonpack import Connection
-from .model_sequencer import STOPPED, Activity
 from .model_target import SpiTarget, Task
 from .regs import DfCntrl, NegConOpts, Scratch, ScsiSeq0, SeqIntCode, SStat0, SStat1, SxfrCtl1
 from .sequencer import (
@@ -28,7 +28,7 @@ from .sequencer import (
 )
 
 if TYPE_CHECKING:
-    from .model_core import AicCore
+    from .model_control import ChipControl
 
 _STATUS, _CONTROL, _SCSIID, _LUN, _SGPTR, _TMF = 0x08, 0x12, 0x13, 0x14, 0x24, 0x17
 _ENSELO: Final = ScsiSeq0.ENSELO.mask
@@ -41,7 +41,7 @@ _AIMED: Final = DfCntrl.HDMAEN.mask | DfCntrl.SCSIEN.mask
 class Bus:
     """One SCSI bus.  `selecting`: the SCB being selected; `connection`: a non-packetized one that has the bus."""
 
-    def __init__(self, chip: AicCore, targets: Mapping[int, ScsiTarget]) -> None:
+    def __init__(self, chip: ChipControl, targets: Mapping[int, ScsiTarget]) -> None:
         self._chip = chip
         self.targets = {number: SpiTarget(number, one, chip.profile.disk) for number, one in targets.items()}
         #: Commands that want their data and status phases; targets wait through a chip reset.
@@ -73,7 +73,7 @@ class Bus:
         chip.sequencer.drop()
         self.chip_reset()
         self.ready.clear()
-        for bank in chip.banks[:2]:
+        for bank in chip.fifos:
             bank.owner = None
 
     def targets_reset(self) -> None:
@@ -97,8 +97,8 @@ class Bus:
     def begin_selection(self) -> None:
         """Try for the first SCB of the first target, if nothing stands in the way."""
         chip, scsi = self._chip, self._chip.scsi
-        if (self.rst_low or self.selecting or self._selected is not None or self.connection is not None or chip.sequencer.frozen
-                or scsi.seq0 & ScsiSeq0.SCSIRSTO.mask or scsi.sstat0 & SStat0.SELINGO.mask
+        if (self.rst_low or self.selecting or self._selected is not None or self.connection is not None
+                or chip.sequencer.frozen or scsi.seq0 & ScsiSeq0.SCSIRSTO.mask or scsi.sstat0 & SStat0.SELINGO.mask
                 or is_null(chip.get(Scratch.WAITING_TID_HEAD))):
             return
         scsi.seq0 |= _ENSELO
@@ -359,7 +359,7 @@ class Bus:
 
     def _status_iu(self, number: int, tag: int, result: ScsiResult) -> Activity:
         """Code 0F: the host aims the FIFO at its sense buffer; code 10 when the IU is longer than that."""
-        chip, bank = self._chip, self._chip.banks[number]
+        chip, bank = self._chip, self._chip.fifos[number]
         bank.owner = tag
         chip.scsi.current_fifo = number
         bank.values["DFCNTRL"] = 0

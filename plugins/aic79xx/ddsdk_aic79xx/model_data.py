@@ -10,7 +10,7 @@ from ddsdk.errors import HardwareFault
 from .frames import SG_HIGH_ADDR_MASK, SG_HIGH_ADDR_SHIFT, SG_LAST_SEG, SG_LEN_MASK, SG_PTR_MASK, SgFlag
 
 if TYPE_CHECKING:
-    from .model_core import AicCore
+    from .model_control import ChipControl
 
 _DATA: Final = Struct("<QII")           # dataptr, datacnt, sgptr at 18 of the SCB
 _DATA_AT, _SGPTR_AT = 0x18, 0x24
@@ -29,9 +29,9 @@ class DataPhase:
     The chip learns the direction from the target, so `to_device` is None.  `length`: bytes of the list.
     """
 
-    to_device = None
+    to_device: bool | None = None
 
-    def __init__(self, chip: AicCore, slot: memoryview) -> None:
+    def __init__(self, chip: ChipControl, slot: memoryview) -> None:
         self._view = chip.dma.view
         self._slot = slot
         address, count, self._sgptr = _DATA.unpack_from(slot, _DATA_AT)
@@ -47,7 +47,7 @@ class DataPhase:
                 self._walk(chip)
         self.length = sum([size for _, size, _ in self._elements])
 
-    def _walk(self, chip: AicCore) -> None:
+    def _walk(self, chip: ChipControl) -> None:
         at = self._sgptr & SG_PTR_MASK
         while len(self._elements) < _RUNAWAY:
             room = _PREFETCH - at % _PREFETCH

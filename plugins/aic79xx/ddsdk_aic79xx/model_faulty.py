@@ -8,31 +8,25 @@ from typing import TYPE_CHECKING, Final
 from ddsdk.errors import HardwareFault
 from ddsdk.sim.scsi_target import ScsiResult
 
-from .frames import Msg, SgFlag
-from .model_faults import BROKEN_LQ, HARDWARE_ERRORS, REJECTED, SEQUENCER_INTERRUPTS, STATUS, TRANSCEIVER
-from .model_target import ASYNC, After, Agreement, Heard, SpiTarget, Task
-from .regs import HsMailbox, IntStat, LqiStat1, LqoStat1, Mode, PErrDiag, Scratch, SeqIntCode, SStat1
+from .frames import Msg
+from .model_activity import STOPPED, Activity
+from .model_faults import BROKEN_LQ, HARDWARE_ERRORS, SEQUENCER_INTERRUPTS, STATUS, TRANSCEIVER
+from .model_target import ASYNC, SpiTarget, Task
+from .regs import ErrorBits, HsMailbox, IntStat, LqiStat1, LqoStat1, Mode, PErrDiag, Scratch, SeqIntCode, SStat1
 from .sequencer import HOST_MSG, P_BUSFREE, Phase
 
 if TYPE_CHECKING:
-    from .model_core import AicCore
-    from .model_data import DataPhase
-    from .model_nonpack import Connection
-    from .model_sequencer import Activity
+    from .model_control import ChipControl
 
-_STOPPED: Final = -1
 _S: Final = 1_000_000_000
 _AUTO_ATN: Final = 0x02             # SCSISEQ1.ENAUTOATNP
 _LONG_IU: Final = 300
-_SGPTR: Final = 0x24
-
-Flag = Generator[int, None, bool]
 
 
 # -- the idle loop ---------------------------------------------------------------------------------------------
 
 
-def in_idle(chip: AicCore) -> Activity | None:
+def in_idle(chip: ChipControl) -> Activity | None:
     """As a new SCB waits to be fetched: what happens instead, None when nothing does."""
     if chip.hnscb == chip.snscb or chip.sequencer.frozen:
         return None
@@ -44,7 +38,7 @@ def in_idle(chip: AicCore) -> Activity | None:
     for fault, code in SEQUENCER_INTERRUPTS.items():
         if hit(fault) is not None:
             if code is SeqIntCode.SAW_HWERR:
-                chip.error |= 0x08
+                chip.error |= ErrorBits.SQPARERR.mask
             return _interrupt(chip, code)
     for fault, bits in TRANSCEIVER.items():
         if hit(fault) is not None:
@@ -66,7 +60,7 @@ def in_idle(chip: AicCore) -> Activity | None:
     return _odd_causes(chip)
 
 
-def _odd_causes(chip: AicCore) -> Activity | None:
+def _odd_causes(chip: ChipControl) -> Activity | None:
     hit, scsi = chip.faults.hit, chip.scsi
     if hit("scsi-ram-parity") is not None:
         scsi.sstat3 |= 0x02
@@ -95,26 +89,26 @@ def _odd_causes(chip: AicCore) -> Activity | None:
 
 
 def _stand_still() -> Activity:
-    yield _STOPPED
+    yield STOPPED
 
 
-def _look(chip: AicCore) -> Activity:
+def _look(chip: ChipControl) -> Activity:
     chip.scsi.look()
-    yield _STOPPED
+    yield STOPPED
 
 
-def _interrupt(chip: AicCore, code: SeqIntCode) -> Activity:
+def _interrupt(chip: ChipControl, code: SeqIntCode) -> Activity:
     chip.set_mode(Mode.CCHAN)
     chip.raise_seqint(code)
-    yield _STOPPED
+    yield STOPPED
 
 
-def at_fetch(chip: AicCore, _tag: int) -> bool:
+def at_fetch(chip: ChipControl, _tag: int) -> bool:
     """An SCB was fetched: whether it is never heard of again."""
     return chip.faults.hit("command-hung") is not None
 
 
-def at_flush(chip: AicCore, tags: list[int], room: int) -> tuple[list[int], bool]:
+def at_flush(chip: ChipControl, tags: list[int], room: int) -> tuple[list[int], bool]:
     """Completions are about to be posted: those that are, and whether INTSTAT says so."""
     hit, out = chip.faults.hit, []
     for tag in tags:
@@ -136,7 +130,7 @@ def at_flush(chip: AicCore, tags: list[int], room: int) -> tuple[list[int], bool
     return out[:room], hit("cmdcmplt-lost") is None
 
 
-def before_report(chip: AicCore, tag: int) -> None:
+def before_report(chip: ChipControl, tag: int) -> None:
     """Code 1A is due for an SCB: perhaps it comes late."""
     struck = chip.faults.hit("completion-late")
     if struck is not None:
@@ -144,7 +138,7 @@ def before_report(chip: AicCore, tag: int) -> None:
         chip.clock.at_ns(until_ns, chip.kick)
 
 
-def at_report(chip: AicCore) -> int:
+def at_report(chip: ChipControl) -> int:
     """How often code 1A is raised for an SCB."""
     if chip.faults.hit("completion-lost") is not None:
         return 0
@@ -154,7 +148,7 @@ def at_report(chip: AicCore) -> int:
 # -- the bus ---------------------------------------------------------------------------------------------------
 
 
-def rst_released(chip: AicCore) -> None:
+def rst_released(chip: ChipControl) -> None:
     """The host let go of RST: perhaps somebody else holds it."""
     struck = chip.faults.hit("rst-stays-low")
     if struck is not None:
@@ -163,17 +157,17 @@ def rst_released(chip: AicCore) -> None:
         chip.clock.after_ns(struck.get("ns", 4 * _S), bus.rst_rises)
 
 
-def nobody_there(chip: AicCore, number: int) -> bool:
+def nobody_there(chip: ChipControl, number: int) -> bool:
     """Whether the selection of a target that is there times out."""
     return number in chip.bus.targets and chip.faults.hit("selection-timeout") is not None
 
 
-def busfree(chip: AicCore, fault: str) -> bool:
+def busfree(chip: ChipControl, fault: str) -> bool:
     """Whether the bus goes free here."""
     return chip.faults.hit(fault) is not None
 
 
-def at_target(chip: AicCore, task: Task) -> int:
+def at_target(chip: ChipControl, task: Task) -> int:
     """The target has a command: how much longer it takes.  A status fault decides its end already."""
     for fault, status in STATUS.items():
         if chip.faults.hit(fault) is not None:
@@ -186,7 +180,7 @@ def at_target(chip: AicCore, task: Task) -> int:
     return delay_ns
 
 
-def packet_out(chip: AicCore, target: SpiTarget, _tag: int) -> Activity:
+def packet_out(chip: ChipControl, target: SpiTarget, _tag: int) -> Activity:
     """A packet goes out; afterwards CURRSCB is another one when it did not arrive."""
     scsi = chip.scsi
     if chip.faults.hit("agreement-lost") is not None:
@@ -197,48 +191,48 @@ def packet_out(chip: AicCore, target: SpiTarget, _tag: int) -> Activity:
         scsi.sstat0 |= 0x40                         # SELDO is still there
         chip.bus.currscb = -1
         scsi.bus_free(when=1, wanted=False)
-        yield _STOPPED
+        yield STOPPED
         scsi.sstat0 &= ~0x40
 
 
-def packet_in(chip: AicCore, task: Task, number: int) -> Generator[int, None, tuple[bool, bool]]:
+def packet_in(chip: ChipControl, task: Task, number: int) -> Generator[int, None, tuple[bool, bool]]:
     """A packet comes in: (whether the target begins anew, whether it wants to move too much)."""
     hit, scsi, tag = chip.faults.hit, chip.scsi, task.tag
     if hit("crc-in-lq") is not None:
         scsi.lqistat1 |= LqiStat1.LQICRCI_LQ.mask
-        yield from _parity(chip, number, tag, PErrDiag.CRCERR.mask)
+        yield from parity_error(chip, number, tag, PErrDiag.CRCERR.mask)
         if not scsi.lqctl2 & 0x80:
             raise HardwareFault("CRC error in an L_Q, and the host did not write LQCTL2.LQIRETRY")
         scsi.lqctl2 = 0
     for fault, bits in BROKEN_LQ.items():
         if hit(fault) is not None:
             scsi.lqistat1 |= bits
-            yield from _parity(chip, number, tag, 0)
+            yield from parity_error(chip, number, tag, 0)
     if hit("busfree-glitch") is not None:
         scsi.perrdiag = PErrDiag.PARITYERR.mask
-        chip.banks[number].owner = tag
+        chip.fifos[number].owner = tag
         chip.set_mode(number, tag)
         scsi.bus_free(when=2 + number, wanted=False)
-        yield _STOPPED
-        chip.banks[number].owner = None
+        yield STOPPED
+        chip.fifos[number].owner = None
         scsi.perrdiag = 0
         scsi.bus_free()
     if hit("busfree-in-data") is not None:
-        chip.banks[number].owner = tag
+        chip.fifos[number].owner = tag
         chip.set_mode(number, tag)
         task.target.over(task)
         scsi.bus_free(when=2 + number, wanted=False)
-        yield _STOPPED
+        yield STOPPED
         return True, False
     if hit("crc-in-data") is not None:
         yield from _crc_in_data(chip, task, number)
         return True, False
     if hit("short-transfer") is not None:
-        _cut_short(chip, task)
+        cut_short(chip, task)
     return False, hit("overrun") is not None
 
 
-def _parity(chip: AicCore, number: int, tag: int, diag: int) -> Activity:
+def parity_error(chip: ChipControl, number: int, tag: int, diag: int) -> Activity:
     """SCSIPERR while FIFO *number* works for *tag*; ATN goes up by itself where SCSISEQ1 says so."""
     scsi = chip.scsi
     chip.set_mode(number, tag)
@@ -246,27 +240,27 @@ def _parity(chip: AicCore, number: int, tag: int, diag: int) -> Activity:
     scsi.atn = bool(scsi.seq1 & _AUTO_ATN)
     scsi.sstat1 |= SStat1.SCSIPERR.mask
     scsi.look()
-    yield _STOPPED
+    yield STOPPED
     scsi.perrdiag = 0
 
 
-def _crc_in_data(chip: AicCore, task: Task, number: int) -> Activity:
+def _crc_in_data(chip: ChipControl, task: Task, number: int) -> Activity:
     """The host says INITIATOR DETECTED ERROR in a message phase of the packetized connection; then all begins anew."""
     scsi = chip.scsi
     scsi.phase = Phase.DATAIN
     scsi.lqistat1 |= LqiStat1.LQICRCI_NLQ.mask
-    yield from _parity(chip, number, task.tag, PErrDiag.CRCERR.mask)
+    yield from parity_error(chip, number, task.tag, PErrDiag.CRCERR.mask)
     if not scsi.atn or chip.get(Scratch.MSG_OUT) != HOST_MSG:
         raise HardwareFault("CRC error in data, and the host did not set MSG_OUT = FF with ATN up")
     scsi.phase = Phase.MESGOUT
     chip.set_mode(Mode.SCSI, task.tag)
     chip.raise_seqint(SeqIntCode.ENTERING_NONPACK)
-    yield _STOPPED
+    yield STOPPED
     sent = bytearray()
     while scsi.atn:
         chip.put(Scratch.LASTPHASE, Phase.MESGOUT)
         chip.raise_seqint(SeqIntCode.HOST_MSG_LOOP)
-        yield _STOPPED
+        yield STOPPED
         if not scsi.lqctl2 & 0x80:
             raise HardwareFault("a message phase in a packetized connection, and the host did not write LQCTL2 = 80")
         sent.append(chip.get(Scratch.RETURN_2))
@@ -278,11 +272,11 @@ def _crc_in_data(chip: AicCore, task: Task, number: int) -> Activity:
     scsi.phase = Phase.DATAIN
     chip.put(Scratch.LASTPHASE, Phase.DATAIN)
     chip.raise_seqint(SeqIntCode.HOST_MSG_LOOP)
-    yield _STOPPED
+    yield STOPPED
     raise HardwareFault("a packetized connection left its message phases, and the host did not restart the program")
 
 
-def _cut_short(chip: AicCore, task: Task) -> None:
+def cut_short(chip: ChipControl, task: Task) -> None:
     """Make the target move half of what it was asked for."""
     carry_out = task.target.scsi.execute(task.lun, task.cdb, _Half(chip, task))
     task.result = carry_out
@@ -291,9 +285,9 @@ def _cut_short(chip: AicCore, task: Task) -> None:
 class _Half:
     """A data phase with room for half."""
 
-    to_device = None
+    to_device: bool | None = None
 
-    def __init__(self, chip: AicCore, task: Task) -> None:
+    def __init__(self, chip: ChipControl, task: Task) -> None:
         from .model_data import DataPhase
 
         self._data = DataPhase(chip, chip.slot(task.tag))
@@ -305,115 +299,13 @@ class _Half:
         return self._data.put(data[:self.length])
 
 
-def status_iu(chip: AicCore, iu: bytes) -> bytes:
+def status_iu(chip: ChipControl, iu: bytes) -> bytes:
     """A status IU is about to be delivered: what is delivered."""
     return iu.ljust(_LONG_IU, b"\0") if chip.faults.hit("status-iu-too-long") is not None else iu
 
 
-def tmf(chip: AicCore) -> str:
+def tmf(chip: ChipControl) -> str:
     """What becomes of a task management function: "", "ignored" or "beaten"."""
     if chip.faults.hit("tmf-ignored") is not None:
         return "ignored"
     return "beaten" if chip.faults.hit("tmf-beaten") is not None else ""
-
-
-# -- non-packetized --------------------------------------------------------------------------------------------
-
-
-def after_command(chip: AicCore, connection: Connection) -> Flag:
-    """The command is out: whether that was its end."""
-    if chip.faults.hit("protocol-violation") is None:
-        return False
-    chip.scsi.phase = Phase.MESGIN
-    chip.put(Scratch.LASTPHASE, Phase.MESGIN)
-    yield from connection.illegal(SeqIntCode.PROTO_VIOLATION)
-    if not chip.scsi.atn or chip.get(Scratch.MSG_OUT) != HOST_MSG:
-        raise HardwareFault("a protocol violation, and the host did not set MSG_OUT = FF and assert ATN")
-    yield from connection.host_messages()
-    return True
-
-
-def no_match(chip: AicCore) -> bool:
-    """Whether a reselection finds no command."""
-    return chip.faults.hit("reselect-no-match") is not None
-
-
-def data_phase(chip: AicCore, connection: Connection, task: Task,
-               data: DataPhase) -> Generator[int, None, bool | None]:
-    """Before a non-packetized data phase: whether the target wants too much; None when the connection is over."""
-    hit, tag = chip.faults.hit, connection.tag
-    if hit("busfree-at-data") is not None:
-        connection.target.over(task)
-        connection.busfree(Phase.DATAIN)
-        return None
-    if hit("parity-in-data") is not None:
-        chip.scsi.phase = Phase.DATAIN
-        chip.put(Scratch.LASTPHASE, Phase.DATAIN)
-        yield from _parity(chip, 3, tag, PErrDiag.PARITYERR.mask)
-        if chip.get(Scratch.MSG_OUT) != HOST_MSG or not chip.scsi.atn:
-            raise HardwareFault("a parity error in data, and the host did not set MSG_OUT = FF with ATN up")
-        yield from connection.host_messages()
-    if data.length > 1 and hit("pdata-reinit") is not None:
-        yield from _pdata_reinit(chip, tag, data)
-    if data.length > 1 and hit("ignore-wide-residue") is not None:
-        yield from _wide_residue(chip, task, tag, data)
-    if hit("short-transfer") is not None:
-        _cut_short(chip, task)
-    return hit("overrun") is not None
-
-
-def _pdata_reinit(chip: AicCore, tag: int, data: DataPhase) -> Activity:
-    """Half of the data moved in an earlier data phase: the host aims the FIFO at the rest."""
-    moved, bank = data.length // 2, chip.banks[0]
-    data.note(moved)
-    bank.owner = tag
-    chip.scsi.current_fifo = 0
-    chip.set_mode(0, tag)
-    chip.raise_seqint(SeqIntCode.PDATA_REINIT)
-    yield _STOPPED
-    address, left = data.place(moved)
-    aimed = bank.values["HADDR"], bank.values["HCNT"]
-    if aimed != (address, left) or chip.scsi.current_fifo != 0:
-        raise HardwareFault(f"the data phase goes on at {address:#x} with {left} bytes, the host aimed the FIFO at"
-                            f" {aimed[0]:#x}, {aimed[1]}")
-    bank.owner = None
-    chip.scsi.current_fifo = 3
-    chip.slot(tag)[_SGPTR] |= SgFlag.FULL_RESID
-
-
-def _wide_residue(chip: AicCore, task: Task, tag: int, data: DataPhase) -> Activity:
-    """All of it moved, and then the target says that the last byte was padding."""
-    result = chip.bus.carry_out(task, data)
-    if result.status or result.transferred != data.length:
-        task.result = result
-        return
-    data.note(data.length)
-    chip.set_mode(Mode.SCSI, tag)
-    chip.raise_seqint(SeqIntCode.IGN_WIDE_RES)
-    yield _STOPPED
-    wanted = data.pointers(data.length - 1)
-    slot = chip.slot(tag)
-    has = int.from_bytes(slot[0:4], "little"), int.from_bytes(slot[4:8], "little")
-    if has != wanted:
-        raise HardwareFault(f"one byte less moved: the residual is {wanted[0]:#x} before {wanted[1]:#x}, the host made"
-                            f" it {has[0]:#x}, {has[1]:#x}")
-    task.result = ScsiResult(0, b"", data.length - 1)
-
-
-def message_unsent(chip: AicCore) -> bool:
-    """Whether a command completes with its message unsent."""
-    return chip.faults.hit("mkmsg-failed") is not None
-
-
-def message_again(chip: AicCore) -> bool:
-    """Whether the target wants the host's message once more."""
-    return chip.faults.hit("message-again") is not None
-
-
-def heard(chip: AicCore, target: SpiTarget, before: Agreement, answer: Heard) -> Heard:
-    """What the target makes of a message: a rejected one leaves the agreement as it was *before*."""
-    for fault, code in REJECTED.items():
-        if answer.reply[2:3] == bytes((code,)) and chip.faults.hit(fault) is not None:
-            target.agreement = before
-            return Heard(After.REPLY, bytes((Msg.MESSAGE_REJECT,)))
-    return answer

@@ -1,6 +1,7 @@
 """A non-packetized connection: IDENTIFY and tag, messages by the host, command, data, status, COMMAND COMPLETE.
 
-One object for the time in which one target has the bus.  Source: hw notes of aic79xx.seq rev 99; SPI-4, 13, 16.
+One object for the time in which one target has the bus.
+Source: effects of aic79xx.seq rev 99 (Linux 2.6.9); SPI-4, 13, 16.
 """
 
 from __future__ import annotations
@@ -12,7 +13,7 @@ from typing import TYPE_CHECKING, Final
 from ddsdk.errors import HardwareFault
 from ddsdk.sim.scsi_target import GOOD
 
-from . import model_faulty
+from . import model_faulty, model_faulty_nonpack
 from .frames import (
     CDB_LEN_PTR,
     IDENTIFY_DISCONNECT,
@@ -22,8 +23,8 @@ from .frames import (
     busy_slot,
     is_null,
 )
+from .model_activity import STOPPED, Activity
 from .model_data import DataPhase
-from .model_sequencer import STOPPED, Activity
 from .model_target import After, Heard, SpiTarget, Task
 from .regs import IntStat, Mode, Scratch, SeqFlags, SeqIntCode
 from .sequencer import (
@@ -39,7 +40,7 @@ from .sequencer import (
 )
 
 if TYPE_CHECKING:
-    from .model_core import AicCore
+    from .model_control import ChipControl
 
 #: An activity that ends with what the target does next, None when the bus has gone free.
 MessageLoop = Generator[int, None, "Heard | None"]
@@ -54,7 +55,7 @@ _MESSAGE_BYTES_MAX: Final = 512
 class Connection:
     """One target has the bus, for SCB *tag*.  *task*: it reselected us for this command."""
 
-    def __init__(self, chip: AicCore, target: SpiTarget, tag: int, task: Task | None = None) -> None:
+    def __init__(self, chip: ChipControl, target: SpiTarget, tag: int, task: Task | None = None) -> None:
         self._chip, self.target, self.tag, self.task = chip, target, tag, task
         self._lost_agreement = False
 
@@ -170,7 +171,7 @@ class Connection:
                 self.task = None
                 self.busfree(Phase.COMMAND)
                 return
-            dropped = yield from model_faulty.after_command(chip, self)
+            dropped = yield from model_faulty_nonpack.after_command(chip, self)
             if dropped:
                 return
         task.connected = not slot[_CONTROL] & Control.DISCENB
@@ -209,7 +210,7 @@ class Connection:
             number, index = busy_slot(self.target.number, task.lun)
             tag = _U16.unpack_from(chip.slot(number), 0x38 + 2 * index)[0]
         match = not is_null(tag) and chip.slot(tag)[_CONTROL] & Control.DISCONNECTED
-        if chip.faults.armed and model_faulty.no_match(chip):
+        if chip.faults.armed and model_faulty_nonpack.no_match(chip):
             match = False
         if not match:
             yield from self._no_match()
@@ -245,7 +246,7 @@ class Connection:
             chip.bus.check_table(self.target)
         overrun = self.target.wanted(task) > data.length
         if chip.faults.armed:
-            outcome = yield from model_faulty.data_phase(chip, self, task, data)
+            outcome = yield from model_faulty_nonpack.data_phase(chip, self, task, data)
             if outcome is None:
                 return
             overrun |= outcome
@@ -274,7 +275,7 @@ class Connection:
     def _complete(self, bad: bool, left: bool) -> Activity:
         """COMMAND COMPLETE: the bus goes free, the SCB onto one of the lists."""
         chip, slot, tag = self._chip, self._chip.slot(self.tag), self.tag
-        if chip.faults.armed and model_faulty.message_unsent(chip):
+        if chip.faults.armed and model_faulty_nonpack.message_unsent(chip):
             slot[_CONTROL] |= Control.MK_MESSAGE
         if slot[_CONTROL] & Control.MK_MESSAGE:
             chip.raise_seqint(SeqIntCode.MKMSG_FAILED)
@@ -314,13 +315,13 @@ class Connection:
             yield chip.timing.message_ns
             if not chip.scsi.atn:
                 break
-        if chip.faults.armed and model_faulty.message_again(chip):
+        if chip.faults.armed and model_faulty_nonpack.message_again(chip):
             chip.scsi.atn = False
             return (yield from self.host_messages())    # and it all comes once more
         before = self.target.agreement
         heard = self.target.hear(bytes(sent), chip.get(Scratch.SAVED_LUN), self.tag & 0xFF)
         if chip.faults.armed:
-            heard = model_faulty.heard(chip, self.target, before, heard)
+            heard = model_faulty_nonpack.heard(chip, self.target, before, heard)
         chip.put(Scratch.LAST_MSG, HOST_MSG)
         chip.put(Scratch.MSG_OUT, MSG_NOOP)
         return (yield from self._answer(heard))

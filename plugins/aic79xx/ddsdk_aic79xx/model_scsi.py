@@ -12,7 +12,7 @@ from .regs import ClrSint1, IntStat, LqiStat2, SblkCtl, ScsiSeq0, ScsiSig, SStat
 from .sequencer import P_BUSFREE, PHASE_MASK, Phase
 
 if TYPE_CHECKING:
-    from .model_core import AicCore
+    from .model_control import ChipControl
 
 _PHASE_BITS: Final = {Phase.DATAOUT: 0x01, Phase.DATAOUT_DT: 0x01, Phase.DATAIN: 0x02, Phase.DATAIN_DT: 0x02,
                       Phase.MESGOUT: 0x04, Phase.MESGIN: 0x08, Phase.COMMAND: 0x10, Phase.STATUS: 0x20}
@@ -28,7 +28,7 @@ class ScsiCore:
     `phase` is what the target drives, P_BUSFREE when nobody does.  `atn`: our ATN is up.
     """
 
-    def __init__(self, chip: AicCore) -> None:
+    def __init__(self, chip: ChipControl) -> None:
         self._chip = chip
         self.sblkctl = SblkCtl.ENAB40.mask | SblkCtl.SELWIDE.mask
         self.reset()

@@ -1,14 +1,12 @@
 """The sequencer's program by its effects: the idle loop, fetching, waiting lists, uploads, the output queue.
 
-What it does between the moments at which the host could see something is one step, and takes its time.  An activity
-is a generator that yields nanoseconds until its next step, or STOPPED after it raised an interrupt that stops it; it
-goes on from there when the host lets it.  Connections on the bus are activities of model_bus.py and model_nonpack.py.
-Source: hw notes of aic79xx.seq rev 99 (effects): the idle loop's order, lists, freeze, valid tag.
+What it does between the moments at which the host could see something is one step, and takes its time; see
+model_activity.py.  Connections on the bus are activities of model_bus.py and model_nonpack.py.
+Source: effects of aic79xx.seq rev 99 (Linux 2.6.9): the idle loop's order, lists, freeze, valid tag.
 """
 
 from __future__ import annotations
 
-from collections.abc import Generator
 from struct import Struct
 from typing import TYPE_CHECKING, Any, Final
 
@@ -16,6 +14,7 @@ from ddsdk.errors import HardwareFault
 
 from . import model_faulty
 from .frames import Control, SgFlag, is_null
+from .model_activity import STOPPED, Activity
 from .regs import HsMailbox, IntStat, Mode, Scratch, SeqFlags2, SeqIntCode
 from .sequencer import (
     AHD_SCB_MAX,
@@ -32,12 +31,7 @@ from .sequencer import (
 if TYPE_CHECKING:
     from ddsdk.regs import Placed
 
-    from .model_core import AicCore
-
-#: An activity: see the module's docstring.
-Activity = Generator[int, None, None]
-#: Yielded after raise_seqint() or raise_int(): the sequencer stands still until the host lets it go on.
-STOPPED: Final = -1
+    from .model_control import ChipControl
 
 _TAG, _CONTROL, _SCSIID = 0x10, 0x12, 0x13
 _STATUS, _LINK, _SGPTR, _BUSADDR, _NEXT, _NEXT2 = 0x08, 0x0C, 0x24, 0x28, 0x2C, 0x2E
@@ -53,7 +47,7 @@ class Sequencer:
     `acting`: a step is under way.  `suspended`: the activity that goes on when the host lets it.
     """
 
-    def __init__(self, chip: AicCore) -> None:
+    def __init__(self, chip: ChipControl) -> None:
         self._chip = chip
         self.reset()
 

@@ -16,9 +16,10 @@ from .busfree import clear_sources
 from .chips import Bug
 from .flush import ahd_clear_critical_section, ahd_flush_qoutfifo, ahd_pause_and_flushwork
 from .frames import TaskMgmt
-from .init import ahd_chip_init, ahd_intr_enable, ahd_reset, ahd_restart, ahd_sleep_ms
+from .init import ahd_chip_init, ahd_intr_enable, ahd_probe_scbs, ahd_reset, ahd_restart, ahd_sleep_ms
 from .lists import pull
 from .lost import ahd_end_all
+from .negotiate import ahd_default_goals
 from .queue import ahd_send
 from .reset import ahd_bus_was_reset, ahd_freeze, ahd_quiet_bus, ahd_reset_current_bus
 from .scb import ScbFlag
@@ -261,7 +262,7 @@ def _reset_chip(ahd: AhdSoftc) -> int:
 
 def _bring_up(ahd: AhdSoftc) -> str:
     """From any state to paused and initialised, the bus reset: why not, empty when it worked."""
-    why = ahd_reset(ahd)
+    why = ahd_reset(ahd) or _identify(ahd)
     if why:
         return why
     ahd_quiet_bus(ahd)
@@ -269,6 +270,16 @@ def _bring_up(ahd: AhdSoftc) -> str:
     if ahd.has(Bug.SENT_RST):
         why = ahd_reset(ahd)
     return why
+
+
+def _identify(ahd: AhdSoftc) -> str:
+    """Once, after the first reset: is it all there, and how wide is its bus?"""
+    if not ahd.identified:
+        if not ahd_probe_scbs(ahd):
+            return "fewer than 512 on-chip SCBs; this driver needs all of them"
+        ahd_default_goals(ahd)
+        ahd.identified = True
+    return ""
 
 
 def ahd_go(ahd: AhdSoftc) -> None:

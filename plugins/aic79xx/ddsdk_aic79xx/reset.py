@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Final
 
 from ddsdk.scsi.cmnd import DID_REQUEUE, DID_RESET
 
+from .ahd import AHD_NUM_TARGETS
 from .busfree import clear_fifo, clear_sources
 from .init import SCSISEQ_RESTART_MASK, SIMODE1_IDLE, ahd_restart, ahd_unbusy_all
 from .lists import pull, requeue_tags, write_waiting
@@ -82,7 +83,7 @@ def ahd_bus_was_reset(ahd: AhdSoftc) -> None:
     for scb in list(ahd.pending.values()):
         ahd_fail(ahd, scb, DID_RESET)
     ahd.set_modes(Mode.SCSI)
-    write_waiting(ahd, [])
+    write_waiting(ahd, [], range(AHD_NUM_TARGETS))
     requeue_tags(ahd, [])
     ahd.outw(Scratch.CMDS_PENDING, 0)
     ahd_unbusy_all(ahd)

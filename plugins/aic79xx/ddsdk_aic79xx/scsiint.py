@@ -76,6 +76,7 @@ def ahd_handle_scsiint(ahd: AhdSoftc) -> None:
     elif status & SStat1.SELTO.mask:
         _selection_timeout(ahd)
     elif status0 & _SELECTED:
+        ahd.iocell_due = True
         ahd_iocell_first_selection(ahd)
         ahd.unpause()
     elif status3:

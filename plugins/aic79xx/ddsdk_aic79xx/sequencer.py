@@ -28,8 +28,8 @@ SCB_TRANSFER_FULL_LUN: Final = 56
 #: Instruction addresses of the stand-in: where the idle loop runs, interrupt vectors, [first, last] of each section
 #: in which the sequencer may not be looked at.
 IDLE_LOOP_ADDR: Final = 8
-INTVEC1: Final = 40
-INTVEC2: Final = 48
+INTVEC1: Final = 33
+INTVEC2: Final = 34
 CRITICAL_SECTIONS: Final = ((16, 20), (28, 31))
 
 # -- values of scratch bytes -----------------------------------------------------------------------------------
