@@ -6,11 +6,14 @@ The sequencer may have left any mode: MODE_PTR is read once after each pause and
 
 from __future__ import annotations
 
+from functools import partial
 from typing import TYPE_CHECKING, Any, Final
 
 from .regs import ALL_ONES, CommonRegs, HCntrl, IntStat, Mode
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from ddsdk.helperlib.kernel import Iomem, Kernel
     from ddsdk.regs import Placed
 
@@ -38,6 +41,8 @@ class ChipAccess:
         self.kernel = kernel
         self._low, self._high = low, high
         self.udelay = kernel.udelay
+        #: INTSTAT, without detours: what a poll reads.
+        self.read_intstat: Callable[[], int] = partial(kernel.readb if high is None else kernel.inb, low, _INTSTAT)
         self.inten = 0
         self.mode: Mode | None = None
         self.saved_mode: Mode | None = None

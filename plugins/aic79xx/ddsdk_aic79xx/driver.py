@@ -90,7 +90,7 @@ def ahd_linux_queue(scmd: ScsiCmnd, done: ScsiDone) -> int:
 def _busy(ahd: AhdSoftc, scmd: ScsiCmnd) -> bool:
     """Whether the device has a command: one that takes no tags has one at a time."""
     sdev = scmd.device
-    return any(scb.scmd is not None and scb.target == sdev.id and scb.lun == sdev.lun for scb in ahd.scbs)
+    return any(scb.target == sdev.id and scb.lun == sdev.lun for scb in (*ahd.pending.values(), *ahd.busyq))
 
 
 def _start(ahd: AhdSoftc, scmd: ScsiCmnd) -> bool:

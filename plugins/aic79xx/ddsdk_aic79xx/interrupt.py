@@ -29,8 +29,6 @@ if TYPE_CHECKING:
     from .ahd import AhdSoftc
     from .scb import Scb
 
-_INTSTAT: Final = CommonRegs.INTSTAT
-_INTSTAT_AT: Final = CommonRegs.INTSTAT.offset
 _CMDCMPLT, _SEQINT, _SCSIINT = IntStat.CMDCMPLT.mask, IntStat.SEQINT.mask, IntStat.SCSIINT.mask
 #: A lost SEQINT is looked for when so many polls in a row (a power of two) found nothing.
 _QUIET_POLLS: Final = 8
@@ -66,7 +64,7 @@ def ahd_poll(ahd: AhdSoftc) -> None:
         return
     kernel = ahd.kernel
     if (_ENTRY.unpack_from(ahd.shared_view, 2 * ahd.qoutnext)[0] & QOUT_VALID != ahd.qout_valid
-            and not ahd.inb_at(_INTSTAT_AT) and not ahd.busyq):
+            and not ahd.read_intstat() and not ahd.busyq):
         ahd.quiet_polls += 1                    # nothing to say: the common case, kept short
         if not ahd.collides or ahd.quiet_polls % _QUIET_POLLS or not _collided(ahd):
             return
@@ -88,7 +86,7 @@ def ahd_intr(ahd: AhdSoftc) -> bool:
     if _ENTRY.unpack_from(ahd.shared_view, 2 * ahd.qoutnext)[0] & QOUT_VALID == ahd.qout_valid:
         intstat = _CMDCMPLT
     else:
-        intstat = ahd.inb(_INTSTAT)
+        intstat = ahd.read_intstat()
         if not intstat:
             return ahd.collides and _collided(ahd) and ahd_handle_seqint(ahd)
         if intstat == ALL_ONES and ahd.inb(CommonRegs.HCNTRL) == ALL_ONES:
@@ -96,7 +94,7 @@ def ahd_intr(ahd: AhdSoftc) -> bool:
             return True
     if intstat & _CMDCMPLT:
         ahd.outb(CommonRegs.CLRINT, _CMDCMPLT)
-        ahd.inb(_INTSTAT)                       # the clear has to be there before the queue is read
+        ahd.read_intstat()                      # the clear has to be there before the queue is read
         if ahd.collides and _collided(ahd):
             intstat |= _SEQINT
         ahd_run_qoutfifo(ahd)
@@ -116,7 +114,7 @@ def _collided(ahd: AhdSoftc) -> bool:
     """The sequencer stands still with a code, and INTSTAT does not say so: it came together with a completion."""
     hcntrl = ahd.inb(CommonRegs.HCNTRL)
     return (hcntrl != ALL_ONES and bool(hcntrl & PAUSE) and ahd.inb(CommonRegs.SEQINTCODE) != 0
-            and not ahd.inb(_INTSTAT) & _SEQINT)
+            and not ahd.read_intstat() & _SEQINT)
 
 
 def ahd_run_qoutfifo(ahd: AhdSoftc) -> None:

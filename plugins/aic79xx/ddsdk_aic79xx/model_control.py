@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any, Final
 from ddsdk.errors import HardwareFault
 from ddsdk.sim.model import HwModel
 
+from . import model_faulty
 from .model_banks import CchanBank, CfgBank, DffBank, ScsiBank
 from .model_bus import Bus
 from .model_faults import FAULTS
@@ -149,7 +150,7 @@ class ChipControl(HwModel):
 
     def scbptr(self, mode: int) -> int:
         """The slot that *mode* looks at."""
-        return self.banks[mode].values["SCBPTR"] & AHD_SCB_MAX - 1
+        return (self._banks or self.banks)[mode].values["SCBPTR"] & AHD_SCB_MAX - 1
 
     def get(self, field: Placed[Any]) -> int:
         """A field of the scratch page."""
@@ -327,6 +328,8 @@ class ChipControl(HwModel):
 
     def w_HNSCB_QOFF(self, value: int) -> None:
         """There are new SCBs; a write of one byte takes effect at once, torn or not."""
+        if self.faults.armed or self.sequencer.doomed:
+            model_faulty.announced(self, int(value))
         self.values["HNSCB_QOFF"] = self.hnscb = int(value)
         self.kick()
 

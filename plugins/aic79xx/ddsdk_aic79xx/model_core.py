@@ -60,7 +60,8 @@ class AicCore(ChipControl):
     def read(self, offset: int, size: int) -> int:
         """A CPU read; see the module's docstring for what raises."""
         armed = self.faults.armed
-        if offset == _INTSTAT and size == 1 and self.state is RunState.READY and not armed:
+        if (offset == _INTSTAT and size == 1 and self.state is RunState.READY
+                and not (armed and "adapter-gone" in armed)):
             if self.trace.on:                               # what a poll reads, kept short
                 self.trace.add("read", "INTSTAT", self.intstat)
             return self.intstat
@@ -75,7 +76,7 @@ class AicCore(ChipControl):
         if not self.stopped:
             self._running("read", offset)
         if offset < SCRATCH_AT:
-            return self.banks[self.src].read(offset, size)
+            return (self._banks or self.banks)[self.src].read(offset, size)
         if self.src == Mode.CFG:
             return self._config(offset).config_read(offset - SCRATCH_AT, 1)
         memory, at = self._memory("read", offset, self.src)
@@ -97,7 +98,7 @@ class AicCore(ChipControl):
         if not self.stopped:
             self._running("write", offset)
         if offset < SCRATCH_AT:
-            self.banks[self.dst].write(offset, size, value)
+            (self._banks or self.banks)[self.dst].write(offset, size, value)
             return
         if self.dst == Mode.CFG:
             self._config(offset).config_write(offset - SCRATCH_AT, 1, value)

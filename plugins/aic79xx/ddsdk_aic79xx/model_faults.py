@@ -70,7 +70,7 @@ FAULTS: Final[Mapping[str, str]] = MappingProxyType({
     "rst-stays-low": "after the host let go of RST somebody else holds it [ns=4 s]",
     "coalescing-left-on": "completions are held back for 250 us: HS_MAILBOX.40 as a dead kernel's timer left it",
     "critical-section": "the sequencer is paused in a section where it may not be looked at [address=17]",
-    "command-hung": "an SCB is fetched and never heard of again",
+    "command-hung": "the SCB that is announced next is fetched and never heard of again",
     "foreign-bus-reset": "somebody else pulls RST as an SCB waits to be fetched",
     "pci-error": "PCIINT, with error bits of the data FIFO's bus client",
     "split-error": "SPLTINT, which stops nothing",

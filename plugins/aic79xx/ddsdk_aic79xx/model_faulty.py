@@ -13,7 +13,7 @@ from .model_activity import STOPPED, Activity
 from .model_faults import BROKEN_LQ, HARDWARE_ERRORS, SEQUENCER_INTERRUPTS, STATUS, TRANSCEIVER
 from .model_target import ASYNC, SpiTarget, Task
 from .regs import ErrorBits, HsMailbox, IntStat, LqiStat1, LqoStat1, Mode, PErrDiag, Scratch, SeqIntCode, SStat1
-from .sequencer import HOST_MSG, P_BUSFREE, Phase
+from .sequencer import AHD_SCB_MAX, HOST_MSG, P_BUSFREE, QOFF_MASK, Phase
 
 if TYPE_CHECKING:
     from .model_control import ChipControl
@@ -103,9 +103,14 @@ def _interrupt(chip: ChipControl, code: SeqIntCode) -> Activity:
     yield STOPPED
 
 
-def at_fetch(chip: ChipControl, _tag: int) -> bool:
-    """An SCB was fetched: whether it is never heard of again."""
-    return chip.faults.hit("command-hung") is not None
+def announced(chip: ChipControl, hnscb: int) -> None:
+    """The host moves HNSCB_QOFF: some of the SCBs that are new will never be heard of; those it takes back are not."""
+    doomed, now = chip.sequencer.doomed, chip.hnscb
+    for _ in range(hnscb - now & QOFF_MASK if hnscb - now & QOFF_MASK < AHD_SCB_MAX else 0):
+        if chip.faults.hit("command-hung") is not None:
+            doomed.add(now)
+        now = now + 1 & QOFF_MASK
+    doomed.difference_update([place for place in doomed if hnscb - place - 1 & QOFF_MASK >= AHD_SCB_MAX])
 
 
 def at_flush(chip: ChipControl, tags: list[int], room: int) -> tuple[list[int], bool]:

@@ -58,6 +58,7 @@ class Sequencer:
         self.bad: list[int] = []                # uploaded with a status, to be reported when no selection runs
         self._line = 0                          # counts restarts: what an earlier program had begun is over
         self.hung = False
+        self.doomed: set[int] = set()           # places in the input queue of SCBs that a fault swallows
         self.held: dict[int, int] = {}          # completions a fault holds back: tag -> until
         self.last_posted: int | None = None
         self._since_ns = 0                      # of the oldest completion that coalescing holds back
@@ -207,11 +208,13 @@ class Sequencer:
         if over:                                # it has ended meanwhile, and is a link of that list
             slot[_LINK:_LINK + 2] = link
         chip.put(Scratch.NEXT_QUEUED_SCB_ADDR, int.from_bytes(data[_NEXT:_NEXT + 4], "little"))
+        hung = chip.snscb in self.doomed
+        self.doomed.discard(chip.snscb)
         chip.snscb = chip.snscb + 1 & QOFF_MASK
         chip.put(Scratch.CMDS_PENDING, chip.get(Scratch.CMDS_PENDING) + 1 & 0xFFFF)
         slot[_TAG:_TAG + 2] = b"\0\0"
         slot[_NEXT + 1] = slot[_NEXT2 + 1] = SCB_LIST_NULL_HIGH
-        if not (chip.faults.armed and model_faulty.at_fetch(chip, tag)):
+        if not hung:
             self._wait_for_target(tag)
 
     def _wait_for_target(self, tag: int) -> None:
