@@ -40,9 +40,7 @@ class DataPhase:
         self._size = 8
         if not self._sgptr & SgFlag.LIST_NULL:
             self._size = chip.constant("SG_SIZEOF")
-            if self._size == 8:
-                address |= (count >> SG_HIGH_ADDR_SHIFT & SG_HIGH_ADDR_MASK) << 32
-            self._elements.append((address, count & SG_LEN_MASK, count))
+            self._elements.append((address, count & SG_LEN_MASK, count))        # dataptr is whole, in every mode
             if not count & SG_LAST_SEG:
                 self._walk(chip)
         self.length = sum([size for _, size, _ in self._elements])
@@ -100,7 +98,7 @@ class DataPhase:
         slot = self._slot
         if self._sgptr & SgFlag.LIST_NULL or (not moved and not overrun):
             return bool(self.length)
-        slot[_SGPTR_AT] &= ~SgFlag.FULL_RESID & 0xFF
+        slot[_SGPTR_AT] &= ~int(SgFlag.FULL_RESID) & 0xFF       # of the flag itself the rest of the byte is no part
         if moved == self.length:
             flag = SgFlag.OVERRUN_RESID if overrun else SgFlag.LIST_NULL
             _RESID.pack_into(slot, 0, 0, int(flag))

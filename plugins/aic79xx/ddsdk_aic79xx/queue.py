@@ -66,8 +66,7 @@ def ahd_sg_setup(ahd: AhdSoftc, scb: Scb, segments: list[tuple[int, int]]) -> tu
             _element(view, at, address & 0xFFFFFFFF, word)
         words.append(word)
         at += size
-    first = segments[0][0]
-    return first if wide else first & 0xFFFFFFFF, words[0], scb.sg_busaddr + size | _FULL_RESID
+    return segments[0][0], words[0], scb.sg_busaddr + size | _FULL_RESID
 
 
 def ahd_send(ahd: AhdSoftc, scb: Scb, segments: list[tuple[int, int]], *, disconnect: bool = True) -> None:
