@@ -246,7 +246,7 @@ def rigs() -> Iterator[Make]:
 
 
 def place_at(rig: Rig, monkeypatch: pytest.MonkeyPatch, count: int, *places: tuple[int, int]) -> None:
-    """The driver's memory for *count* commands at *places*: (address, bytes) of elements, lists, sense, shared block."""
+    """Memory for *count* commands at *places*: (address, bytes) of elements, lists, sense buffers, shared block."""
     def alloc(ahd: AhdSoftc) -> None:
         buffers = []
         for paddr, size in places:

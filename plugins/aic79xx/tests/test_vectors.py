@@ -230,7 +230,7 @@ def test_v6_upload_of_a_short_transfer(chip: ChipHost) -> None:
 
 
 def test_v7_upload_of_a_check_condition(chip: ChipHost) -> None:
-    """No data phase: FULL_RESID and STATUS_VALID; code 1A, SCBPTR of mode 2 is the tag, nothing in the queue, frozen."""
+    """No data phase: FULL_RESID and STATUS_VALID; code 1A with the tag in mode 2, nothing in the queue, frozen."""
     chip.target.reset()
     post(chip, v.V1)
     assert chip.seqint() == 0x1A
