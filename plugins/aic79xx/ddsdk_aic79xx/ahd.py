@@ -76,7 +76,7 @@ class AhdSoftc(ChipAccess):
         self.recover_by_chip = False
         self.identified = False                             # the chip was looked at after a reset
         self.iocell_due = False                             # the next selection stops once
-        self.in_chip_reset = False                          # CHIPRST was written, and not taken back yet
+        self.in_chip_reset = True                           # CHIPRST may have been written, and not taken back
         self.sxfrctl1 = 0
         self.reset_count = 0
         self.stale = self.quiet_polls = 0

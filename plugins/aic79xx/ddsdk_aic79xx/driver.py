@@ -155,6 +155,7 @@ def ahd_linux_probe(pdev: PciDev, chip: Chip, addressing: Addressing | None = No
     ahd.defer_to(ahd_reset_poll, ahd_runq, ahd_recover_work)
     _set_mask(ahd)
     ahd.alloc_memory()
+    ahd.hold()                              # whoever had the chip before us may have left its interrupt up
     if kernel.request_irq(pdev, ahd_linux_isr, ahd):
         ahd.printk("no interrupt line; commands complete by polling only")
     if ahd_recover(ahd, by_chip=True):

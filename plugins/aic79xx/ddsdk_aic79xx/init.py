@@ -97,8 +97,8 @@ def ahd_reset(ahd: AhdSoftc) -> str:
     if value == ALL_ONES:
         return "the chip does not answer"
     ahd.inten = 0
-    # a chip that is in reset - since power on, or since somebody stopped half way through here - has nothing to save
-    if not value & HCntrl.CHIPRST.mask and not ahd.in_chip_reset and ahd.pause():
+    # a chip that may be in reset - since power on, or since somebody stopped half way through here - has HCNTRL alone
+    if not value & HCntrl.CHIPRST.mask and ahd.pause() and not ahd.in_chip_reset:
         ahd.forget_modes()
         ahd.set_modes(Mode.SCSI)
         ahd.sxfrctl1 = ahd.inb(ScsiRegs.SXFRCTL1)
