@@ -164,8 +164,7 @@ def ahd_handle_message_phase(ahd: AhdSoftc, scb: Scb | None) -> bool:
             msg.parity = 0
             msg.inb.clear()
         msg.talking, msg.listening = False, True
-        if not _listen(ahd, scb):
-            _leave(ahd)
+        _listen(ahd, scb)
     else:
         _leave(ahd)
     return True
@@ -191,8 +190,8 @@ def _talk(ahd: AhdSoftc) -> None:
     ahd.outb(Scratch.RETURN_1, CONT_MSG_LOOP_WRITE)
 
 
-def _listen(ahd: AhdSoftc, scb: Scb | None) -> bool:
-    """A byte of the target's; false when the message ends what we have to do with it."""
+def _listen(ahd: AhdSoftc, scb: Scb | None) -> None:
+    """A byte of the target's, and the answer once it has said all."""
     msg = ahd.msg
     msg.inb.append(ahd.inb(ScsiRegs.SCSIBUS))
     reply = _parse(ahd, scb)
@@ -202,7 +201,6 @@ def _listen(ahd: AhdSoftc, scb: Scb | None) -> bool:
             ahd.outb(ScsiRegs.SCSISIGO, ScsiSig.ATN.mask | Phase.MESGIN)
     ahd.outb(ScsiRegs.CLRSINT1, ClrSint1.CLRREQINIT.mask)
     ahd.outb(Scratch.RETURN_1, CONT_MSG_LOOP_READ)
-    return True
 
 
 def _leave(ahd: AhdSoftc) -> None:
