@@ -2,10 +2,11 @@
 PYTHON ?= python3
 VENV   := .venv
 BIN    := $(VENV)/bin
+CASES  ?= 1
 PLUGINS := $(wildcard plugins/*/pyproject.toml)
 STAMP  := $(VENV)/.installed
 
-.PHONY: drill test conformance matrix real bench lint clean
+.PHONY: drill test conformance matrix real bench lint table clean
 
 $(STAMP): pyproject.toml $(PLUGINS)
 	$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "ddsdk needs Python 3.11 or later; this is " + sys.version.split()[0])'
@@ -26,14 +27,17 @@ lint: $(STAMP)
 conformance: $(STAMP)   ## every driver in plugins/ judged on its own model
 	set -e; for plugin in $(patsubst %/pyproject.toml,%,$(PLUGINS)); do $(BIN)/ddsdk conformance $$plugin; done
 
-matrix: $(STAMP)        ## every saboteur against every check: the proof that the checks bite
-	$(BIN)/python -m ddsdk.conformance.saboteurs.matrix
+matrix: $(STAMP)        ## every saboteur against every check: the proof that the checks bite (CASES=8 takes an hour)
+	$(BIN)/python -m ddsdk.conformance.saboteurs.matrix --cases $(CASES)
 
 real: $(STAMP)          ## real kernels, QEMU, crash, makedumpfile (tests/real/install-tools installs them)
 	$(BIN)/python -m pytest tests/real
 
 bench: $(STAMP)         ## ratios against dd and cp, measured in one run
 	$(BIN)/python -m bench
+
+table: $(STAMP)         ## the README's table of drivers, from what is in plugins/
+	$(BIN)/python -m tests.driver_table
 
 clean:
 	rm -rf $(VENV)

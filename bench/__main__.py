@@ -1,8 +1,8 @@
 """The figures of the README: `make bench`.  BENCH_MIB (4096) is the size of the files, BENCH_RUNS (3) counts the pairs.
 
-`python -m bench format dump savecore rss` chooses among the families.  BENCH_DIR is where the files go: four times
-BENCH_MIB of room, 33 GiB for rss.  Start-up counts: it is a third of a second, so files much smaller than a real dump
-partition measure Python's imports.
+`python -m bench format dump savecore adapters rss` chooses among the families.  BENCH_DIR is where the files go: four
+times BENCH_MIB of room, 33 GiB for rss.  Start-up counts: it is a third of a second, so files much smaller than a real
+dump partition measure Python's imports.
 """
 
 from __future__ import annotations
@@ -13,6 +13,7 @@ import sys
 import tempfile
 from pathlib import Path
 
+from .adapters import adapters
 from .measure import DDSDK, Pair, compare, run
 
 MIB = 1 << 20
@@ -109,10 +110,11 @@ FAMILIES = {"format": format_and_check, "dump": dumps, "savecore": savecores}
 
 def main() -> None:
     """Print one row a comparison."""
-    chosen = sys.argv[1:] or [*FAMILIES, "rss"]
-    unknown = set(chosen) - {*FAMILIES, "rss"}
+    every = [*FAMILIES, "adapters", "rss"]
+    chosen = sys.argv[1:] or every
+    unknown = set(chosen) - set(every)
     if unknown:
-        raise SystemExit(f"bench: no family {', '.join(sorted(unknown))}; there are {', '.join(FAMILIES)}, rss")
+        raise SystemExit(f"bench: no family {', '.join(sorted(unknown))}; there are {', '.join(every)}")
     mib, runs = int(os.environ.get("BENCH_MIB", "4096")), int(os.environ.get("BENCH_RUNS", "3"))
     print(f"files of {mib} MiB, medians of {runs} alternating pairs; columns: ours, peer, peer time / our time,"
           " processor seconds of both; other load on the machine counts against whoever computes more")
@@ -124,6 +126,9 @@ def main() -> None:
             if name in chosen:
                 for pair in family(work, mib):
                     print(compare(pair, runs), flush=True)
+        if "adapters" in chosen:
+            for row in adapters(work, runs):
+                print(row, flush=True)
         if "rss" in chosen:
             peak_memory(work)
 

@@ -16,8 +16,10 @@ from attrs import frozen
 
 #: One piece of a scatter list: (address, length in bytes).
 Segment = tuple[int, int]
+#: No segment is merged over a multiple of what this masks: BLK_SEG_BOUNDARY_MASK, linux/blkdev.h of 2.6.9.
+SEG_BOUNDARY_MASK = 0xFFFF_FFFF
 
-# PCI configuration header, PCI Local Bus Specification 3.0, 6.1 (figure 6-1) and 6.2.2.
+# PCI configuration header, PCI Local Bus Specification 3.0, 6.1 (figure 6-1), 6.2.2 and 6.2.4.
 PCI_VENDOR_ID = 0x00
 PCI_DEVICE_ID = 0x02
 PCI_COMMAND = 0x04
@@ -27,6 +29,7 @@ PCI_CLASS_PROG = 0x09
 PCI_CACHE_LINE_SIZE = 0x0C
 PCI_LATENCY_TIMER = 0x0D
 PCI_HEADER_TYPE = 0x0E
+PCI_BIST = 0x0F
 PCI_BASE_ADDRESS_0 = 0x10
 PCI_SUBSYSTEM_VENDOR_ID = 0x2C
 PCI_SUBSYSTEM_ID = 0x2E
@@ -38,6 +41,9 @@ PCI_COMMAND_IO = 0x001
 PCI_COMMAND_MEMORY = 0x002
 PCI_COMMAND_MASTER = 0x004
 PCI_COMMAND_INTX_DISABLE = 0x400
+PCI_BIST_CAPABLE = 0x80
+PCI_BIST_START = 0x40            # 1 until the test is over
+PCI_BIST_CODE = 0x0F             # 0: passed
 PCI_STATUS_INTERRUPT = 0x0008
 PCI_STATUS_CAP_LIST = 0x0010
 

@@ -20,7 +20,7 @@ from .diskdump.plan import CrashFacts, DumpPlan
 from .diskdump.savecore import SaveReport, save
 from .diskdump.target import DumpTarget
 from .diskdump.writer import Progress
-from .errors import DeviceError, VerdictError
+from .errors import DeviceError, UsageError, VerdictError
 from .registry import Registry
 from .rig import Rig
 from .sim.machine import CrashRecord, Trigger
@@ -145,11 +145,13 @@ def _pieces(source: MemorySource) -> Iterator[tuple[int, memoryview]]:
 
 
 def _differing(saved: MemorySource, paddr: int, want: memoryview, page: int) -> int:
-    """Pages of *want* that *saved* has differently at *paddr*."""
+    """Pages of *want* that *saved* has not at *paddr*, or has differently."""
     try:
         have = b"".join(saved.views(paddr, len(want)))
-    except LookupError:
-        have = b""
-    if have == want:
+    except UsageError:                  # some of it is not there
+        return 1 if len(want) <= page else sum(_differing(saved, paddr + at, want[at:at + page], page)
+                                               for at in range(0, len(want), page))
+    data = bytes(want)                  # comparing bytes with a view goes one by one
+    if have == data:
         return 0
-    return sum(have[at:at + page] != want[at:at + page] for at in range(0, len(want), page))
+    return sum(have[at:at + page] != data[at:at + page] for at in range(0, len(data), page))

@@ -45,6 +45,7 @@ if TYPE_CHECKING:       # a dump onto a model needs no QEMU, one through SCSI no
     from .ata.host import IdeDrive
     from .block.load import BlockLoad
     from .block.load import Region as LoadRegion
+    from .qemu.guest import CrashedGuest
     from .qemu.ram import SharedRam
     from .scsi.host import ScsiDevice
 
@@ -95,7 +96,7 @@ class Adapter:
 
 @define(eq=False)
 class Rig:
-    """A running machine with its dump devices registered, ready to crash.
+    """A running machine with its dump devices registered, ready to crash; on a *guest*, one that has crashed already.
 
     Use as a context manager: leaving it closes disks and ends QEMU processes.  `refused` names the targets that
     could not be registered, with the reason.
@@ -109,6 +110,7 @@ class Rig:
     observers: tuple[object, ...]
     midlayers: dict[str, MidLayer]
     code_check: bool = True
+    guest: CrashedGuest | None = None
     adapters: list[Adapter] = field(factory=list)
     refused: list[Rejection] = field(factory=list)
     _stack: ExitStack = field(factory=ExitStack)
@@ -125,29 +127,36 @@ class Rig:
     def build(cls, source: MemorySource, targets: Sequence[Target], registry: Registry, *,
               config: DumpConfig | None = None, queue_depth: int = 1, ncpus: int | None = None,
               progress: Callable[[Progress], None] = silent, trace: Trace | None = None,
-              observers: Sequence[object] = (), regions: Sequence[Region] = (), code_check: bool = True) -> Rig:
+              observers: Sequence[object] = (), regions: Sequence[Region] = (), code_check: bool = True,
+              guest: CrashedGuest | None = None) -> Rig:
         """Assemble the machine, probe each target's driver, scan its bus, register its partition.
 
         A target whose adapter cannot be brought up is remembered in `refused`; the others go on.  *regions* are
         checked at the crash together with the dump code: parts of memory, or `elf_module_regions("driver.ko")`.
-        *code_check* False: no code is; that is half of the time a small dump takes.
+        *code_check* False: no code is; that is half of the time a small dump takes.  *guest*: *source* is its memory,
+        the targets are disks behind its own adapter.
         """
         refuse_conflicts(targets, {extent.fd for extent in source.extents if extent.fd is not None})
         midlayers = {bus: midlayer(bus) for bus in sorted({str(t.resolve(registry)[0].bus) for t in targets})}
         with ExitStack() as stack:
             extents = [Extent(e.paddr, e.view, "ram", e.drop) for e in source.extents]
             ram = None
-            if any(target.backend == "qemu" for target in targets):
+            if guest is not None:
+                ram = guest.ram
+                extents += ram.extents
+            elif any(target.backend == "qemu" for target in targets):
                 from .qemu.ram import SharedRam
 
                 ram = stack.enter_context(SharedRam.build(extents))
-            memory = PhysicalMemory(ram.extents if ram else extents, source.page_size)
+                extents = list(ram.extents)
+            memory = PhysicalMemory(extents, source.page_size)
             machine = stack.enter_context(Machine(memory, source.abi, ncpus or max(1, len(source.cpus)), trace=trace))
             scratch = memory.reserve.alloc(SCRATCH_BYTES, source.page_size)
             core = core_image(regions) if code_check else CodeImage.take([], regions)
             service = DiskDump(source, Scratch(scratch, memory.view(scratch, SCRATCH_BYTES)), core,
                                config or DumpConfig(), progress)
-            rig = cls(machine, Kernel(machine), source, service, ram, tuple(observers), midlayers, code_check)
+            rig = cls(machine, Kernel(machine), source, service, ram, tuple(observers), midlayers, code_check,
+                      guest)
             rig._stack.push(stack.pop_all())
         try:
             for target in targets:
@@ -181,9 +190,10 @@ class Rig:
         host = layer.probed(driver.name, driver.probe(pdev, model.chip))
         layer.number(host, len(self.adapters) + len(self.refused))
         found = [unit for unit in layer.scan(host) if unit.online]
-        if not found:
-            raise DeviceError(f"{driver.name} found no disk that is ready behind the {model.chip.name}")
-        unit = found[0]
+        if len(found) <= target.nth:
+            how_many = f"only {len(found)}" if found else "no"
+            raise DeviceError(f"{driver.name} found {how_many} disk that is ready behind the {model.chip.name}")
+        unit = found[target.nth]
         start, sectors = target.sectors(unit)
         hooks = bind(driver.hooks, layer.specs, self.observers, plugin=driver.name)
         modules = driver.modules if self.code_check else ()
@@ -192,9 +202,13 @@ class Rig:
         return Adapter(target, pdev, host, unit, device, disk, layer)
 
     def _plug(self, target: Target, model: HardwareModelInfo, layer: MidLayer) -> tuple[PciFunction, Disk | None]:
-        """The adapter on the bus, with the target's disk at bus 0, id 0 (IDE: channel 0, unit 0)."""
+        """The adapter on the bus, the target's disk at bus 0, id 0 (IDE: channel 0, unit 0); a guest's as it is."""
         target.require_disk()
         self._claim_disk(target.path)
+        if self.guest is not None:
+            found = self.guest.function(self.machine, model.chip.vendor, model.chip.device)
+            self._stack.callback(found.detach)
+            return found, None
         qemu = model.qemu
         if target.backend == "qemu" and qemu is not None and self.ram is not None:
             from .qemu.machine import AdapterSpec, DiskImage, EmulatedAdapter

@@ -20,7 +20,10 @@ BACKENDS = ("model", "qemu")
 
 @frozen
 class Target:
-    """One `--to DRIVER:PATH[,chip=C][,backend=B][,offset=O][,size=S]`.  Offset and size in bytes."""
+    """One `--to DRIVER:PATH[,chip=C][,backend=B][,offset=O][,size=S]`.  Offset and size in bytes.
+
+    `nth`: which of the disks behind the adapter, in the order they are found, from 0.
+    """
 
     driver: str
     path: str
@@ -28,6 +31,7 @@ class Target:
     backend: str = "model"
     offset_bytes: int = 0
     size_bytes: int | None = None
+    nth: int = 0
 
     def __str__(self) -> str:
         offset = f",offset={self.offset_bytes}" if self.offset_bytes else ""

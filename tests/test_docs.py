@@ -5,8 +5,12 @@ from __future__ import annotations
 import re
 from pathlib import Path
 
+import pytest
+
 import ddsdk.errors
 from ddsdk.cli.main import EXIT_BUG, VERBS
+from ddsdk.registry import discover
+from tests.driver_table import BEGIN, END, table
 
 ROOT = Path(__file__).parents[1]
 README = (ROOT / "README.md").read_text()
@@ -34,7 +38,7 @@ def test_every_make_target_it_names_exists() -> None:
 def test_ci_runs_the_readmes_test_command() -> None:
     """.ci/run installs the real tier's tools and calls make."""
     script = (ROOT / ".ci" / "run").read_text()
-    for line in ("tests/real/install-tools", "make drill", "make test", "make conformance",
+    for line in ("tests/real/install-tools", "make drill", "make test", "make conformance", "make matrix",
                  "make real"):
         assert line in script
 
@@ -43,3 +47,10 @@ def test_every_place_in_the_lay_of_the_land_exists() -> None:
     """Folders named in the table are there."""
     for place in re.findall(r"^\| `(ddsdk/\w+|plugins)/?` \|", README, re.MULTILINE):
         assert (ROOT / place).is_dir(), place
+
+
+def test_the_table_of_drivers_is_what_is_there(monkeypatch: pytest.MonkeyPatch) -> None:
+    """`make table` would change nothing."""
+    plugins = [path.parent.name for path in ROOT.glob("plugins/*/pyproject.toml")]
+    monkeypatch.setenv("DDSDK_LOAD_PLUGINS", ",".join(plugins))
+    assert README.partition(BEGIN)[2].partition(END)[0] == table(discover())

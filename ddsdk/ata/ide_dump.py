@@ -11,6 +11,8 @@ from __future__ import annotations
 import errno
 from typing import TYPE_CHECKING, Final
 
+from attrs import evolve
+
 from ddsdk.hookspecs.device import BoundHooks
 
 from ..block.dump_device import Limits, PolledDumpDevice
@@ -48,7 +50,9 @@ class AtaDumpDevice(PolledDumpDevice[DumpIo]):
     def _limits(self) -> Limits:
         hwif = self.drive.hwif
         sectors = SECTORS_48 if self.drive.lba48 else SECTORS_28
-        return Limits(hwif.port_info.proc_name, hwif.max_sectors, sectors, hwif.sg_tablesize)
+        limits = Limits(hwif.port_info.proc_name, hwif.max_sectors, sectors, hwif.sg_tablesize)
+        by_dma = hwif.port_info.ultra_mask or hwif.port_info.mwdma_mask      # the processor reaches everything
+        return limits if hwif.pdev is None or not by_dma else evolve(limits, dma_mask=hwif.pdev.dma_mask)
 
     def _make_queue(self) -> AtaQueue:
         self._ata = AtaQueue(self.drive, self.hooks.plugin, self.warnings)

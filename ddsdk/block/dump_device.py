@@ -17,6 +17,7 @@ from attrs import frozen
 from ddsdk.errors import UsageError, errno_name
 from ddsdk.hookspecs.device import BoundHooks
 
+from .bounce import Bounce
 from .dump_io import FINISHED, IDLE
 from .dump_queue import Io, PolledQueue, QueueStats
 from .pieces import ScatterList, split
@@ -50,13 +51,17 @@ class Unit(Protocol):
 
 @frozen
 class Limits:
-    """What one command may carry: 512-byte units by the driver, sectors by the command, segments by the adapter."""
+    """What one command may carry: 512-byte units by the driver, sectors by the command, segments by the adapter.
+
+    `dma_mask`: the highest address the adapter reaches; memory beyond is copied.
+    """
 
     proc_name: str
     max_sectors: int
     command_sectors: int
     sg_tablesize: int
     queue_depth: int = 1
+    dma_mask: int = (1 << 64) - 1
 
 
 class PolledDumpDevice(ABC, Generic[Io]):
@@ -87,6 +92,7 @@ class PolledDumpDevice(ABC, Generic[Io]):
         self._kernel = kernel
         limits = self._limits()
         self._geometry(limits, start_sector, nr_sectors)
+        self._bounce = Bounce.needed(kernel.machine.memory, limits.dma_mask, page_size, self.max_blocks)
         self.queue_depth = max(1, min(queue_depth, limits.queue_depth))
         paddr = kernel.machine.memory.reserve.alloc(4096, 4096)
         self._scratch_paddr, self._scratch = paddr, kernel.machine.memory.view(paddr, 4096)
@@ -243,7 +249,9 @@ class PolledDumpDevice(ABC, Generic[Io]):
         return error
 
     def _fits(self, block: int, nblocks: int, nbytes: int, sg: ScatterList) -> bool:
-        """Whole pages inside the partition that one command can carry."""
+        """Whole pages inside the partition, of memory the adapter reaches, that one command can carry."""
+        if self._bounce is not None and self._bounce.unreachable(sg):
+            return False
         return (nblocks <= self.max_blocks and len(sg) <= self._sg_tablesize
                 and nblocks * self._page == nbytes and block >= 0 and block + nblocks <= self.blocks)
 
@@ -256,6 +264,8 @@ class PolledDumpDevice(ABC, Generic[Io]):
         if block < 0 or block + nblocks > self.blocks:
             return self._refuse(errno.EFBIG, f"blocks {block}..{block + nblocks - 1} are outside the"
                                              f" partition of {self.blocks} blocks")
+        if self._bounce is not None and self._bounce.unreachable(sg):
+            return self._bounce.carry(write, block, sg, self.rw_block)
         for count, piece in split(sg, self._page, self.max_blocks, self._sg_tablesize):
             if not piece:
                 return self._refuse(errno.EINVAL, f"a page in more than {self._sg_tablesize} pieces of"

@@ -139,3 +139,4 @@ class _Worker:
         load.completed += 1
         if not moved:
             load.failed += 1
+            load.kernel.schedule_timeout(1)     # a device that is gone fails at once, and its user looks again later

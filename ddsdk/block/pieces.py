@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 
-from ddsdk.bus import Segment
+from ddsdk.bus import SEG_BOUNDARY_MASK, Segment
 
 #: Memory of one command: (physical address, bytes) of each piece.
 ScatterList = Sequence[Segment]
@@ -48,10 +48,13 @@ def _pages(sg: ScatterList, page: int) -> Iterator[list[tuple[int, int]]]:
 
 
 def _join(segments: list[tuple[int, int]], more: list[tuple[int, int]]) -> list[tuple[int, int]]:
-    """*segments* and *more*, a new list, adjacent ones merged."""
+    """*segments* and *more*, a new list, adjacent ones merged, but not over a multiple of 4 GiB: the block layer makes
+    no such segment, and adapters add to the lower half of an address only (BLK_SEG_BOUNDARY_MASK, linux/blkdev.h,
+    2.6.9).
+    """
     joined = list(segments)
     for paddr, length in more:
-        if joined and joined[-1][0] + joined[-1][1] == paddr:
+        if joined and joined[-1][0] + joined[-1][1] == paddr and paddr & SEG_BOUNDARY_MASK:
             joined[-1] = (joined[-1][0], joined[-1][1] + length)
         else:
             joined.append((paddr, length))

@@ -1,6 +1,7 @@
-"""A bound in real time: for what a plugin does that never ends and never lets the machine's clock advance.
+"""A bound in time: for what a plugin does that never ends and never lets the machine's clock advance.
 
-The alarm raises in the main thread, wherever it is; elsewhere nothing is bounded.
+The processor time of this process counts, so that a busy machine changes no verdict; for what only waits, real time
+does, and more of it.  The alarm raises in the main thread, wherever it is; elsewhere nothing is bounded.
 """
 
 from __future__ import annotations
@@ -13,6 +14,8 @@ from contextlib import contextmanager
 from types import FrameType
 from typing import Any, Final
 
+#: So many times the limit in real time: a sleep, a read of something that never answers.
+REAL: Final = 4
 #: Rings that a plugin may swallow before they come this often instead: a loop around `except:` is left between two
 #: rounds, and some ring falls there.
 _PATIENCE: Final = 3
@@ -20,6 +23,9 @@ _RING_S: Final = 1.0
 _BOMBARD_S: Final = 0.005
 #: So many swallowed: nothing in this process will end that loop.
 _LAST: Final = 2000
+#: Timer, its signal, the clock it goes by, how many limits.
+_TIMERS: Final = ((signal.ITIMER_PROF, signal.SIGPROF, time.process_time, 1),
+                  (signal.ITIMER_REAL, signal.SIGALRM, time.monotonic, REAL))
 
 
 class HungError(BaseException):
@@ -28,7 +34,8 @@ class HungError(BaseException):
 
 @contextmanager
 def bounded(limit_s: float) -> Iterator[None]:
-    """HungError out of the block when it takes longer than *limit_s* of real time.  An outer alarm goes on after it.
+    """HungError out of the block when it takes longer than *limit_s* of processor time, or REAL times that by the clock
+    on the wall.  Outer alarms go on after it.
 
     When the block swallows every one of them for ten seconds, the process says so and ends with exit code 1.
     """
@@ -48,19 +55,20 @@ def bounded(limit_s: float) -> Iterator[None]:
             os._exit(1)
         raise HungError
 
+    outer: list[tuple[Any, float, tuple[float, float]]] = []
     try:
-        before: Any = signal.signal(signal.SIGALRM, ring)
+        for timer, number, clock, times in _TIMERS:
+            handler: Any = signal.signal(number, ring)
+            outer.append((handler, clock(), signal.setitimer(timer, limit_s * times, _RING_S)))
     except ValueError:                      # not the main thread
         yield
         return
-    began = time.monotonic()
-    outer_s, outer_again_s = signal.setitimer(signal.ITIMER_REAL, limit_s, _RING_S)
     try:
         yield
     finally:
         over = True
-        signal.setitimer(signal.ITIMER_REAL, 0)
-        signal.signal(signal.SIGALRM, before)
-        if outer_s:
-            left_s = outer_s - (time.monotonic() - began)
-            signal.setitimer(signal.ITIMER_REAL, max(left_s, _BOMBARD_S), outer_again_s)
+        for (timer, number, clock, _), (handler, began, (left_s, again_s)) in zip(_TIMERS, outer, strict=True):
+            signal.setitimer(timer, 0)
+            signal.signal(number, handler)
+            if left_s:
+                signal.setitimer(timer, max(left_s - (clock() - began), _BOMBARD_S), again_s)

@@ -1,4 +1,4 @@
-"""Running checks: one fresh machine each, a bound in real time, and a verdict that names whose rule was broken.
+"""Running checks: one fresh machine each, a bound in time, and a verdict that names whose rule was broken.
 
 A driver with one fault breaks many things.  A DriverFault is the verdict of the check whose rule it is (mdelay() is
 TIME-1's); every other check that stumbles over it is BLOCKED by that one, so that the report names causes.
@@ -22,19 +22,19 @@ from ddsdk.errors import DdsdkError, DriverFault, PluginError
 from ddsdk.hookspecs.profile import Role
 
 from .bench import Bench, BringUpFailed
-from .bounded import HungError, bounded
+from .bounded import REAL, HungError, bounded
 from .check import FAMILIES, Check, CheckFailed, Level, Need, NotApplicable, NothingCompletes, TakeOverFailed
 from .plan import Plan
 
-#: A check that is not over by then, in real seconds, never will be.  Once one hung the next get less, and after so
-#: many the rest is not run: the report must come.
+#: A check that is not over by then, in seconds of processor time, never will be.  Once one hung the next get less, and
+#: after so many the rest is not run: the report must come.
 HANG_LIMIT_S: Final = 30.0
 HANG_AGAIN_S: Final = 10.0
 HANGS_MAX: Final = 4
 TRACE_LINES: Final = 30
 #: How the bench and the dump layer say that a command did not end.
 _NOTHING_CAME: Final = re.compile(r"no completion after \d+ s|it did not end within \d+ s")
-#: `Result.cause` of an item that the bound in real time ended.
+#: `Result.cause` of an item that the bound in time ended.
 HUNG: Final = "hung"
 
 
@@ -209,7 +209,8 @@ def _failed(plan: Plan, item: Item, error: BaseException, trace: tuple[str, ...]
         return Result(item, Verdict.FAIL, str(error), line, cause, trace=trace)
     if isinstance(error, HungError):
         limit_s = HANG_AGAIN_S if plan.hung else HANG_LIMIT_S
-        why = f"not over after {limit_s:.0f} s of real time: a loop that lets no time pass, or a wait without a bound"
+        why = (f"not over after {limit_s:.0f} s of processor time or {REAL * limit_s:.0f} s in all: a loop that lets no"
+               " time pass, or a wait without a bound")
         return Result(item, Verdict.FAIL, why, line, HUNG, trace=trace)
     if isinstance(error, BringUpFailed):
         return Result(item, Verdict.FAIL, str(error), line, f"bring-up {error.step}", trace=trace)

@@ -178,6 +178,26 @@ def _slots(owner: type) -> Sequence[str]:
                  for name in names)
 
 
+#: How often in a row a state must look the same to stand still, and looks at most.
+_STILL, _LOOKS_MAX = 4, 200
+
+
+def still(take: Callable[[], Snapshot], look: Callable[[], object]) -> Snapshot:
+    """The state once it stands still: an emulated adapter works in real time, which each *look* at it gives it.
+
+    What never stands still comes back as it was last.
+    """
+    before, same = take(), 0
+    for _ in range(_LOOKS_MAX):
+        look()
+        after = take()
+        same = same + 1 if after == before else 0
+        before = after
+        if same == _STILL:
+            break
+    return before
+
+
 def state_of(bench: Bench) -> Snapshot:
     """The driver's objects, the adapter's configuration space, and of a model its state and what it may reach."""
     roots = {"host": bench.host, "dev": bench.dev, "hooks": bench.plan.driver.hooks, "drvdata": bench.pdev.drvdata}

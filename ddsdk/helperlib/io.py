@@ -110,7 +110,7 @@ def _outs(call: str, mem: Iomem, reg: Any, addr: memoryview | bytes, count: int,
 class IoCalls:
     """The register calls.  Values are unsigned; a write names the value first, as in C.
 
-    readl and writel repeat `_in` and `_out` in place: they are most of what a poll does.
+    readb, readl and their writes repeat `_in` and `_out` in place: they are most of what a poll does.
     """
 
     __slots__ = ()
@@ -149,7 +149,11 @@ class IoCalls:
     @staticmethod
     def readb(mem: Iomem, reg: Any) -> Any:
         """u8 readb(const void __iomem *)."""
-        return _in("readb", mem.read, mem, reg, 1)
+        if reg.__class__ is int:
+            return mem.read(reg, 1)
+        if reg.size != 1:
+            raise _misfit("readb", mem, reg, 1)
+        return reg.from_bus(mem.read(reg.offset, 1))
 
     @staticmethod
     @overload
@@ -165,7 +169,12 @@ class IoCalls:
     @staticmethod
     def writeb(value: int, mem: Iomem, reg: Placed[Any] | int) -> None:
         """void writeb(u8, void __iomem *)."""
-        _out("writeb", mem.write, value, mem, reg, 1)
+        if isinstance(reg, int):
+            mem.write(reg, 1, value)
+        elif reg.size != 1:
+            raise _misfit("writeb", mem, reg, 1)
+        else:
+            mem.write(reg.offset, 1, value)
 
     @staticmethod
     def writew(value: int, mem: Iomem, reg: Placed[Any] | int) -> None:

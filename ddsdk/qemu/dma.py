@@ -12,7 +12,7 @@ from collections.abc import Sequence
 
 from attrs import frozen
 
-from ddsdk.bus import Segment
+from ddsdk.bus import SEG_BOUNDARY_MASK, Segment
 from ddsdk.errors import AllocationFault, DmaFault
 from ddsdk.sim.memory import Allocator, Extent, PhysicalMemory
 
@@ -52,11 +52,14 @@ class BounceDma:
 
     def map(self, segments: Sequence[Segment], to_device: bool) -> list[Segment]:
         """See `bus.PciFunction.dma_map`.  DmaFault: no memory, read-only, or the bounce area is full."""
+        if self._ram.read_only and not to_device:
+            for paddr, length in segments:
+                self._only_reserve("DMA write", paddr, length)
         mapped: list[Segment] = []
         low, high = self._low, self._high
         start = end = -1
         for paddr, length in segments:
-            if paddr == end and end + length <= high:
+            if paddr == end and end + length <= high and paddr & SEG_BOUNDARY_MASK:
                 end += length
                 continue
             if start >= 0:
@@ -88,6 +91,8 @@ class BounceDma:
         """See `bus.PciFunction.dma_grant`."""
         if size <= 0:
             raise DmaFault(f"{self._name}: dma_grant of {size} bytes at {paddr:#x}: one byte is the least")
+        if self._ram.read_only:
+            self._only_reserve("dma_grant", paddr, size)
         found = self._ram.reserve_bus_addr(paddr, size)
         if found is None:
             piece = self._ram.piece_at(paddr)
@@ -101,6 +106,12 @@ class BounceDma:
 
     def revoke(self, paddr: int, size: int) -> None:
         """See `bus.PciFunction.dma_revoke`: nothing to undo, there is no IOMMU."""
+
+    def _only_reserve(self, what: str, paddr: int, length: int) -> None:
+        """Of the memory of a machine that crashed the device may change nothing but the reserve."""
+        if self._ram.reserve_bus_addr(paddr, length) is None:
+            raise DmaFault(f"{self._name}: {what} of {length} bytes at {paddr:#x}, outside the reserve; memory that is "
+                           "being dumped may not change")
 
     def _map_slowly(self, paddr: int, length: int, to_device: bool) -> list[Segment]:
         """One segment that is not all in one piece of RAM: cut where RAM in the file ends and begins."""

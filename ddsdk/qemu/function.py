@@ -10,7 +10,7 @@ from __future__ import annotations
 import contextlib
 import time
 from collections.abc import Sequence
-from typing import Final
+from typing import Final, Self
 
 from ddsdk import bus
 from ddsdk.bus import Bar, Segment
@@ -19,7 +19,7 @@ from ddsdk.sim.clock import NS_PER_S, Event
 from ddsdk.sim.irq import IrqLine
 from ddsdk.sim.machine import CrashRecord, Machine
 
-from .dma import BounceDma
+from .dma import BOUNCE_BYTES, BounceDma
 from .pci import ConfigSpace, check_config_access
 from .qtest import POSTED_LIMIT, QTest
 from .ram import SharedRam
@@ -156,24 +156,42 @@ class QemuWindow:
 class QemuPciFunction:
     """A function on QEMU's PCI bus 0; satisfies `bus.PciFunction`.
 
-    BARs are assigned here, decoding and bus mastering are off until the driver turns them on.  In normal mode
-    its interrupt pin is sampled (PCI status register, interrupt status bit) and drives a line of the machine;
-    at the crash sampling stops.  An IDE interface in compatibility mode has no pin: the ISA lines of its channels
-    are looked at instead.
+    Made by `placed()` or `found()`.  In normal mode its interrupt pin is sampled (PCI status register, interrupt status
+    bit) and drives a line of the machine; at the crash sampling stops.  An IDE interface in compatibility mode has no
+    pin: the ISA lines of its channels are looked at instead.
     """
 
-    def __init__(self, machine: Machine, ram: SharedRam, qtest: QTest, slot: int, irq: int, func: int = 0) -> None:
+    @classmethod
+    def placed(cls, machine: Machine, ram: SharedRam, qtest: QTest, slot: int, irq: int, func: int = 0) -> Self:
+        """As firmware leaves it: BARs are assigned, decoding and bus mastering off until the driver turns them on."""
+        config = ConfigSpace(qtest)
+        bars = config.assign_bars(slot, func)
+        config.write(slot, bus.PCI_INTERRUPT_LINE, 1, irq, func)
+        return cls(machine, ram, qtest, (slot, func), bars, irq)
+
+    @classmethod
+    def found(cls, machine: Machine, ram: SharedRam, qtest: QTest, slot: int, func: int = 0,
+              bounce_bytes: int = BOUNCE_BYTES) -> Self:
+        """As its former owner left it, in the middle of whatever it does: nothing of it is changed."""
+        config = ConfigSpace(qtest)
+        irq = config.read(slot, bus.PCI_INTERRUPT_LINE, 1, func)
+        function = cls(machine, ram, qtest, (slot, func), config.found_bars(slot, func), irq, bounce_bytes)
+        function.decodes = config.read(slot, bus.PCI_COMMAND, 2, func)
+        return function
+
+    def __init__(self, machine: Machine, ram: SharedRam, qtest: QTest, place: tuple[int, int],
+                 bars: Sequence[Bar | None], irq: int, bounce_bytes: int = BOUNCE_BYTES) -> None:
+        self._slot, self._func = slot, func = place
         self.name = f"0000:00:{slot:02x}.{func}"
         self.qtest = qtest
         self.clock = machine.clock
         self.trace = machine.trace
         self.stall = machine.stall
         self.decodes = 0                # COMMAND as last written: what the windows decode
-        self._slot, self._func = slot, func
         self._config = ConfigSpace(qtest)
-        self._bars = self._config.assign_bars(slot, func)
+        self._bars = bars
         self._windows: dict[int, QemuWindow] = {}
-        self._dma = BounceDma(self.name, ram, machine.memory)
+        self._dma = BounceDma(self.name, ram, machine.memory, bounce_bytes)
         self._isa_lines = {ISA_IDE_IRQS[channel] for channel in self._config.compatible_channels(slot, func)}
         if self._isa_lines:
             qtest.ask(b"irq_intercept_in ioapic\n")
@@ -184,7 +202,6 @@ class QemuPciFunction:
         self.pin_period_ns = PIN_PERIOD_NS
         self._sampling: Event | None = machine.clock.after_ns(PIN_PERIOD_NS, self._look_at_pin)
         machine.on_crash.append(self._on_crash)
-        self._config.write(slot, bus.PCI_INTERRUPT_LINE, 1, irq, func)
 
     # -- configuration space -------------------------------------------------------------------------
 

@@ -71,12 +71,16 @@ class AdapterSpec:
 
 @frozen
 class DiskImage:
-    """A raw image file or block device as the disk with SCSI id `target`; IDE: unit `target` of `channel`."""
+    """A raw image file or block device as the disk with SCSI id `target`; IDE: unit `target` of `channel`.
+
+    `throwaway`: what QEMU writes need not survive the host's own crash; nothing waits for the host's disk.
+    """
 
     path: str
     target: int = 0
     read_only: bool = False
     channel: int = 0
+    throwaway: bool = False
 
 
 class EmulatedAdapter:
@@ -99,7 +103,7 @@ class EmulatedAdapter:
         qemu = QemuProcess.start(ram, device_arguments(spec, disks, slot), timeout_s=timeout_s)
         try:
             at, func = ConfigSpace(qemu.qtest).find(spec.vendor, spec.device_id)
-            function = QemuPciFunction(machine, ram, qemu.qtest, at, irq, func)
+            function = QemuPciFunction.placed(machine, ram, qemu.qtest, at, irq, func)
         except BaseException:
             qemu.close()
             raise
@@ -141,11 +145,11 @@ def device_arguments(spec: AdapterSpec, disks: Sequence[DiskImage], slot: int = 
         if not os.path.exists(path):
             raise DeviceError(f"{disk.path}: no such image or device; create it first "
                               f"(truncate -s SIZE {disk.path})")
-        mode = "on" if disk.read_only else "off"
+        mode, cache = "on" if disk.read_only else "off", "unsafe" if disk.throwaway else "writeback"
         # report: a host I/O error becomes a failed command instead of a stopped machine
         arguments += [
             "-drive", f"file={option_value(path)},format=raw,if=none,id=disk{number},readonly={mode},"
-                      f"cache=writeback,werror=report,rerror=report",
+                      f"cache={cache},werror=report,rerror=report",
             "-device", f"{spec.disk_device},drive=disk{number},{place}",
         ]
     return arguments

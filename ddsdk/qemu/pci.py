@@ -1,4 +1,4 @@
-"""PCI bus 0 of QEMU's `pc` machine, as firmware meets it: nothing assigned, nothing decoding.
+"""PCI bus 0 of QEMU's `pc` machine: as firmware meets it, nothing assigned, nothing decoding; or as it was left.
 
 Configuration mechanism #1 (ports 0xcf8, 0xcfc): PCI Local Bus Specification 3.0, 3.2.2.3.2; BAR sizing:
 6.2.5.1.
@@ -104,6 +104,33 @@ class ConfigSpace:
                 self.write(slot, at + 4, 4, 0, func)
             bars[number] = Bar(bar.kind, base, bar.size, bar.is_64)
             number += 2 if bar.is_64 else 1
+        return self._with_ports_of_old(bars, slot, func)
+
+    def found_bars(self, slot: int, func: int = 0) -> tuple[Bar | None, ...]:
+        """The six BARs as whoever had the machine before left them; nothing is placed anew.
+
+        What each decodes is asked for in the usual way, with decoding off; then every register is what it was.
+        """
+        command = self.read(slot, bus.PCI_COMMAND, 2, func)
+        self.write(slot, bus.PCI_COMMAND, 2, command & ~(bus.PCI_COMMAND_IO | bus.PCI_COMMAND_MEMORY), func)
+        bars: list[Bar | None] = [None] * 6
+        number = 0
+        while number < 6:
+            at = bus.PCI_BASE_ADDRESS_0 + 4 * number
+            raw = [self.read(slot, at + 4 * half, 4, func) for half in range(2 if number < 5 else 1)]
+            bar = self._size_bar(slot, number, func)
+            halves = 2 if bar is not None and bar.is_64 else 1
+            for half in range(halves):
+                self.write(slot, at + 4 * half, 4, raw[half], func)
+            if bar is not None:
+                low = raw[0] & ~(0x3 if bar.kind == "io" else 0xF)
+                address = low | raw[1] << 32 if bar.is_64 else low
+                bars[number] = Bar(bar.kind, address, bar.size, bar.is_64) if address else None
+            number += halves
+        self.write(slot, bus.PCI_COMMAND, 2, command, func)
+        return self._with_ports_of_old(bars, slot, func)
+
+    def _with_ports_of_old(self, bars: list[Bar | None], slot: int, func: int) -> tuple[Bar | None, ...]:
         for channel in self.compatible_channels(slot, func):
             command, control = _IDE_PORTS[channel]
             bars[2 * channel], bars[2 * channel + 1] = Bar("io", command, 8), Bar("io", control, 1)

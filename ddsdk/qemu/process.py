@@ -55,18 +55,26 @@ class QemuProcess:
 
         DeviceError in one line: QEMU missing, refusing an argument, or silent for *timeout_s*.
         """
+        with tempfile.TemporaryFile() as rom:
+            rom.write(PARKED_CPU.rjust(ROM_BYTES - 12, b"\xff").ljust(ROM_BYTES, b"\xff"))
+            rom.flush()
+            fds = (ram.file.fileno(), rom.fileno())
+            return cls.launch([*_machine_arguments(ram.layout.size, *fds), *devices], fds, timeout_s=timeout_s,
+                              program=program)
+
+    @classmethod
+    def launch(cls, arguments: Sequence[str], fds: Sequence[int], *, timeout_s: float = 20.0,
+               program: str = PROGRAM) -> Self:
+        """Start QEMU with *arguments* and a qtest socket; *fds* stay open in it under their numbers."""
         if shutil.which(program) is None:
             raise DeviceError(f"{program} not found: the qemu backend needs it on PATH; install QEMU's x86 "
                               f"emulator (Debian: apt-get install qemu-system-x86), or use backend=model")
         ours, theirs = socket.socketpair()
-        with contextlib.ExitStack() as on_failure, tempfile.TemporaryFile() as rom, theirs:
+        with contextlib.ExitStack() as on_failure, theirs:
             on_failure.callback(ours.close)
             errors = on_failure.enter_context(tempfile.TemporaryFile())
-            rom.write(PARKED_CPU.rjust(ROM_BYTES - 12, b"\xff").ljust(ROM_BYTES, b"\xff"))
-            rom.flush()
-            fds = (ram.file.fileno(), rom.fileno(), theirs.fileno())
-            argv = [program, *_machine_arguments(ram.layout.size, *fds), *devices]
-            process = spawn_bound_to_parent(argv, stderr=errors, pass_fds=fds)
+            argv = [program, *arguments, *_qtest_arguments(theirs.fileno())]
+            process = spawn_bound_to_parent(argv, stderr=errors, pass_fds=(*fds, theirs.fileno()))
             qemu = cls(process, errors, ours, timeout_s)
             on_failure.callback(qemu.close)
             theirs.close()              # ours must read end-of-file when QEMU dies
@@ -109,12 +117,15 @@ class QemuProcess:
         self.close()
 
 
-def _machine_arguments(ram_bytes: int, ram_fd: int, rom_fd: int, qtest_fd: int) -> list[str]:
+def _machine_arguments(ram_bytes: int, ram_fd: int, rom_fd: int) -> list[str]:
     return [
         "-nodefaults", "-no-user-config", "-display", "none", "-accel", "tcg",
         "-machine", "pc,memory-backend=ram,usb=off,vmport=off,hpet=off,graphics=off",
         "-m", f"{ram_bytes >> 20}M",
         "-object", f"memory-backend-file,id=ram,size={ram_bytes},mem-path=/proc/self/fd/{ram_fd},share=on",
         "-bios", f"/proc/self/fd/{rom_fd}",
-        "-chardev", f"socket,id=qtest,fd={qtest_fd}", "-object", "qtest,id=qtest0,chardev=qtest,log=none",
     ]
+
+
+def _qtest_arguments(qtest_fd: int) -> list[str]:
+    return ["-chardev", f"socket,id=qtest,fd={qtest_fd}", "-object", "qtest,id=qtest0,chardev=qtest,log=none"]

@@ -70,6 +70,15 @@ class Layout:
             pieces = [piece for whole in pieces for piece in _without(whole, *hole)]
         return cls(size, tuple(pieces), paddr, bus, reserve_bytes)
 
+    @classmethod
+    def of_guest(cls, size: int, reserve_paddr: int, reserve_bytes: int) -> Layout:
+        """A `pc` of *size* that somebody else started; its reserve is a part of its RAM, at its own address."""
+        low = size if size < LOW_LIMIT else LOW_SPLIT
+        pieces = [(0, low, 0), (GIB4, GIB4 + size - low, low)][:1 if size == low else 2]
+        for hole in (LEGACY_HOLE, (reserve_paddr, reserve_paddr + reserve_bytes)):
+            pieces = [piece for whole in pieces for piece in _without(whole, *hole)]
+        return cls(size, tuple(pieces), reserve_paddr, reserve_paddr, reserve_bytes)
+
     def split(self, paddr: int, end: int) -> Iterator[tuple[int, int, int | None]]:
         """[paddr, end) cut into (paddr, end, file offset); offset None where QEMU has no RAM there."""
         for start, stop, offset in self.pieces:
@@ -88,14 +97,20 @@ class Layout:
 class SharedRam:
     """The file, our mapping of it, and the machine's memory made of both.  Close it when QEMU has ended.
 
-    `extents` is what `PhysicalMemory` wants: RAM in the file, RAM kept aside, and the reserve.
+    `extents` is what `PhysicalMemory` wants: RAM in the file, RAM kept aside, and the reserve.  `read_only`: the device
+    may write to the reserve alone.
     """
 
     layout: Layout
     file: IO[bytes] = field(repr=False)
     mapping: mmap.mmap = field(repr=False)
     extents: tuple[Extent, ...]
-    _starts: tuple[int, ...] = field(repr=False)
+    read_only: bool = False
+    _starts: tuple[int, ...] = field(repr=False, init=False)
+
+    @_starts.default
+    def _starts_of_pieces(self) -> tuple[int, ...]:
+        return tuple(start for start, _, _ in self.layout.pieces)
 
     @classmethod
     def build(cls, extents: Iterable[Extent], *, reserve_bytes: int = RESERVE_BYTES,
@@ -108,7 +123,7 @@ class SharedRam:
         """
         ram = sorted((e for e in extents if e.kind == "ram"), key=lambda e: e.paddr)
         layout = Layout.for_extents(ram, reserve_bytes)
-        file = _unnamed_file(directory or _directory_for(sum(e.size for e in ram)), layout.size)
+        file = _unnamed_file(directory or memory_directory(sum(e.size for e in ram)), layout.size)
         mapping = mmap.mmap(file.fileno(), layout.size)
         made: list[Extent] = []
         try:
@@ -121,7 +136,7 @@ class SharedRam:
             raise
         at = layout.reserve_bus_addr        # below 4 GiB on pc: file offset = guest-physical address
         made.append(Extent(layout.reserve_paddr, memoryview(mapping)[at:at + reserve_bytes], "reserve"))
-        return cls(layout, file, mapping, tuple(made), tuple(start for start, _, _ in layout.pieces))
+        return cls(layout, file, mapping, tuple(made))
 
     def piece_at(self, paddr: int) -> tuple[int, int] | None:
         """[start, end) of the memory around *paddr* that the device finds at its own address, or None."""
@@ -141,6 +156,10 @@ class SharedRam:
     def close(self) -> None:
         """Give the memory back.  Views that are still held keep the mapping alive, not the file."""
         self.file.close()
+        self.release()
+
+    def release(self) -> None:
+        """Unmap, leaving the file to its owner."""
         with contextlib.suppress(BufferError):      # somebody still looks at the memory: it goes when they do
             self.mapping.close()
 
@@ -164,7 +183,7 @@ def _aligned(address: int) -> int:
     return -(-address // ALIGN_BYTES) * ALIGN_BYTES
 
 
-def _directory_for(ram_bytes: int) -> str:
+def memory_directory(ram_bytes: int) -> str:
     """/dev/shm when the memory fits there comfortably, else the temporary directory."""
     try:
         with open("/proc/meminfo", "rb") as lines:

@@ -27,16 +27,18 @@ except OSError as error:
 """
 
 
-def spawn_bound_to_parent(argv: Sequence[str], *, stderr: IO[bytes],
-                          pass_fds: Sequence[int] = ()) -> subprocess.Popen[bytes]:
-    """Run *argv* (looked up on PATH), no stdin or stdout, stderr to a file; the kernel kills it when we die.
+def spawn_bound_to_parent(argv: Sequence[str], *, stderr: IO[bytes], pass_fds: Sequence[int] = (),
+                          stdin: IO[bytes] | None = None, stdout: IO[bytes] | None = None,
+                          cwd: str | None = None) -> subprocess.Popen[bytes]:
+    """Run *argv* (looked up on PATH), its output to files or nowhere; the kernel kills it when we die.
 
     *pass_fds* stay open in the child under the same numbers.  A program that cannot be executed shows as exit
     status 1 with the reason in *stderr*.
     """
     helper = [sys.executable, "-I", "-S", "-c", _ARM_AND_EXEC, str(os.getpid())]
-    return subprocess.Popen([*helper, *argv], stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL,
-                            stderr=stderr, pass_fds=pass_fds)
+    return subprocess.Popen([*helper, *argv], stdin=subprocess.DEVNULL if stdin is None else stdin,
+                            stdout=subprocess.DEVNULL if stdout is None else stdout, stderr=stderr, cwd=cwd,
+                            pass_fds=pass_fds)
 
 
 def last_words(stderr: IO[bytes], program: str) -> str:

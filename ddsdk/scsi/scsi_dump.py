@@ -8,6 +8,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Final
 
+from attrs import evolve
+
 from ddsdk.errors import UsageError
 from ddsdk.hookspecs.device import BoundHooks
 
@@ -51,7 +53,8 @@ class ScsiDumpDevice(PolledDumpDevice[DumpIo]):
 
     def _limits(self) -> Limits:
         host = self.sdev.host
-        return Limits(host.hostt.proc_name, host.max_sectors, SECTORS_MAX, host.sg_tablesize, host.can_queue)
+        limits = Limits(host.hostt.proc_name, host.max_sectors, SECTORS_MAX, host.sg_tablesize, host.can_queue)
+        return limits if host.pdev is None else evolve(limits, dma_mask=host.pdev.dma_mask)
 
     def _make_queue(self) -> ScsiQueue:
         return ScsiQueue(self.sdev, self.hooks.plugin, (self._scratch_paddr, self._scratch))

@@ -123,4 +123,4 @@ class Task:
         return f"<Task {self.name} on CPU {self.cpu.id} {self.state.value}>"
 
 
-__all__ = ["IRQ_FLAG_ENABLED", "Cpu", "Task", "TaskState", "getcurrent"]
+__all__ = ["IRQ_FLAG_ENABLED", "Cpu", "Task", "TaskState", "getcurrent", "greenlet"]

@@ -10,7 +10,7 @@ from bisect import bisect_right, insort
 from collections.abc import Iterator, Sequence
 from typing import Final
 
-from ddsdk.bus import Segment
+from ddsdk.bus import SEG_BOUNDARY_MASK, Segment
 from ddsdk.errors import DmaFault, HardwareFault
 
 from .memory import PhysicalMemory
@@ -56,12 +56,12 @@ class DmaDomain:
     # -- the driver's side -------------------------------------------------------------------------
 
     def map(self, segments: Sequence[Segment], to_device: bool) -> list[Segment]:
-        """Grant [(paddr, length)] in one direction; adjacent segments come back merged."""
+        """Grant [(paddr, length)] in one direction; adjacent segments come back merged, but not over 4 GiB."""
         direction = TO_DEVICE if to_device else FROM_DEVICE
         merged: list[Segment] = []
         start = end = -1
         for paddr, length in segments:
-            if paddr == end:
+            if paddr == end and paddr & SEG_BOUNDARY_MASK:
                 end += length
                 continue
             if start >= 0:

@@ -24,6 +24,7 @@ from .clock import Clock
 from .dma import DmaDomain
 from .faults import FaultPlan
 from .irq import IrqPin
+from .pci_config import ConfigSpace
 from .trace import Trace
 
 #: `HwModel.lanes` while a write carries the whole register.
@@ -43,7 +44,8 @@ class HwModel:
       makes; `lanes` then masks the bits the access really carried.
     * `store(name, value)` inside a `w_NAME` does what would have happened without it.
     * `windows[name]` holds further windows; "regs" is the register block itself.
-    * `clock`, `dma`, `irq`, `trace` are there once the function is plugged in; `plugged()` is called then.
+    * `clock`, `dma`, `irq`, `trace`, `config` (what configuration space holds) are there once the function is plugged
+      in; `plugged()` is called then.
 
     `__init__` ends with `reset()`: a subclass sets what its own `reset` needs before `super().__init__()`.
     """
@@ -55,6 +57,7 @@ class HwModel:
     dma: DmaDomain
     irq: IrqPin
     trace: Trace
+    config: ConfigSpace
 
     def __init_subclass__(cls) -> None:
         super().__init_subclass__()
@@ -85,8 +88,18 @@ class HwModel:
     def plugged(self) -> None:
         """The function is on its bus: clock, dma, irq and trace can be used from here on."""
 
+    def config_written(self, offset: int, size: int) -> None:
+        """Configuration space was written: `config` has what came of it.  For registers of the device's own."""
+
     def unplugged(self) -> None:
         """Surprise removal: stop.  What the clock still holds may fire; DMA raises DmaFault from here on."""
+
+    def bist_started(self, over: Callable[[int], None]) -> bool:
+        """Configuration space was told to start the built-in self test: PCI 3.0, 6.2.4.
+
+        False: nothing comes of it.  True: it runs, and the model calls *over* with the completion code, 0 passed.
+        """
+        return False
 
     def store(self, name: str, value: int) -> None:
         """Write `values[name]` by the access kinds of its fields.  RegisterAccessFault for set mbz bits."""

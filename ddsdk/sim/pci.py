@@ -16,14 +16,14 @@ from .clock import Clock
 from .dma import DmaDomain
 from .irq import IrqController, IrqLine, IrqPin
 from .memory import PCI_HOLE_PADDR, PhysicalMemory
-from .pci_config import BarSpec, ConfigSpace, PciIds
+from .pci_config import BarSpec, ConfigRegister, ConfigSpace, PciIds
 from .trace import Trace
 from .watchdog import StallDetector
 
 if TYPE_CHECKING:       # a function holds a model; the bus does not need to know models
     from .model import HwModel
 
-__all__ = ["BarSpec", "PciBus", "PciWindow", "SimPciFunction"]
+__all__ = ["BarSpec", "ConfigRegister", "PciBus", "PciWindow", "SimPciFunction"]
 
 #: By access size in bytes: what nobody drives reads as, and what fits.
 _ALL_ONES: Final = {1: 0xFF, 2: 0xFFFF, 4: 0xFFFF_FFFF, 8: 0xFFFF_FFFF_FFFF_FFFF}
@@ -37,16 +37,20 @@ _LAST_SLOT = 31
 class PciWindow:
     """A BAR as the CPU sees it; nothing gets through unless COMMAND decodes it."""
 
-    __slots__ = ("_bit", "_function", "_read", "_stall", "_write", "size")
+    __slots__ = ("_bit", "_decoded_by", "_function", "_read", "_stall", "_write", "size")
 
     def __init__(self, function: SimPciFunction, bit: int, size: int, target: Window,
                  stall: StallDetector) -> None:
         self._function = function
-        self._bit = bit
+        self._bit = self._decoded_by = bit
         self._read = target.read
         self._write = target.write
         self._stall = stall
         self.size = size
+
+    def answers(self, here: bool) -> None:
+        """The BAR was programmed: it answers at this window's addresses, or no more."""
+        self._bit = self._decoded_by if here else 0
 
     def read(self, offset: int, size: int) -> int:
         """See `bus.Window.read`.  RegisterAccessFault outside the window, or as the model says."""
@@ -82,13 +86,16 @@ class SimPciFunction:
     """A PCI function with a model in it.  Plug it in with `machine.pci.plug(function)`.
 
     `bars`: BAR number -> BarSpec (a 64-bit one takes the next number too).  `capabilities`: the bytes of the
-    capability list, put at 0x40.  After plugging in, BARs are assigned and COMMAND is 0, as firmware that did
-    not boot from the device leaves it.
+    capability list, put at 0x40, of which *capability_bits* can be written; `registers` are the device's own, behind
+    them.  The model finds all of it as its `config`.  `bist`: the function can test itself; see
+    `HwModel.bist_started`.  After plugging in, BARs are assigned and COMMAND is 0, as firmware that did not boot from
+    the device leaves it.
     """
 
     def __init__(self, model: HwModel, *, vendor: int, device: int, bars: Mapping[int, BarSpec],
                  class_code: int = 0x010000, revision: int = 0, subsystem: tuple[int, int] = (0, 0),
-                 capabilities: bytes = b"", interrupt_pin: int = 1) -> None:
+                 capabilities: bytes = b"", capability_bits: bytes = b"", registers: Sequence[ConfigRegister] = (),
+                 interrupt_pin: int = 1, bist: bool = False) -> None:
         self.model = model
         self.name = "unplugged"
         self.removed = False
@@ -99,8 +106,11 @@ class SimPciFunction:
         self.dma: DmaDomain | None = None
         self._stall = StallDetector(Clock())
         ids = PciIds(vendor, device, class_code, revision, subsystem, interrupt_pin)
-        self._config = ConfigSpace(ids, bars, capabilities)
-        self._windows: dict[int, PciWindow] = {}
+        self._config = ConfigSpace(ids, bars, capabilities, capability_bits, registers, bist)
+        self._bist = bist
+        self._testing = False
+        #: By BAR and the address it had when the window was made.
+        self._windows: dict[tuple[int, int], PciWindow] = {}
 
     # -- what the CPU sees -----------------------------------------------------------------------------
 
@@ -115,13 +125,20 @@ class SimPciFunction:
         return value
 
     def config_write(self, offset: int, size: int, value: int) -> None:
-        """See `bus.PciFunction.config_write`."""
+        """See `bus.PciFunction.config_write`.  While the function tests itself only the BIST byte can be written."""
         self._config.check(self.name, "write", offset, size)
         if self.removed:
             return
-        self._config.write(offset, size, value)
-        if offset < bus.PCI_COMMAND + 2 and offset + size > bus.PCI_COMMAND:
-            self._apply_command()
+        if not self._testing:
+            self._config.write(offset, size, value)
+            if offset < bus.PCI_COMMAND + 2 and offset + size > bus.PCI_COMMAND:
+                self._apply_command()
+            if offset + size > bus.PCI_BASE_ADDRESS_0 and offset < bus.PCI_BASE_ADDRESS_0 + 24:
+                self._follow_bars()
+            if self.dma is not None:
+                self.model.config_written(offset, size)
+        if self._bist and offset <= bus.PCI_BIST < offset + size:
+            self._write_bist(value >> 8 * (bus.PCI_BIST - offset))
 
     @property
     def bars(self) -> Sequence[Bar | None]:
@@ -138,12 +155,37 @@ class SimPciFunction:
         spec = self._config.specs.get(bar)
         if spec is None:
             raise UsageError(f"{self.name}: there is no BAR {bar}; it has {sorted(self._config.specs)}")
-        window = self._windows.get(bar)
+        here = self.bars[bar]
+        assert here is not None
+        window = self._windows.get((bar, here.bus_addr))
         if window is None:
             bit = bus.PCI_COMMAND_IO if spec.kind == "io" else bus.PCI_COMMAND_MEMORY
             target = self.model.windows[spec.window]
-            window = self._windows[bar] = PciWindow(self, bit, spec.size, target, self._stall)
+            window = PciWindow(self, bit, spec.size, target, self._stall)
+            self._windows[bar, here.bus_addr] = window
         return window
+
+    def _follow_bars(self) -> None:
+        bars = self.bars
+        for (number, bus_addr), window in self._windows.items():
+            bar = bars[number]
+            window.answers(bar is not None and bar.bus_addr == bus_addr)
+
+    # -- BIST ------------------------------------------------------------------------------------------
+
+    def _write_bist(self, value: int) -> None:
+        """The self test: configuration space is as at power on, nothing is decoded, until the model says it is over."""
+        if not value & bus.PCI_BIST_START or not self.model.bist_started(self._bist_over):
+            return
+        self._testing = True
+        self._config.reset()
+        self._config.set_bist(bus.PCI_BIST_CAPABLE | bus.PCI_BIST_START)
+        self._apply_command()
+        self._follow_bars()
+
+    def _bist_over(self, code: int) -> None:
+        self._testing = False
+        self._config.set_bist(bus.PCI_BIST_CAPABLE | code & bus.PCI_BIST_CODE)
 
     # -- DMA -------------------------------------------------------------------------------------------
 
@@ -180,6 +222,7 @@ class SimPciFunction:
         self._stall = stall
         self._windows.clear()
         self._config.write(bus.PCI_INTERRUPT_LINE, 1, line.number)
+        self.model.config = self._config
         self.model.connect(clock, dma, self.pin, trace)
 
     def remove(self) -> None:
@@ -231,6 +274,8 @@ class PciBus:
             raise UsageError(f"PCI: {name} is occupied; choose another slot")
         line = self._irqs.line(_SLOT_IRQS[slot % len(_SLOT_IRQS)])
         for number, spec in function.bar_specs.items():
+            if spec.fixed_at:
+                continue
             base = self._place(spec)
             at = bus.PCI_BASE_ADDRESS_0 + 4 * number
             function.config_write(at, 4, base & 0xFFFF_FFFF)

@@ -31,7 +31,7 @@ from ddsdk.integrity import CodeImage
 from ddsdk.sim.ata_drive import AtaDrive, AtaIdentity, AtaResult, Taskfile
 from ddsdk.sim.disk import Disk
 from ddsdk.sim.machine import Machine, Trigger
-from ddsdk.sim.memory import PhysicalMemory
+from ddsdk.sim.memory import Extent, PhysicalMemory
 
 MS = 1_000_000
 S = 1_000_000_000
@@ -304,9 +304,12 @@ class World:
 
 
 def build(*, sector_size: int = 512, disk_bytes: int = 4 << 20, identity: dict[str, Any] | None = None,
-          ncpus: int = 1, scan: bool = True, units: tuple[int, ...] = (1,), **driver: Any) -> World:
-    """A World in normal mode, with 1 MiB of RAM; scanned, unless the test wants to do that."""
-    machine = Machine(PhysicalMemory.anonymous(1 << 20), ncpus=ncpus)
+          ncpus: int = 1, scan: bool = True, units: tuple[int, ...] = (1,), high: int = 0, **driver: Any) -> World:
+    """A World in normal mode with 1 MiB of RAM, and as much again at *high*; scanned, unless the test does that."""
+    memory = PhysicalMemory.anonymous(1 << 20)
+    if high:
+        memory = PhysicalMemory([*memory.extents, Extent(high, memoryview(bytearray(1 << 20)))])
+    machine = Machine(memory, ncpus=ncpus)
     kernel = Kernel(machine)
     drives = {unit: AtaDrive(Disk(bytearray(disk_bytes), sector_size=sector_size), AtaIdentity(**(identity or {})))
               for unit in units}

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import errno
-from types import ModuleType
+from types import ModuleType, SimpleNamespace
 from typing import Any
 
 import pytest
@@ -22,6 +22,7 @@ from ddsdk.sim.disk_faults import Access
 from tests.ata.fake_hwif import MS, S, World, build, no_code
 
 PAGE = 4096
+HIGH = 5 << 30
 
 
 @pytest.fixture
@@ -469,3 +470,47 @@ def test_conforms_to_what_the_engine_expects(world: World) -> None:
     assert all(hasattr(device, name) for name in members)
     assert isinstance(device, AtaDumpDevice)
     assert no_code().verify() == []
+
+
+# --- memory beyond the adapter's reach -----------------------------------------------------------------------
+
+
+class Spy:
+    """The hardware, and where the memory of each command ends."""
+
+    def __init__(self, hardware: Any, ends: list[int]) -> None:
+        self._hardware = hardware
+        self._ends = ends
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._hardware, name)
+
+    def start(self, task: IdeTask) -> None:
+        """Look, and pass it on."""
+        self._ends.extend(paddr + length for paddr, length in task.sg)
+        self._hardware.start(task)
+
+
+def with_high_memory(ultra_mask: int) -> tuple[World, bytes, list[int]]:
+    """Memory at 5 GiB, an interface that reaches 32 bits; where its commands' memory ends is remembered."""
+    world = build(high=HIGH, ultra_mask=ultra_mask)
+    world.driver.hwif.pdev = SimpleNamespace(dma_mask=0xFFFF_FFFF)      # type: ignore[assignment]
+    ends: list[int] = []
+    world.driver.hardware = Spy(world.hardware, ends)       # type: ignore[assignment]
+    return world, world.fill(HIGH, 40 * PAGE, 9), ends
+
+
+def test_memory_beyond_the_dma_mask_is_copied() -> None:
+    """An interface with a bus master sees nothing above 4 GiB; every page arrives all the same."""
+    world, data, ends = with_high_memory(0x1F)
+    assert world.ready().rw_block(True, 1, [(HIGH, 40 * PAGE)]) == 0
+    assert world.on_disk(64 + 8, 40 * PAGE) == data
+    assert max(ends) <= 1 << 32
+
+
+def test_programmed_io_reaches_all_memory() -> None:
+    """The processor moves the data: nothing is copied first."""
+    world, data, ends = with_high_memory(0)
+    assert world.ready().rw_block(True, 1, [(HIGH, 40 * PAGE)]) == 0
+    assert world.on_disk(64 + 8, 40 * PAGE) == data
+    assert max(ends) == HIGH + 40 * PAGE

@@ -6,7 +6,9 @@ from typing import Any
 
 import pytest
 
+from ddsdk.ata.host import ide_started
 from ddsdk.ata.load import IoLoad, Region
+from ddsdk.ata.taskfile import AC_ERR_NODEV_HINT, ide_end_drive_cmd
 from ddsdk.errors import UsageError
 from ddsdk.sim.machine import Trigger
 from tests.ata.fake_hwif import MS, World, build
@@ -102,6 +104,21 @@ def test_completion_after_the_crash_is_not_heard() -> None:
             world.driver.dump_poll(world.drive)
         assert world.driver.outstanding is None
         assert (load.completed, load.in_flight) == (before, 3)
+
+
+def test_a_drive_that_is_gone_is_asked_now_and_then() -> None:
+    """Commands that fail without taking time cost a jiffy each: the machine goes on."""
+    world = build()
+    with world.machine:
+        def gone(task: Any, done: Any) -> int:
+            task.complete = done
+            ide_end_drive_cmd(task, 0, err_mask=AC_ERR_NODEV_HINT)
+            return ide_started
+
+        object.__setattr__(world.driver.hwif.port_info, "do_rw_taskfile", gone)
+        load = loaded(world, 100 * MS)
+        jiffies = 100 * world.driver.hwif.kernel.HZ // 1000
+        assert 3 * (jiffies - 1) <= load.failed <= 3 * (jiffies + 1)
 
 
 def test_region_must_be_on_the_disk() -> None:

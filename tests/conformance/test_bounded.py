@@ -1,4 +1,4 @@
-"""The bound in real time: it ends what never ends, and disturbs no other alarm."""
+"""The bound in time: it ends what never ends, and disturbs no other alarm."""
 
 from __future__ import annotations
 
@@ -77,6 +77,16 @@ def test_an_outer_alarm_goes_on() -> None:
         signal.signal(signal.SIGALRM, before)
 
 
+def test_processor_time_counts() -> None:
+    """Waiting takes four times as long to be ended as working does."""
+    with bounded(0.2):
+        time.sleep(0.3)
+    with pytest.raises(HungError), bounded(0.2):
+        spin()
+    assert signal.getitimer(signal.ITIMER_PROF) == (0.0, 0.0)
+    assert signal.getsignal(signal.SIGPROF) is signal.SIG_DFL
+
+
 def test_another_thread_is_not_bounded() -> None:
     """Python delivers no signal there; the block runs as it is."""
     done: list[bool] = []
@@ -106,7 +116,7 @@ def nest(depth):
 
 bounded._LAST = 50
 with bounded.bounded(0.05):
-    nest(50)
+    nest(400)
 """
     done = subprocess.run([sys.executable, "-c", source], capture_output=True, text=True, timeout=60)
     assert done.returncode == 1

@@ -16,7 +16,7 @@ from attrs import define
 
 from ddsdk.conformance.bench import Bench
 from ddsdk.conformance.load import plans_for
-from ddsdk.conformance.statewalk import changes, snapshot, state_of
+from ddsdk.conformance.statewalk import Snapshot, changes, snapshot, state_of, still
 from ddsdk.sim.clock import Clock
 
 
@@ -150,3 +150,20 @@ def test_of_a_bench_driver_model_memory_and_configuration_are_seen(bench: Bench)
     assert "memory 0x1000-0x1200, mapped was nothing, is 1" in said
     assert any(line.startswith("model.") for line in said)
     assert any(line.startswith("drvdata.active was True") for line in said)
+
+
+def test_a_state_is_waited_for_until_it_stands_still() -> None:
+    """An adapter that goes on for three looks is through when four looks in a row show the same."""
+    looks: list[int] = []
+
+    def take() -> Snapshot:
+        return {"left": max(0, 3 - len(looks))}
+
+    assert still(take, lambda: looks.append(0)) == {"left": 0}
+    assert len(looks) == 7
+
+
+def test_a_state_that_never_stands_still_is_given_up() -> None:
+    """The last one comes back, after a bounded number of looks."""
+    looks: list[int] = []
+    assert still(lambda: {"looks": len(looks)}, lambda: looks.append(0)) == {"looks": 200}

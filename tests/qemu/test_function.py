@@ -88,7 +88,24 @@ def bench() -> Iterator[Bench]:
     qemu = FakeQemu()
     with SharedRam.build([Extent(0, memoryview(mmap.mmap(-1, 4096)))], reserve_bytes=16 * MIB) as ram, \
             Machine(PhysicalMemory(ram.extents), trace=Trace()) as machine:
-        yield Bench(qemu, machine, QemuPciFunction(machine, ram, cast(QTest, qemu), SLOT, 11))
+        yield Bench(qemu, machine, QemuPciFunction.placed(machine, ram, cast(QTest, qemu), SLOT, 11))
+
+
+def test_a_function_that_was_found_is_as_it_was(bench: Bench) -> None:
+    """Addresses, decoding, bus mastering and interrupt line are the former owner's; nothing is written for good."""
+    qemu = FakeQemu()
+    qemu.config[0x10:0x18] = (0xFEBF_0000).to_bytes(4, "little") + (0xC001).to_bytes(4, "little")
+    qemu.config[PCI_COMMAND], qemu.config[0x3C] = 0x07, 10
+    before = bytes(qemu.config)
+    with SharedRam.build([Extent(0, memoryview(mmap.mmap(-1, 4096)))], reserve_bytes=16 * MIB) as ram, \
+            Machine(PhysicalMemory(ram.extents)) as machine:
+        function = QemuPciFunction.found(machine, ram, cast(QTest, qemu), SLOT)
+        assert bytes(qemu.config) == before
+        assert [bar.bus_addr for bar in function.bars if bar is not None] == [0xFEBF_0000, 0xC000]
+        assert function.irq_line is machine.irqs.line(10)
+        qemu.lines.clear()
+        function.window(0).write(8, 4, 1)
+        assert qemu.lines == [b"writel 0xfebf0008 0x1\n"], "it decodes already"
 
 
 def test_a_window_that_is_not_decoded_is_all_ones_and_takes_nothing(bench: Bench) -> None:
@@ -226,7 +243,7 @@ def test_ide_of_old_has_isa_lines(interface: int, irq: int, level: bool) -> None
     qemu.config[9:12] = bytes((interface, 0x01, 0x01))
     with SharedRam.build([Extent(0, memoryview(mmap.mmap(-1, 4096)))], reserve_bytes=16 * MIB) as ram, \
             Machine(PhysicalMemory(ram.extents)) as machine:
-        function = QemuPciFunction(machine, ram, cast(QTest, qemu), SLOT, 11, 1)
+        function = QemuPciFunction.placed(machine, ram, cast(QTest, qemu), SLOT, 11, 1)
         assert function.name == "0000:00:04.1"
         assert (b"irq_intercept_in ioapic\n" in qemu.lines) is (interface != 0x85)
         line = function.irq_line

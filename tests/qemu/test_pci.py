@@ -123,6 +123,47 @@ def test_ide_at_the_ports_of_old(interface: int, channels: list[int]) -> None:
     assert [bar.size for bar in bars if bar is not None and bar.bus_addr < 0xC000] == [8, 1] * len(channels)
 
 
+def left_by_a_kernel() -> tuple[bytearray, bytes]:
+    """Programmed, decoding, bus master: ports, 32-bit memory, 64-bit memory above 4 GiB, one BAR never assigned."""
+    config, writable = function(0x1000, 0x12, {0: (1, 0x100), 1: (0, 0x400), 2: (4, 0x2000), 4: (0, 0x1000)})
+    for number, value in ((0, 0xC001), (1, 0xFEBF_D000), (2, 0xFEBF_A004), (3, 0x8), (4, 0)):
+        config[0x10 + 4 * number:0x14 + 4 * number] = value.to_bytes(4, "little")
+    config[4] = 0x07
+    return config, writable
+
+
+def test_bars_are_read_as_they_were_left() -> None:
+    """Address, kind and size of each; a BAR that nobody ever assigned is none."""
+    assert space({4: left_by_a_kernel()}).found_bars(4) == (
+        Bar("io", 0xC000, 0x100), Bar("mem", 0xFEBF_D000, 0x400), Bar("mem", 0x8_FEBF_A000, 0x2000, is_64=True),
+        None, None, None)
+
+
+def test_reading_bars_leaves_configuration_space_as_it_was() -> None:
+    """Nothing is enumerated anew: every byte is what it was, and nothing decoded while addresses were not theirs."""
+    config, writable = left_by_a_kernel()
+    before, commands = bytes(config), []
+
+    class Watched(FakeBus):
+        def one(self, command: bytes, port: bytes, value: bytes = b"") -> bytes:
+            answer = super().one(command, port, value)
+            if bytes(config[0x10:0x28]) != before[0x10:0x28]:
+                commands.append(config[4])
+            return answer
+
+    ConfigSpace(cast(QTest, Watched({4: (config, writable)}))).found_bars(4)
+    assert bytes(config) == before
+    assert set(commands) == {0x04}, "bus mastering as it was, decoding off"
+
+
+def test_ports_of_old_are_found_too() -> None:
+    """An IDE interface that a kernel used: bus master registers where it put them, the rest where it always was."""
+    functions = south_bridge(0x80)
+    functions[1, 1][0][0x20:0x24] = (0xC041).to_bytes(4, "little")
+    bars = space(functions).found_bars(1, 1)
+    assert [bar.bus_addr for bar in bars if bar is not None] == [0x1F0, 0x3F6, 0x170, 0x376, 0xC040]
+
+
 def test_no_room_is_an_error() -> None:
     """A BAR larger than the space there is, is not placed on top of the I/O APIC."""
     with pytest.raises(DeviceError, match=r"BAR 1: no room for 268435456 bytes of mem space"):

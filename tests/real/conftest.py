@@ -12,7 +12,8 @@ from pathlib import Path
 import pytest
 from attrs import frozen
 
-from tests.real.kernels import LabError, cache_directory, need_tools
+from ddsdk.lab.kernels import cache_directory
+from ddsdk.lab.tools import LabError, need_tools
 
 HERE = Path(__file__).parent
 MEMORY = "512M"

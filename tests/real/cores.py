@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-import subprocess
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 from attrs import frozen
 from elftools.elf.elffile import ELFFile
 from elftools.elf.segments import NoteSegment
+
+from ddsdk.lab.crash import crash_says
 
 COMPARED_BYTES = 1 << 20
 PAGE_BYTES = 4096
@@ -81,11 +82,4 @@ class CoreReader:
 
 def crash(vmlinux: Path, core: Path, commands: Sequence[str], directory: Path) -> list[str]:
     """What crash says to *commands*; the core is always called `core`, so that outputs can be compared."""
-    link = directory / "core"
-    link.unlink(missing_ok=True)
-    link.symlink_to(core)
-    script = "".join(f"{command}\n" for command in commands) + "quit\n"
-    done = subprocess.run(["crash", "-s", str(vmlinux), "core"], cwd=directory, input=script, text=True,
-                          capture_output=True, errors="replace", timeout=600, check=False)
-    assert done.returncode == 0, f"crash: status {done.returncode}: {done.stdout[-500:]}{done.stderr[-500:]}"
-    return done.stdout.splitlines()
+    return crash_says(vmlinux, core, commands, directory)

@@ -14,13 +14,15 @@ pytestmark = pytest.mark.real
 ROOT = Path(__file__).parents[2]
 
 
-def test_mptfusion_on_the_emulated_sas1068(tools: Callable[..., None], tmp_path: Path) -> None:
+@pytest.mark.parametrize(("driver", "chip", "ids"), [
+    ("mptfusion", "sas1068", "1000:0054"), ("ide", "piix3", "8086:7010"), ("ide", "piix4", "8086:7111"),
+    ("sym53c8xx", "53c895a", "1000:0012"), ("sym53c8xx", "53c810", "1000:0001")])
+def test_on_the_emulated_adapter(tools: Callable[..., None], tmp_path: Path, driver: str, chip: str, ids: str) -> None:
     """Exit code 0; everything a foreign adapter can play is judged, everything else says why it is not."""
     tools("qemu-system-x86_64")
     report = tmp_path / "report.json"
-    said = ddsdk("conformance", ROOT / "plugins" / "mptfusion", "--chip", "sas1068", "--backend", "qemu",
-                 "--json", report)
-    assert said.startswith("mptfusion sas1068 (1000:0054) on QEMU's adapter, emulated, seed 1\n")
+    said = ddsdk("conformance", ROOT / "plugins" / driver, "--chip", chip, "--backend", "qemu", "--json", report)
+    assert said.startswith(f"{driver} {chip} ({ids}) on QEMU's adapter, emulated, seed 1\n")
     ((run,),) = (chip["runs"] for chip in json.loads(report.read_text())["chips"])
     assert {item["verdict"] for item in run["items"]} == {"pass", "not-offered"}
     assert len({item["check"] for item in run["items"] if item["verdict"] == "pass"}) >= 70

@@ -1,4 +1,4 @@
-"""The golden exchanges in the plugin are what QEMU says today, not what somebody wrote."""
+"""The golden exchanges in the plugins are what QEMU says today, not what somebody wrote."""
 
 from __future__ import annotations
 
@@ -7,19 +7,21 @@ from collections.abc import Callable
 
 import pytest
 
-from tests.real.exchanges import EXCHANGES
-from tests.real.record_golden import GOLDEN, record
+from tests.real.record_golden import PLUGINS, golden, record, recording_of
 
 pytestmark = pytest.mark.real
+EXCHANGES = [(plugin, name) for plugin in PLUGINS for name in recording_of(plugin).exchanges]
 
 
-def test_every_exchange_is_in_the_plugin() -> None:
+def test_every_exchange_is_in_its_plugin() -> None:
     """One file an exchange, none left over."""
-    assert {path.stem for path in GOLDEN.glob("*.json")} == set(EXCHANGES)
+    assert PLUGINS
+    for plugin in PLUGINS:
+        assert {path.stem for path in golden(plugin).glob("*.json")} == set(recording_of(plugin).exchanges)
 
 
-@pytest.mark.parametrize("name", EXCHANGES)
-def test_qemu_still_answers_so(name: str, tools: Callable[..., None]) -> None:
+@pytest.mark.parametrize(("plugin", "name"), EXCHANGES)
+def test_qemu_still_answers_so(plugin: str, name: str, tools: Callable[..., None]) -> None:
     """Recorded again, the steps are equal: nothing in them depends on time or chance."""
     tools("qemu-system-x86_64")
-    assert record(name) == json.loads((GOLDEN / f"{name}.json").read_text())["steps"]
+    assert record(recording_of(plugin), name) == json.loads((golden(plugin) / f"{name}.json").read_text())["steps"]

@@ -18,12 +18,13 @@ from ddsdk.qemu.machine import AdapterSpec, DiskImage, EmulatedAdapter
 from ddsdk.qemu.ram import SharedRam
 from ddsdk.sim.machine import Machine, Trigger
 from ddsdk.sim.memory import Extent, PhysicalMemory
-from tests.real.exchanges import (
+from plugins.mptfusion.tests.exchanges import (
     DATA,
     INT_MASK,
     NO_DATA,
     ONE_IN,
     ONE_OUT,
+    RECORDING,
     REPLIES,
     REPLY_FIFO,
     TO_DISK,
@@ -36,7 +37,7 @@ from tests.real.exchanges import (
     sge,
     unit_attention,
 )
-from tests.real.record_golden import SPEC, Recorder
+from tests.real.golden import Recorder
 
 pytestmark = pytest.mark.real
 MIB, GIB = 1 << 20, 1 << 30
@@ -76,9 +77,9 @@ def machine_with(*extents: Extent) -> Iterator[tuple[Machine, SharedRam]]:
 def adapter(image: Path, *extents: Extent) -> Iterator[tuple[EmulatedAdapter, Machine, Recorder]]:
     """An adapter with decoding and bus mastering on, ready to be talked to."""
     with machine_with(*(extents or [Extent(0, numbered(8 * MIB))])) as (machine, ram), \
-            EmulatedAdapter.start(machine, ram, SPEC, [DiskImage(str(image))]) as hba:
+            EmulatedAdapter.start(machine, ram, RECORDING.adapter, [DiskImage(str(image))]) as hba:
         hba.function.config_write(PCI_COMMAND, 2, 0x7)
-        yield hba, machine, Recorder(hba.function.window(1), machine.memory)
+        yield hba, machine, Recorder(hba.function, machine.memory, RECORDING.bar, RECORDING.size)
 
 
 def write_page(r: Recorder, bus_addr: int, block: int) -> None:
@@ -99,7 +100,7 @@ def on_disk(image: Path, block: int) -> bytes:
 def test_bars_are_assigned_and_decode_when_told(image: Path) -> None:
     """All ones before COMMAND says so; afterwards both windows show the same Doorbell."""
     with machine_with(Extent(0, numbered(MIB))) as (machine, ram), \
-            EmulatedAdapter.start(machine, ram, SPEC, [DiskImage(str(image))]) as hba:
+            EmulatedAdapter.start(machine, ram, RECORDING.adapter, [DiskImage(str(image))]) as hba:
         function = hba.function
         assert function.name == "0000:00:04.0"
         assert [(b.kind, b.size) if b else None for b in function.bars] == [
@@ -179,12 +180,12 @@ def test_two_adapters_share_one_memory(image: Path, tmp_path: Path) -> None:
     with second.open("wb") as file:
         file.truncate(MIB)
     with machine_with(Extent(0, numbered(8 * MIB))) as (machine, ram), \
-            EmulatedAdapter.start(machine, ram, SPEC, [DiskImage(str(image))]) as one, \
-            EmulatedAdapter.start(machine, ram, SPEC, [DiskImage(str(second))], slot=5) as two:
+            EmulatedAdapter.start(machine, ram, RECORDING.adapter, [DiskImage(str(image))]) as one, \
+            EmulatedAdapter.start(machine, ram, RECORDING.adapter, [DiskImage(str(second))], slot=5) as two:
         assert (one.function.name, two.function.name) == ("0000:00:04.0", "0000:00:05.0")
         for hba in (one, two):
             hba.function.config_write(PCI_COMMAND, 2, 0x7)
-            r = Recorder(hba.function.window(1), machine.memory)
+            r = Recorder(hba.function, machine.memory, RECORDING.bar, RECORDING.size)
             hard_reset(r)
             bring_up(r)
             unit_attention(r)
@@ -207,4 +208,4 @@ def test_what_qemu_cannot_emulate_is_one_line(image: Path) -> None:
         with pytest.raises(DeviceError, match=r"no PCI function 1000:0030 on QEMU's bus 0, .* 1000:0054"):
             EmulatedAdapter.start(machine, ram, AdapterSpec("mptsas1068", 0x1000, 0x30), [])
         with pytest.raises(DeviceError, match=r"gone.img: no such image or device; create it first"):
-            EmulatedAdapter.start(machine, ram, SPEC, [DiskImage(str(image.parent / "gone.img"))])
+            EmulatedAdapter.start(machine, ram, RECORDING.adapter, [DiskImage(str(image.parent / "gone.img"))])

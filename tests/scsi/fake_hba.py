@@ -31,7 +31,7 @@ from ddsdk.scsi.host import ScsiDevice, ScsiDone, ScsiHost, ScsiHostTemplate
 from ddsdk.scsi.scsi_dump import ScsiDumpDevice
 from ddsdk.sim.disk import Disk
 from ddsdk.sim.machine import Machine, Trigger
-from ddsdk.sim.memory import PhysicalMemory
+from ddsdk.sim.memory import Extent, PhysicalMemory
 from ddsdk.sim.scsi_target import ScsiTarget
 
 MS = 1_000_000
@@ -286,9 +286,12 @@ class World:
 
 
 def build(*, sector_size: int = 512, disk_bytes: int = 4 << 20, target: dict[str, Any] | None = None,
-          ncpus: int = 1, **driver: Any) -> World:
-    """A World in normal mode, with 1 MiB of RAM."""
-    machine = Machine(PhysicalMemory.anonymous(1 << 20), ncpus=ncpus)
+          ncpus: int = 1, high: int = 0, **driver: Any) -> World:
+    """A World in normal mode, with 1 MiB of RAM, and as much again at *high*."""
+    memory = PhysicalMemory.anonymous(1 << 20)
+    if high:
+        memory = PhysicalMemory([*memory.extents, Extent(high, memoryview(bytearray(1 << 20)))])
+    machine = Machine(memory, ncpus=ncpus)
     kernel = Kernel(machine)
     disk = Disk(bytearray(disk_bytes), sector_size=sector_size)
     scsi_target = ScsiTarget(disk, **(target or {}))

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import errno
-from types import ModuleType
+from types import ModuleType, SimpleNamespace
 from typing import Any
 
 import pytest
@@ -12,6 +12,7 @@ from ddsdk.errors import DriverFault, UsageError
 from ddsdk.hookspecs import HookTracer
 from ddsdk.integrity import CodeImage
 from ddsdk.scsi.cmnd import ScsiCmnd
+from ddsdk.scsi.host import ScsiDevice
 from ddsdk.scsi.scsi_dump import ScsiDumpDevice
 from ddsdk.sim import disk_faults as faults
 from ddsdk.sim.disk_faults import Access
@@ -414,6 +415,63 @@ def test_stream_splits_what_does_not_fit() -> None:
     ended = list(device.stream(True, [(0, [(0, 40 * PAGE)]), (40, [(40 * PAGE, 40 * PAGE)])]))
     assert sorted(ended) == [(0, 40, 0), (40, 40, 0)]
     assert world.on_disk(64, 80 * PAGE) == data
+
+
+HIGH = 5 << 30
+
+
+def short_sighted(sdev: ScsiDevice) -> None:
+    """Its adapter reaches 32 bits of addresses."""
+    sdev.host.pdev = SimpleNamespace(dma_mask=0xFFFFFFFF)  # type: ignore[assignment]
+
+
+@pytest.mark.parametrize("depth", [1, 4])
+def test_memory_beyond_the_dma_mask_is_copied(depth: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Pages above 4 GiB go through memory below, in order, both ways; what the adapter reaches goes untouched."""
+    world = build(high=HIGH)
+    short_sighted(world.sdev)
+    device = world.ready(queue_depth=depth)
+    seen: list[Any] = []
+    monkeypatch.setattr(world.driver, "hardware", Spy(world.hardware, seen))
+    low, high = world.fill(0x10000, 3 * PAGE), world.fill(HIGH, 40 * PAGE, 9)
+    chunks = [(0, [(0x10000, PAGE)]), (1, [(HIGH, 40 * PAGE)]), (41, [(0x11000, PAGE), (HIGH + 512, PAGE)]),
+              (43, [(0x12000, PAGE)])]
+    assert sorted(device.stream(True, chunks)) == [(0, 1, 0), (1, 40, 0), (41, 2, 0), (43, 1, 0)]
+    assert world.on_disk(64, 44 * PAGE) == (low[:PAGE] + high + low[PAGE:2 * PAGE] + high[512:512 + PAGE]
+                                            + low[2 * PAGE:])
+    assert max(paddr + length for sg in seen for paddr, length in sg) <= 1 << 32
+    assert ((0x10000, PAGE),) in [tuple(sg) for sg in seen]
+    world.machine.memory.write(HIGH, bytes(40 * PAGE))
+    assert device.rw_block(False, 1, [(HIGH, 40 * PAGE)]) == 0
+    assert world.machine.memory.read(HIGH, 40 * PAGE) == high
+
+
+def test_an_error_ends_a_copied_transfer() -> None:
+    """The first command that fails is the last; the partition's end is looked at before the first."""
+    world = build(high=HIGH)
+    short_sighted(world.sdev)
+    device = world.ready()
+    world.disk.inject(faults.write_protected(after=1))
+    assert device.rw_block(True, 0, [(HIGH, 40 * PAGE)]) == -errno.EROFS
+    assert len(world.hardware.log) == 2
+    assert device.rw_block(True, 255, [(HIGH, 2 * PAGE)]) == -errno.EFBIG
+
+
+def test_no_memory_is_taken_for_an_adapter_that_reaches_all() -> None:
+    """Whether its mask is wide, or the machine has nothing beyond it."""
+    for world, mask in ((build(high=HIGH), (1 << 64) - 1), (build(), 0xFFFFFFFF)):
+        world.sdev.host.pdev = SimpleNamespace(dma_mask=mask)  # type: ignore[assignment]
+        before = world.machine.memory.reserve.free_bytes
+        world.device()
+        assert before - world.machine.memory.reserve.free_bytes == 4096
+
+
+def test_an_adapter_that_reaches_not_even_the_reserve() -> None:
+    """It cannot be dumped through; said when the device is registered."""
+    world = build()
+    world.sdev.host.pdev = SimpleNamespace(dma_mask=0xFFFFFF)  # type: ignore[assignment]
+    with pytest.raises(UsageError, match="reaches addresses up to 0xffffff"):
+        world.device()
 
 
 def test_closing_a_stream_waits_for_its_commands() -> None:

@@ -32,6 +32,12 @@ def test_map_merges_adjacent_segments_and_grants_them(dma: DmaDomain) -> None:
     assert dma.read(0x2000, 5) == b"page2"
 
 
+def test_nothing_is_merged_over_4_gib(dma: DmaDomain) -> None:
+    """Adapters add to the lower half of an address."""
+    pages = [((1 << 32) - 0x1000, 0x1000), (1 << 32, 0x1000), ((1 << 32) + 0x1000, 0x200)]
+    assert dma.map(pages, True) == [((1 << 32) - 0x1000, 0x1000), (1 << 32, 0x1200)]
+
+
 def test_part_of_a_mapping_may_be_moved_at_a_time(dma: DmaDomain) -> None:
     """A controller may split a segment; it may not run past its end."""
     dma.map([(0x1000, 0x1000)], False)

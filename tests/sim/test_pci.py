@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import pytest
 
 from ddsdk.bus import Bar, PciFunction
@@ -10,9 +12,10 @@ from ddsdk.regs import Reg8, Reg32, RegBlock
 from ddsdk.sim.machine import Machine
 from ddsdk.sim.memory import PhysicalMemory
 from ddsdk.sim.model import HwModel
-from ddsdk.sim.pci import BarSpec, SimPciFunction
+from ddsdk.sim.pci import BarSpec, ConfigRegister, SimPciFunction
 
 COMMAND, STATUS, BAR0, LINE = 0x04, 0x06, 0x10, 0x3C
+CACHE_LINE, BIST = 0x0C, 0x0F
 
 
 class Regs(RegBlock, size=0x100):
@@ -45,11 +48,15 @@ class Chip(HwModel):
     def __init__(self) -> None:
         super().__init__()
         self.gone = False
+        self.written: list[tuple[int, int, int]] = []
         self.aperture = Aperture()
         self.windows["diag"] = self.aperture
 
     def unplugged(self) -> None:
         self.gone = True
+
+    def config_written(self, offset: int, size: int) -> None:
+        self.written.append((offset, size, self.config.read(offset, size)))
 
 
 @pytest.fixture
@@ -209,6 +216,17 @@ def test_interrupt_pin_line_and_status_bit(function: SimPciFunction) -> None:
     assert (line.level, function.config_read(STATUS, 2)) == (False, 0)
 
 
+def test_errors_a_function_reports_stay_until_they_are_cleared(function: SimPciFunction) -> None:
+    """Master abort (bit 13) and detected parity (bit 15) show in STATUS; a written 1 clears each alone."""
+    function.model.config.report(0x2000)
+    function.model.config.report(0x8000)
+    assert function.config_read(STATUS, 2) == 0xA000
+    function.config_write(STATUS, 2, 0x2000)
+    assert function.config_read(STATUS, 2) == 0x8000
+    with pytest.raises(ValueError, match="only 0xf900 are errors"):
+        function.model.config.report(0x0010)
+
+
 def test_surprise_removal(machine: Machine, function: SimPciFunction) -> None:
     """All ones everywhere, no DMA, the line falls, the model is told - and it stays so."""
     function.config_write(COMMAND, 2, 7)
@@ -264,6 +282,38 @@ def test_capability_list() -> None:
         0x40, 0x0010, 0x0003_0001)
 
 
+def test_registers_of_the_devices_own(machine: Machine) -> None:
+    """Only the bits that can be written change, whatever the width; the model is told, and finds them in its `config`.
+    """
+    function = machine.pci.plug(chip(registers=[ConfigRegister(0x40, 2, 0x8000, 0xF000), ConfigRegister(0x44, 1)]))
+    function.config_write(0x40, 4, 0x1234_5678)
+    function.config_write(0x44, 1, 0xFF)
+    assert (function.config_read(0x40, 4), function.config_read(0x44, 1)) == (0x5000, 0)
+    assert isinstance(function.model, Chip)
+    assert function.model.written == [(0x40, 4, 0x5000), (0x44, 1, 0)]
+
+
+def test_registers_are_no_part_of_the_capability_list() -> None:
+    """A register over it fails when the function is made."""
+    with pytest.raises(TypeError, match="configuration register at 0x42: byte 0x42 belongs to the capability list"):
+        chip(capabilities=bytes(4), registers=[ConfigRegister(0x42, 2)])
+
+
+def test_a_fixed_address_has_no_base_address_register(machine: Machine) -> None:
+    """BAR 0 of an IDE interface in compatibility mode: nothing can be sized or moved, and the ports decode with
+    COMMAND bit 0 all the same.
+    """
+    function = machine.pci.plug(SimPciFunction(Chip(), vendor=1, device=2, bars={
+        0: BarSpec("io", 0x100, fixed_at=0x1F0), 4: BarSpec("io", 0x10)}))
+    function.config_write(BAR0, 4, 0xFFFF_FFFF)
+    assert function.config_read(BAR0, 4) == 0
+    assert function.bars[0] == Bar("io", 0x1F0, 0x100)
+    assert function.bars[4] == Bar("io", 0xC000, 0x10)
+    assert function.window(0).read(0, 4) == 0xFFFF_FFFF
+    function.config_write(COMMAND, 2, 1)
+    assert function.window(0).read(0, 4) == 0x1234_5678
+
+
 def test_dma_before_plugging_in_is_refused() -> None:
     """A function that is nowhere has no memory to reach."""
     with pytest.raises(UsageError, match="unplugged: DMA before the function is plugged in"):
@@ -283,3 +333,114 @@ def test_impossible_bars_fail_when_the_function_is_made(bars: dict[int, BarSpec]
     """Size, kind, number and overlap are checked at definition time."""
     with pytest.raises(TypeError, match=message):
         SimPciFunction(Chip(), vendor=1, device=2, bars=bars)
+
+
+def test_writable_bits_of_a_capability() -> None:
+    """Those that are named can be written, the rest stays."""
+    function = chip(capabilities=bytes([0x07, 0x00, 0x00, 0x00]), capability_bits=bytes([0, 0, 0x7F, 0]))
+    function.config_write(0x40, 4, 0xFFFF_FFFF)
+    assert function.config_read(0x40, 4) == 0x007F_0007
+
+
+@pytest.mark.parametrize("bar", [0, 1])
+def test_a_window_answers_where_its_bar_was(function: SimPciFunction, bar: int) -> None:
+    """Once the BAR is programmed elsewhere, the old mapping reads all ones; a new one reads the register."""
+    function.config_write(COMMAND, 2, 0x3)
+    window, at = function.window(bar), BAR0 + 4 * bar
+    before = function.config_read(at, 4)
+    assert window.read(0, 4) == 0x1234_5678
+    function.config_write(at, 4, before + 0x10000)
+    assert window.read(0, 4) == 0xFFFF_FFFF
+    assert function.window(bar).read(0, 4) == 0x1234_5678
+    function.config_write(at, 4, before)
+    assert window.read(0, 4) == 0x1234_5678
+
+
+class TestingChip(Chip):
+    """A chip that tests itself when it is told to."""
+
+    __test__ = False
+    takes = True
+
+    def bist_started(self, over: Callable[[int], None]) -> bool:
+        self.over = over
+        return self.takes
+
+
+def self_testing(machine: Machine) -> tuple[SimPciFunction, TestingChip]:
+    """A function that can test itself, enabled."""
+    model = TestingChip()
+    function = machine.pci.plug(SimPciFunction(model, vendor=1, device=2, bars={0: BarSpec("mem", 0x100)}, bist=True))
+    function.config_write(COMMAND, 2, 0x6)
+    function.config_write(CACHE_LINE, 1, 0x20)
+    return function, model
+
+
+def test_bist_loses_configuration_space(machine: Machine) -> None:
+    """While it runs bit 6 reads 1, ids stay, the rest is as at power on and cannot be written; then the code shows."""
+    function, model = self_testing(machine)
+    assert function.config_read(BIST, 1) == 0x80
+    window, place = function.window(0), function.config_read(BAR0, 4)
+    function.config_write(BIST, 1, 0x40)
+    function.config_write(COMMAND, 2, 0x6)
+    function.config_write(BAR0, 4, place)
+    assert (function.config_read(BIST, 1), function.config_read(0, 4)) == (0xC0, 0x0002_0001)
+    assert (function.config_read(COMMAND, 2), function.config_read(CACHE_LINE, 1), function.config_read(BAR0, 4)) == (
+        0, 0, 0)
+    assert function.dma is not None
+    assert not function.dma.bus_master
+    model.over(0x3)
+    assert function.config_read(BIST, 1) == 0x83
+    function.config_write(COMMAND, 2, 0x6)
+    assert window.read(0, 4) == 0xFFFF_FFFF             # not decoded where the driver mapped it
+    function.config_write(BAR0, 4, place)
+    assert window.read(0, 4) == 0x1234_5678
+
+
+def test_bist_that_is_not_taken_changes_nothing(machine: Machine) -> None:
+    """The model says no, or the function has none, or the write is of other bits."""
+    function, model = self_testing(machine)
+    model.takes = False
+    function.config_write(BIST, 1, 0x40)
+    function.config_write(BIST, 1, 0xBF)
+    assert (function.config_read(BIST, 1), function.config_read(COMMAND, 2)) == (0x80, 0x6)
+    plain = machine.pci.plug(chip())
+    plain.config_write(COMMAND, 2, 0x6)
+    plain.config_write(BIST, 1, 0x40)
+    assert (plain.config_read(BIST, 1), plain.config_read(COMMAND, 2)) == (0, 0x6)
+
+
+def test_bist_can_be_begun_again_while_it_runs(machine: Machine) -> None:
+    """A test that hangs does not keep the next from starting."""
+    function, model = self_testing(machine)
+    function.config_write(BIST, 1, 0x40)
+    function.config_write(BIST, 1, 0x40)
+    model.over(0)
+    assert function.config_read(BIST, 1) == 0x80
+
+
+# --- the device's own registers -----------------------------------------------------------------------------------
+
+
+def test_a_device_has_configuration_registers_of_its_own(machine: Machine) -> None:
+    """Only their writable bits take what is written, and a 1 clears where it should; the model sees what they hold."""
+    function = machine.pci.plug(chip(registers=[ConfigRegister(0x40, 4, reset=0x8000_0010, writable=0x0000_00FF),
+                                                ConfigRegister(0x46, 2, 0xF0F0, clears=0xF000)]))
+    function.config_write(0x40, 4, 0xFFFF_FF04)
+    assert function.config_read(0x40, 4) == 0x8000_0004
+    function.config_write(0x41, 1, 0xFF)
+    assert function.model.config.read(0x40, 4) == 0x8000_0004
+    function.config_write(0x46, 2, 0x3FFF)
+    assert function.config_read(0x46, 2) == 0xC0F0
+
+
+@pytest.mark.parametrize(("registers", "why"), [
+    ([ConfigRegister(0x3C, 4)], "between 0x40 and 0x100"),
+    ([ConfigRegister(0x42, 4)], "aligned"),
+    ([ConfigRegister(0x40, 4), ConfigRegister(0x42, 1)], "byte 0x42 belongs to the register at 0x40"),
+    ([ConfigRegister(0x44, 3)], "1, 2 or 4 bytes"),
+])
+def test_impossible_configuration_registers_are_refused(registers: list[ConfigRegister], why: str) -> None:
+    """In the header, misaligned, over one another: a TypeError when the function is made."""
+    with pytest.raises(TypeError, match=why):
+        chip(registers=registers)

@@ -49,29 +49,29 @@ class Row:
 
 
 #: Cases of a check that are tried when another one is meant to catch: a case for every fault there is takes minutes.
-CASES_MAX: Final = 8
+CASES: Final = 8
 
 
-def chosen(items: Iterable[Item], saboteur: Saboteur) -> list[Item]:
-    """Every item of the check that must catch, or its one case; of others at most CASES_MAX, evenly spread."""
+def chosen(items: Iterable[Item], saboteur: Saboteur, cases: int = CASES) -> list[Item]:
+    """Every item of the check that must catch, or its one case; of others at most *cases*, evenly spread."""
     kept: list[Item] = []
     for check, group in groupby(items, key=lambda item: item.check.id):
         every = list(group)
         if check == saboteur.catches:
             kept += [item for item in every if saboteur.case in ("", item.case)]
         else:
-            step = -(-len(every) // CASES_MAX)
+            step = -(-len(every) // cases)
             kept += every[::step]
     return kept
 
 
-def try_one(root: Path, saboteur: Saboteur, checks: Sequence[Check]) -> Row:
+def try_one(root: Path, saboteur: Saboteur, checks: Sequence[Check], cases: int = CASES) -> Row:
     """Run *checks* on the toy at *root* as *saboteur* leaves it."""
     with edited_plugin(root, saboteur.edits) as registry:
         failed: dict[str, str] = {}
         blocked: dict[str, None] = {}
         for plan in plans_of(registry, sorted(registry.drivers)):
-            for result in run(plan, chosen(items_of(plan, checks), saboteur), trace=False):
+            for result in run(plan, chosen(items_of(plan, checks), saboteur, cases), trace=False):
                 check = result.item.check.id
                 if result.verdict in (Verdict.FAIL, Verdict.ADVICE):
                     failed.setdefault(check, result.why)
@@ -90,18 +90,18 @@ def complaints(root: Path) -> list[str]:
                 if result.verdict.bad or result.verdict is Verdict.ADVICE]
 
 
-def _row(root: str, saboteur_id: str) -> Row:
+def _row(root: str, saboteur_id: str, cases: int) -> Row:
     """In a process of its own: records with functions in them do not travel, ids do."""
     saboteur = next(one for one in all_saboteurs() if one.id == saboteur_id)
-    return try_one(Path(root), saboteur, all_checks())
+    return try_one(Path(root), saboteur, all_checks(), cases)
 
 
-def matrix(saboteurs: Sequence[Saboteur], jobs: int = 2) -> Iterator[Row]:
+def matrix(saboteurs: Sequence[Saboteur], jobs: int = 2, cases: int = CASES) -> Iterator[Row]:
     """Every saboteur against every check, *jobs* at a time; rows in the order of *saboteurs*, each as it is there."""
     with ExitStack() as stack:
         roots = {bus: str(stack.enter_context(baked_toy(bus))) for bus in sorted({one.bus for one in saboteurs})}
         pool = stack.enter_context(ProcessPoolExecutor(jobs, mp_context=get_context("spawn")))
-        futures = [pool.submit(_row, roots[one.bus], one.id) for one in saboteurs]
+        futures = [pool.submit(_row, roots[one.bus], one.id, cases) for one in saboteurs]
         for future in futures:
             yield future.result()
 
@@ -130,8 +130,10 @@ def without_own_saboteur(rows: Sequence[Row], checks: Sequence[Check]) -> list[s
 
 @click.command()
 @click.option("-j", "--jobs", default=2, show_default=True, type=click.IntRange(1, 64))
+@click.option("--cases", default=CASES, show_default=True, type=click.IntRange(1), metavar="N",
+              help="Of a check that is not the one to catch, at most N cases.")
 @click.argument("ids", nargs=-1)
-def main(ids: tuple[str, ...], jobs: int) -> None:
+def main(ids: tuple[str, ...], jobs: int, cases: int) -> None:
     """Print the matrix, or the rows of IDS: saboteurs, checks, families.  Exit 1 when a saboteur gets away or a check
     has none of its own.
     """
@@ -139,7 +141,7 @@ def main(ids: tuple[str, ...], jobs: int) -> None:
               if not ids or {one.id, one.catches, one.catches.partition("-")[0]} & set(ids)]
     innocent = [] if ids else complaints_of_toys(sorted({one.bus for one in wanted}))
     rows = []
-    for row in matrix(wanted, jobs):
+    for row in matrix(wanted, jobs, cases):
         rows.append(row)
         also = [one for one in row.failed if one != row.saboteur.catches]
         click.echo(f"{row.saboteur.id:<44} {row.saboteur.catches:<11} {'caught' if row.caught else 'GOT AWAY'}"

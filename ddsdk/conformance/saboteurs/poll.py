@@ -16,6 +16,7 @@ _BOTTOM_HALF: Final = """
 """
 #: The last doubts about a tag.
 _DOUBTS: Final = " or request.tag != tag or request.scmd is None:\n"
+_TAKES_SCMD: Final = "    scmd, request.scmd = request.scmd, None\n"
 
 
 def _gives_up(seconds: int, how: str, *besides: Edit) -> tuple[Edit, ...]:
@@ -156,6 +157,15 @@ def take_tags(adapter: Adapter) -> None:
                 request.scmd = None
                 scmds.append(scmd)
 """),
+    )),
+    Saboteur("poll-tells-of-a-read-for-a-write", "POLL-12", "A write that ends is reported as the read beside it.", (
+        Edit("interrupt.py", _TAKES_SCMD, """\
+    other = next((other for other in adapter.requests
+                  if other.scmd is not None and other.scmd.request_bufflen == request.scmd.request_bufflen
+                  and (request.scmd.sc_data_direction, other.scmd.sc_data_direction) == (1, 2)), None)
+    if other is not None and adapter.kernel.crashdump_mode():
+        request.scmd, other.scmd = other.scmd, request.scmd
+""" + _TAKES_SCMD),
     )),
     Saboteur("poll-does-not-count-uses", "POLL-14", "A tag is the request's number, and looks the same at each use.", (
         Edit("interrupt.py", _DOUBTS, " or request.scmd is None:\n"),

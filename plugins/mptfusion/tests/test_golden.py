@@ -1,6 +1,6 @@
 """Exchanges recorded from an adapter nobody here wrote, replayed against the SAS1068 model.
 
-golden/*.json come from QEMU's mptsas1068 (`tests/real/record_golden.py` says what the steps mean).  Every
+golden/*.json come from QEMU's mptsas1068 (`tests/real/golden.py` says what the steps mean).  Every
 value QEMU gave is compared; where the model differs on purpose, `DIFFERENCES` says what it gives, and why.
 """
 
