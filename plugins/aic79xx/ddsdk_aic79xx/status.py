@@ -114,7 +114,7 @@ def ahd_done(ahd: AhdSoftc, scb: Scb) -> None:
         host = scb.host_byte
         if host is None:
             host = DID_PARITY if scb.flags & ScbFlag.TRANSMISSION_ERROR else DID_OK
-        scmd.result = host << 16 | scb.status
+        scmd.result = scb.status if host == DID_OK else host << 16
         scmd.resid = scb.resid if host == DID_OK else scmd.request_bufflen
         ahd.completeq.append(scmd)
     scb.clear()

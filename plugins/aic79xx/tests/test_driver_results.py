@@ -179,7 +179,7 @@ def test_a_request_sense_that_fails_is_an_error(make: Make) -> None:
     ("0000 03 02 00000012 ffffffff 7000060000000000", 0x02, "00000000"),
 ])
 def test_status_information_units(make: Make, iu: str, result: int, sense: str) -> None:
-    """Flags say what of it is there; packet failure data come before sense data; lengths that lie stay within bounds."""
+    """Flags say what of it is there; packet failure data come before sense data; lengths that lie stay in bounds."""
     rig = start(make)
     scb = held(rig)
     scmd = scb.scmd
