@@ -30,7 +30,7 @@ if TYPE_CHECKING:
 #: Commands one host keeps outstanding, and SCBs there are: a tag comes to be used again only after so many others
 #: that a completion which comes twice finds nobody (and all are below 256: a tag message has one byte).
 AHD_CAN_QUEUE: Final = 64
-AHD_SCBS: Final = 192
+AHD_SCBS: Final = 128
 #: Own id.
 AHD_OUR_ID: Final = 7
 AHD_NUM_TARGETS: Final = 16

@@ -31,9 +31,11 @@ if TYPE_CHECKING:
 
 _CMDCMPLT, _SEQINT, _SCSIINT = IntStat.CMDCMPLT.mask, IntStat.SEQINT.mask, IntStat.SCSIINT.mask
 #: A lost SEQINT is looked for when so many polls in a row (a power of two) found nothing.
-_QUIET_POLLS: Final = 8
+_QUIET_POLLS: Final = 32
 _PCI_OR_SPLIT: Final = IntStat.PCIINT.mask | IntStat.SPLTINT.mask
 _ENTRY: Final = Struct("<H")
+#: QOUT_VALID in the entry's second byte.
+_VALID_BYTE: Final = QOUT_VALID >> 8
 _SGPTR_AT: Final = 0x24
 _PCI_STATUS: Final = 0x06
 _PCI_STATUS_W1C: Final = 0xF900
@@ -63,7 +65,7 @@ def ahd_poll(ahd: AhdSoftc) -> None:
     if not ahd.active:
         return
     kernel = ahd.kernel
-    if (_ENTRY.unpack_from(ahd.shared_view, 2 * ahd.qoutnext)[0] & QOUT_VALID != ahd.qout_valid
+    if (ahd.shared_view[2 * ahd.qoutnext + 1] & _VALID_BYTE != ahd.qout_valid >> 8
             and not ahd.read_intstat() and not ahd.busyq):
         ahd.quiet_polls += 1                    # nothing to say: the common case, kept short
         if not ahd.collides or ahd.quiet_polls % _QUIET_POLLS or not _collided(ahd):

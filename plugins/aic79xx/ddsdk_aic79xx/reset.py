@@ -1,6 +1,6 @@
 """Resets of the bus, and what they leave behind: a frozen queue that a timer and a tasklet thaw.
 
-    RST -> ahd_freeze() -> ahd_reset_poll() every tick until RST is high -> ahd_runq() thaws and sends what waits
+    RST -> ahd_freeze() -> ahd_reset_poll() again and again until RST is high -> ahd_runq() thaws and sends what waits
 
 Both are the helper library's: they work in crash mode as long as somebody calls diskdump_update().
 Source: aic79xx_core.c, "ahd_reset_channel", "ahd_reset_poll" (Linux 2.6.9), by effect.
@@ -27,8 +27,8 @@ if TYPE_CHECKING:
 
 #: RST is held for so long, and left alone for so long (SPI-4: 25 us).
 RESET_HOLD_US: Final = 25
-#: The reset timer looks again after a millisecond.
-RESET_POLL_MS: Final = 1
+#: The reset timer looks again after so long (1 ms in the original).
+RESET_POLL_MS: Final = 10
 _FIFO_US: Final = 100
 _RUNNING: Final = DfCntrl.SCSIEN.mask | DfCntrl.HDMAEN.mask
 _SEQ0_SELECT: Final = 0x61

@@ -12,7 +12,7 @@ from ddsdk.scsi.cmnd import DID_NO_CONNECT
 from .busfree import ahd_handle_busfree, clear_sources
 from .frames import Msg
 from .init import ahd_iocell_first_selection
-from .lists import pull, read_waiting
+from .lists import pull
 from .lost import ahd_lost
 from .message import ahd_clear_msg_state
 from .regs import (
@@ -115,8 +115,7 @@ def _selection_timeout(ahd: AhdSoftc) -> None:
     ahd_clear_msg_state(ahd)
     ahd.outb(ScsiRegs.CLRSINT1, ClrSint1.CLRSELTIMEO.mask | ClrSint1.CLRBUSFREE.mask | ClrSint1.CLRSCSIPERR.mask)
     ahd.outb(ScsiRegs.CLRSINT0, ClrSint0.SELINGO.mask)
-    lists = read_waiting(ahd)
-    scb = ahd.pending.get(lists[0][0]) if lists else None
+    scb = ahd.pending.get(ahd.inw(Scratch.WAITING_TID_HEAD))
     if scb is not None:
         number, lun = scb.target, scb.lun
         ahd.targets[number].force()

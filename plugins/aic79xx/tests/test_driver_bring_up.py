@@ -57,7 +57,7 @@ def test_the_chip_is_told_everything(make: Make) -> None:
                                  Scratch.COMPLETE_DMA_SCB_HEAD)] == [0xFF00] * 3
     assert get(Scratch.NEXT_QUEUED_SCB_ADDR) == rig.ahd.reserved.busaddr
     assert rig.model.constant("SCB_TRANSFER_SIZE") == 48
-    assert {rig.model.slot(tag)[0x12] for tag in range(193)} == {0x10}
+    assert {rig.model.slot(tag)[0x12] for tag in range(129)} == {0x10}
 
 
 def test_rev_a_is_told_something_else(make: Make) -> None:
