@@ -114,7 +114,8 @@ def _nonpacketized(ahd: AhdSoftc) -> bool:
     """int ahd_handle_nonpkt_busfree(struct ahd_softc *): always a restart."""
     msg = ahd.msg
     lastphase = ahd.inb(Scratch.LASTPHASE)
-    identified = not ahd.inb(Scratch.SEQ_FLAGS) & SeqFlags.NOT_IDENTIFIED.mask
+    # between connections SCBPTR names whatever was there last, and SSTAT1.BUSFREE is set anyway
+    identified = lastphase != P_BUSFREE and not ahd.inb(Scratch.SEQ_FLAGS) & SeqFlags.NOT_IDENTIFIED.mask
     scb = ahd.pending.get(ahd.inw(ModeRegs.SCBPTR)) if identified else None
     number = ahd.inb(Scratch.SAVED_SCSIID) >> 4
     if msg.iu_busfree and lastphase in (Phase.MESGOUT, Phase.MESGIN):
@@ -155,10 +156,11 @@ def _after_message(ahd: AhdSoftc, scb: Scb | None, number: int, said: Sent) -> N
 
 
 def _unexpected(ahd: AhdSoftc, scb: Scb | None, number: int, lastphase: int) -> None:
+    if lastphase == P_BUSFREE:
+        ahd.printk("bus free outside a connection")
+        return
     ahd.printk(f"target {number}: unexpected bus free in phase {lastphase:#04x}")
-    target = ahd.targets[number]
-    if lastphase != P_BUSFREE:
-        target.force()
+    ahd.targets[number].force()
     if scb is not None:
         ahd_fail(ahd, scb, DID_ERROR)
 
