@@ -326,7 +326,7 @@ def ahd_restart(ahd: AhdSoftc) -> None:
 
 
 def ahd_prepare_restart(ahd: AhdSoftc) -> None:
-    """The same, and the chip stays paused."""
+    """The same, and the chip stays paused.  What the program stopped for is no longer relevant."""
     if not ahd.pause():
         return
     ahd.set_modes(Mode.SCSI)
@@ -342,6 +342,7 @@ def ahd_prepare_restart(ahd: AhdSoftc) -> None:
     ahd.outb(Scratch.TQINPOS, 0)
     ahd.outb(ScsiRegs.SCSISEQ1, ahd.inb(Scratch.SCSISEQ_TEMPLATE) & SCSISEQ_RESTART_MASK)
     ahd.set_modes(Mode.CCHAN)
+    ahd.outb(CommonRegs.CLRINT, IntStat.SEQINT.mask)
     ahd.outb(CommonRegs.SEQCTL0, SeqCtl0.FASTMODE.mask | SeqCtl0.SEQRESET.mask)
     ahd.forget_modes(Mode.CCHAN)
 

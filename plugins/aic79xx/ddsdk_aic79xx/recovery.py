@@ -17,6 +17,7 @@ from .chips import Bug
 from .flush import ahd_clear_critical_section, ahd_flush_qoutfifo, ahd_pause_and_flushwork
 from .frames import TaskMgmt
 from .init import ahd_chip_init, ahd_intr_enable, ahd_probe_scbs, ahd_reset, ahd_restart, ahd_sleep_ms
+from .interrupt import ahd_poll
 from .lists import pull
 from .lost import ahd_end_all
 from .negotiate import ahd_default_goals
@@ -36,6 +37,8 @@ if TYPE_CHECKING:
 
 #: How long a target may take to answer an abort or a reset of its own.
 _ANSWER_MS: Final = 5000
+#: In crash mode its answer is looked for so often.
+_POLL_US: Final = 100
 #: How long RST may stay low after a reset before the adapter is given up.
 _THAW_MS: Final = 30_000
 #: How long a second caller waits for the reset that is under way.
@@ -117,7 +120,21 @@ def _recover_cmd(ahd: AhdSoftc, scmd: ScsiCmnd, reset: Scb | None) -> int:
     ahd_run_completeq(ahd)
     if done is None:
         return FAILED
-    return SUCCESS if kernel.wait_event_timeout(ahd.wait, done, kernel.msecs_to_jiffies(_ANSWER_MS)) else FAILED
+    return SUCCESS if _wait(ahd, done) else FAILED
+
+
+def _wait(ahd: AhdSoftc, done: Callable[[], bool]) -> bool:
+    """Until *done*, or until the target has not answered in time.  In crash mode nobody else calls the handler."""
+    kernel = ahd.kernel
+    if not kernel.crashdump_mode():
+        return bool(kernel.wait_event_timeout(ahd.wait, done, kernel.msecs_to_jiffies(_ANSWER_MS)))
+    for _ in range(_ANSWER_MS * 1000 // _POLL_US):
+        if done():
+            return True
+        ahd_poll(ahd)
+        kernel.diskdump_update()
+        kernel.udelay(_POLL_US)
+    return done()
 
 
 def _at_once() -> bool:

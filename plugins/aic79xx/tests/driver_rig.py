@@ -63,6 +63,7 @@ class Rig:
     host: ScsiHost | None = None
     disk_device: ScsiDevice | None = None
     done: list[ScsiCmnd] = field(factory=list)
+    bound: BoundHooks | None = None
 
     @property
     def model(self) -> AicCore:
@@ -92,8 +93,10 @@ class Rig:
 
     @property
     def hooks(self) -> BoundHooks:
-        """The dump hooks, bound."""
-        return bind(AhdDumpHooks(), ScsiHookSpecs)
+        """The dump hooks, bound when they are first asked for."""
+        if self.bound is None:
+            self.bound = bind(AhdDumpHooks(), ScsiHookSpecs)
+        return self.bound
 
     def log(self) -> str:
         """What the driver has printed."""
