@@ -73,7 +73,6 @@ class AhdSoftc(ChipAccess):
         self.active = self.dead = self.resetting = False
         self.qfrozen = 0
         self.reset_polling = self.thaw_due = False
-        self.recover_by_chip = False
         self.identified = False                             # the chip was looked at after a reset
         self.iocell_due = False                             # the next selection stops once
         self.in_chip_reset = True                           # CHIPRST may have been written, and not taken back

@@ -160,7 +160,7 @@ def ahd_handle_hwerrint(ahd: AhdSoftc) -> None:
     (The original prints and panics.)
     """
     ahd.hwerr_count += 1
-    ahd_lost(ahd, f"hardware error, ERROR {ahd.inb(CommonRegs.ERROR):#04x}", by_chip=True)
+    ahd_lost(ahd, f"hardware error, ERROR {ahd.inb(CommonRegs.ERROR):#04x}")
 
 
 def _bus_interrupt(ahd: AhdSoftc, intstat: int) -> None:

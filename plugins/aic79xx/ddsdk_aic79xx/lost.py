@@ -10,16 +10,15 @@ if TYPE_CHECKING:
     from .ahd import AhdSoftc
 
 
-def ahd_lost(ahd: AhdSoftc, why: str, *, by_chip: bool) -> None:
-    """The chip cannot be used as it is: the recovery work item resets the bus, or the chip as well (*by_chip*).
+def ahd_lost(ahd: AhdSoftc, why: str) -> None:
+    """It cannot go on like this: the recovery work item resets chip and bus (the original often the bus alone).
 
     Until then it stands still and says nothing; nothing is sent.  The lock is held.
     """
     ahd.active = False
-    ahd.recover_by_chip |= by_chip
     ahd.inten = 0
     ahd.hold()
-    ahd.printk(f"{why}; {'chip' if ahd.recover_by_chip else 'bus'} reset scheduled")
+    ahd.printk(f"{why}; reset scheduled")
     ahd.kernel.schedule_work(ahd.recover_work)
 
 

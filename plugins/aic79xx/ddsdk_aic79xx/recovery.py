@@ -199,7 +199,7 @@ def ahd_recover(ahd: AhdSoftc, *, by_chip: bool) -> int:
     flags = kernel.spin_lock_irqsave(ahd.lock)
     pending, ahd.resetting = ahd.resetting, True
     if not pending:
-        by_chip |= ahd.recover_by_chip or ahd.dead or not ahd.active
+        by_chip |= ahd.dead or not ahd.active
         if by_chip:
             ahd.active = False
     kernel.spin_unlock_irqrestore(ahd.lock, flags)
@@ -308,7 +308,7 @@ def ahd_go(ahd: AhdSoftc) -> None:
     ahd.forget_queues()
     ahd_chip_init(ahd)
     clear_sources(ahd)
-    ahd.active, ahd.dead, ahd.recover_by_chip = True, False, False
+    ahd.active, ahd.dead = True, False
     ahd.qfrozen, ahd.reset_polling, ahd.thaw_due = 0, False, False
     ahd.reset_count += 1
     ahd_restart(ahd)
@@ -319,4 +319,4 @@ def ahd_go(ahd: AhdSoftc) -> None:
 def ahd_recover_work(ahd: AhdSoftc) -> None:
     """The work item that ahd_lost() schedules."""
     if not ahd.active and not ahd.dead:
-        ahd_recover(ahd, by_chip=ahd.recover_by_chip)
+        ahd_recover(ahd, by_chip=True)

@@ -112,7 +112,7 @@ def ahd_reset_poll(ahd: AhdSoftc) -> None:
     flags = kernel.spin_lock_irqsave(ahd.lock)
     if ahd.reset_polling and ahd.active:
         if not ahd.pause():
-            ahd_lost(ahd, "the sequencer does not stop", by_chip=True)
+            ahd_lost(ahd, "the sequencer does not stop")
         else:
             _look_at_rst(ahd)
     kernel.spin_unlock_irqrestore(ahd.lock, flags)

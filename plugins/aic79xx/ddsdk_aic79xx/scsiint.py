@@ -106,7 +106,7 @@ def _transceivers(ahd: AhdSoftc, status0: int) -> None:
     """The bus changed between LVD and SE, or a target sent more than the offset allows: reset it, driving RST."""
     ahd.outb(ScsiRegs.CLRSINT0, status0 & (ClrSint0.IOERR.mask | ClrSint0.OVERRUN.mask))
     what = "transceiver mode changed" if status0 & SStat0.IOERR.mask else "offset overrun"
-    ahd_lost(ahd, what, by_chip=False)
+    ahd_lost(ahd, what)
 
 
 def _selection_timeout(ahd: AhdSoftc) -> None:
@@ -134,7 +134,7 @@ def _parity_error(ahd: AhdSoftc, lqistat1: int, found: Mode) -> None:
     ahd.outb(ScsiRegs.CLRLQIINT1, lqistat1 & 0x3F)
     ahd.outb(ScsiRegs.CLRSINT1, ClrSint1.CLRSCSIPERR.mask)
     if lqistat1 & _LQI_OVERRUN:
-        ahd_lost(ahd, f"packet overrun, LQISTAT1 {lqistat1:#04x}", by_chip=False)
+        ahd_lost(ahd, f"packet overrun, LQISTAT1 {lqistat1:#04x}")
         return
     if lqistat1 & LqiStat1.LQICRCI_LQ.mask:
         ahd.outb(ScsiRegs.LQCTL2, LqCtl2.LQIRETRY.mask)
@@ -142,7 +142,7 @@ def _parity_error(ahd: AhdSoftc, lqistat1: int, found: Mode) -> None:
         return
     scb = _scb_of(ahd, found)
     if lqistat1 & LqiStat1.LQICRCI_NLQ.mask and scb is None:
-        ahd_lost(ahd, "CRC error in data of a command that nobody knows", by_chip=False)
+        ahd_lost(ahd, "CRC error in data of a command that nobody knows")
         return
     diag = ahd.inb(ScsiRegs.PERRDIAG)
     phase = ahd.inb(ScsiRegs.SCSISIGI) & PHASE_MASK
@@ -175,4 +175,4 @@ def _phase_change(ahd: AhdSoftc, lqistat1: int, found: Mode) -> None:
         ahd.outb(ScsiRegs.LQCTL2, LqCtl2.LQIRETRY.mask)
         _go_on(ahd)
     else:
-        ahd_lost(ahd, f"phase change in a packet, LQISTAT1 {lqistat1:#04x}", by_chip=False)
+        ahd_lost(ahd, f"phase change in a packet, LQISTAT1 {lqistat1:#04x}")

@@ -63,7 +63,7 @@ def ahd_handle_seqint(ahd: AhdSoftc) -> bool:
     try:
         code = SeqIntCode(number)
     except ValueError:
-        ahd_lost(ahd, f"sequencer interrupt {number:#04x}, which there is not", by_chip=True)
+        ahd_lost(ahd, f"sequencer interrupt {number:#04x}, which there is not")
         return True
     if _HANDLERS.get(code, _log)(ahd, code) and ahd.active:
         ahd.unpause()
@@ -116,7 +116,7 @@ def _cfg4istat(ahd: AhdSoftc, _code: SeqIntCode) -> bool:
 
 def _status_overrun(ahd: AhdSoftc, _code: SeqIntCode) -> bool:
     """10: a status IU that does not fit."""
-    ahd_lost(ahd, "status information unit longer than its buffer", by_chip=False)
+    ahd_lost(ahd, "status information unit longer than its buffer")
     return False
 
 
@@ -169,7 +169,7 @@ def _proto_violation(ahd: AhdSoftc, _code: SeqIntCode) -> bool:
     scb = current_scb(ahd) if identified else None
     phase = ahd.inb(Scratch.LASTPHASE)
     if (identified and scb is None) or phase in _DATA_PHASES:
-        ahd_lost(ahd, f"protocol violation in phase {phase:#04x}", by_chip=False)
+        ahd_lost(ahd, f"protocol violation in phase {phase:#04x}")
         return False
     ahd.printk(f"protocol violation in phase {phase:#04x}; command aborted")
     ahd.change(ScsiRegs.SCSISEQ0, clear=ScsiSeq0.ENSELO.mask)
@@ -242,7 +242,7 @@ def _pdata_reinit(ahd: AhdSoftc, _code: SeqIntCode) -> bool:
     mode = ahd.update_modes()
     scb = current_scb(ahd)
     if scb is None or mode > Mode.DFF1:
-        ahd_lost(ahd, "data pointers wanted for a command that nobody knows", by_chip=False)
+        ahd_lost(ahd, "data pointers wanted for a command that nobody knows")
         return False
     ahd.outb(DffRegs.DFFSXFRCTL, DffSxfrCtl.CLRCHN.mask)
     for _ in range(_FIFO_FREE_US):
@@ -280,7 +280,7 @@ def _illegal_phase(ahd: AhdSoftc, _code: SeqIntCode) -> bool:
     scb = current_scb(ahd)
     phase = ahd.inb(ScsiRegs.SCSISIGI) & PHASE_MASK
     if phase != Phase.COMMAND or scb is None:
-        ahd_lost(ahd, f"illegal phase {phase:#04x}", by_chip=False)
+        ahd_lost(ahd, f"illegal phase {phase:#04x}")
         return False
     target = ahd.targets[scb.target]
     ahd.printk(f"target {scb.target} lost the packetized agreement")
@@ -335,14 +335,14 @@ def _missed_busfree(ahd: AhdSoftc, _code: SeqIntCode) -> bool:
 
 def _invalid_seqint(ahd: AhdSoftc, _code: SeqIntCode) -> bool:
     """0E: the program found itself where it should not be."""
-    ahd_lost(ahd, "invalid sequencer interrupt", by_chip=False)
+    ahd_lost(ahd, "invalid sequencer interrupt")
     return False
 
 
 def _saw_hwerr(ahd: AhdSoftc, _code: SeqIntCode) -> bool:
     """19: the program saw ERROR."""
     ahd.hwerr_count += 1
-    ahd_lost(ahd, f"the sequencer saw a hardware error, ERROR {ahd.inb(CommonRegs.ERROR):#04x}", by_chip=True)
+    ahd_lost(ahd, f"the sequencer saw a hardware error, ERROR {ahd.inb(CommonRegs.ERROR):#04x}")
     return False
 
 
