@@ -52,7 +52,7 @@ if TYPE_CHECKING:
 
 #: Chip reset: so many times 1 ms until CHIPRSTACK.
 RESET_TRIES_MS: Final = 1000
-#: Transceivers: so many times 100 us until they have settled (10 s in the original; half a second is plenty).
+#: Transceivers: so many times 100 us until they have settled (10000 tries in the original; half a second is plenty).
 _SETTLE_TRIES: Final = 5000
 _SETTLE_US: Final = 100
 SIMODE1_IDLE: Final = SiMode1.SELTO.mask | SiMode1.SCSIRSTI.mask | SiMode1.SCSIPERR.mask
