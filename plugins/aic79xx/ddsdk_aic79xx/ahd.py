@@ -52,7 +52,8 @@ class AhdSoftc(ChipAccess):
 
     `pending`: SCBs that the chip holds, by tag; a completion whose tag is not there is stale, foreign or a duplicate.
     `busyq`: SCBs that are to be sent again.  `completeq`: commands whose scsi_done() is due.
-    `active`: commands may be sent.  `dead`: the last recovery failed.  `resetting`: one is under way.
+    `active`: commands may be sent.  `lost`: a recovery is scheduled.  `dead`: the last one failed.  `resetting`: one is
+    under way.
     `qfrozen`: how often somebody froze the queue; after a bus reset timer and tasklet thaw it (reset.py).
     """
 
@@ -70,7 +71,7 @@ class AhdSoftc(ChipAccess):
         self.sg_size = (SgElement64 if addressing is Addressing.BITS_64 else SgElement).on(WIRE_LE).size
         self.pcix = False
 
-        self.active = self.dead = self.resetting = False
+        self.active = self.dead = self.lost = self.resetting = False
         self.qfrozen = 0
         self.reset_polling = self.thaw_due = False
         self.identified = False                             # the chip was looked at after a reset

@@ -11,7 +11,7 @@ from ddsdk.scsi.cmnd import DID_ABORT, DID_ERROR, DID_PARITY, DID_RESET
 
 from .chips import Bug
 from .init import ahd_restart
-from .lists import wait_first
+from .lists import read_waiting, wait_first
 from .message import Sent, ahd_clear_msg_state
 from .negotiate import ASYNC, ahd_set_agreement
 from .regs import (
@@ -169,9 +169,15 @@ def _unexpected(ahd: AhdSoftc, scb: Scb | None, number: int, lastphase: int) -> 
 
 
 def device_was_reset(ahd: AhdSoftc, number: int, lun: int | None) -> None:
-    """void ahd_handle_devreset(...): a LUN, or the whole target, forgot its commands, a target its agreement too."""
+    """void ahd_handle_devreset(...): a LUN, or the whole target, forgot its commands, a target its agreement too.
+
+    What it has not been sent yet is sent anew.  The chip is paused.
+    """
+    ahd_requeue_device(ahd, number, lun)
+    unsent = {tag for tags in read_waiting(ahd) for tag in tags}
     for scb in [one for one in ahd.pending.values() if one.target == number and (lun is None or one.lun == lun)]:
-        ahd_fail(ahd, scb, DID_RESET)
+        if scb.tag not in unsent:
+            ahd_fail(ahd, scb, DID_RESET)
     if lun is None:
         target = ahd.targets[number]
         ahd_set_agreement(ahd, target, ASYNC)

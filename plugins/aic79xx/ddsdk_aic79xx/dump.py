@@ -57,15 +57,20 @@ def ahd_linux_quiesce(sdev: ScsiDevice) -> int:
     ahd.inten = 0
     ahd.hold()
     ahd.forget_modes()
-    for timer in (ahd.reset_timer,):
-        ahd.kernel.del_timer(timer)
-    ahd.resetting = ahd.reset_polling = ahd.thaw_due = False
+    ahd.resetting = False
+    _forget(ahd)
+    return 0
+
+
+def _forget(ahd: AhdSoftc) -> None:
+    """Commands, and what was going to be done later."""
+    ahd.kernel.del_timer(ahd.reset_timer)
+    ahd.lost = ahd.reset_polling = ahd.thaw_due = False
     ahd.qfrozen = 0
     ahd.held_commands()
     ahd.pending.clear()
     ahd.busyq.clear()
     ahd.completeq.clear()
-    return 0
 
 
 def ahd_linux_shutdown(sdev: ScsiDevice) -> int:
@@ -76,10 +81,7 @@ def ahd_linux_shutdown(sdev: ScsiDevice) -> int:
     ahd.active = False
     ahd.inten = 0
     ahd.hold()
-    ahd.held_commands()
-    ahd.pending.clear()
-    ahd.busyq.clear()
-    ahd.kernel.del_timer(ahd.reset_timer)
+    _forget(ahd)
     why = ahd_reset(ahd)
     if why:
         ahd.printk(why)

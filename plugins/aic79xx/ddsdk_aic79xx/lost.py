@@ -15,7 +15,7 @@ def ahd_lost(ahd: AhdSoftc, why: str) -> None:
 
     Until then it stands still and says nothing; nothing is sent.  The lock is held.
     """
-    ahd.active = False
+    ahd.active, ahd.lost = False, True
     ahd.inten = 0
     ahd.hold()
     ahd.printk(f"{why}; reset scheduled")

@@ -308,7 +308,7 @@ def ahd_go(ahd: AhdSoftc) -> None:
     ahd.forget_queues()
     ahd_chip_init(ahd)
     clear_sources(ahd)
-    ahd.active, ahd.dead = True, False
+    ahd.active, ahd.lost, ahd.dead = True, False, False
     ahd.qfrozen, ahd.reset_polling, ahd.thaw_due = 0, False, False
     ahd.reset_count += 1
     ahd_restart(ahd)
@@ -318,5 +318,5 @@ def ahd_go(ahd: AhdSoftc) -> None:
 
 def ahd_recover_work(ahd: AhdSoftc) -> None:
     """The work item that ahd_lost() schedules."""
-    if not ahd.active and not ahd.dead:
+    if ahd.lost and not ahd.dead:
         ahd_recover(ahd, by_chip=True)

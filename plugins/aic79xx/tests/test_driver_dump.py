@@ -243,6 +243,25 @@ def test_shutdown_leaves_the_chip_reset(make: Make, fault: str, answer: int) -> 
     assert not rig.done
 
 
+def test_a_reset_that_was_scheduled_does_not_bring_it_up_again(make: Make) -> None:
+    """The chip is lost, shutdown comes before the work item: it stays in reset, and so it does after quiesce."""
+    rig = make().probe()
+    rig.known_disk()
+    rig.take_over()
+    for leave in (rig.hooks.shutdown, rig.hooks.quiesce):
+        rig.model.faults.inject("sequencer-parity")
+        read(rig)
+        rig.kernel.udelay(100)
+        rig.hooks.dump_poll(rig.sdev)
+        assert rig.ahd.lost
+        resets = rig.ahd.reset_count
+        assert leave(rig.sdev) == 0
+        for _ in range(20):
+            rig.turn()
+        assert (rig.ahd.reset_count, hcntrl(rig) & 0x04) == (resets, 0x04)
+        assert rig.host_reset() == SUCCESS
+
+
 def test_hooks_of_a_host_without_an_adapter(up: Rig) -> None:
     """-ENXIO, or nothing to do."""
     up.crash()

@@ -8,9 +8,10 @@ from ddsdk.scsi import cdb
 from ddsdk.scsi.cmnd import DID_ABORT, DID_NO_CONNECT, DID_REQUEUE, DID_RESET, FAILED, SUCCESS, ScsiCmnd, host_byte
 from ddsdk.sim import disk_faults
 from ddsdk_aic79xx.ahd import AHD_SCBS
+from ddsdk_aic79xx.busfree import device_was_reset
 from ddsdk_aic79xx.model import AIC7901, AIC7902, AIC7902A, ChipProfile
 from ddsdk_aic79xx.negotiate import ASYNC
-from ddsdk_aic79xx.regs import CfgRegs, Scratch
+from ddsdk_aic79xx.regs import CfgRegs, Mode, Scratch
 from plugins.aic79xx.tests.driver_rig import DATA, EACH, Make, Rig
 
 S = 1_000_000_000
@@ -275,6 +276,23 @@ def test_device_reset_of_nobody(rig: Rig) -> None:
     """Nobody listens: no command is left there, so that is that."""
     assert device_reset(rig, to_nobody(rig)) == SUCCESS
     pass_ms(rig, 300)
+    works(rig)
+
+
+def test_a_target_that_was_reset_gets_what_it_has_not_been_sent(rig: Rig) -> None:
+    """BUS DEVICE RESET in between, as after a reselection that nobody knows: unsent commands are no victims of it."""
+    held = stuck(rig)
+    unsent = [read(rig, n) for n in range(1, 9)]
+    for scmd in unsent:
+        assert rig.queue(scmd) == 0
+    assert rig.ahd.pause()
+    rig.ahd.set_modes(Mode.SCSI)
+    device_was_reset(rig.ahd, 0, None)
+    rig.ahd.unpause()
+    rig.model.bus.targets[0].target_reset()
+    rig.poll_until_done(held, *unsent)
+    assert host_byte(held.result) == DID_RESET
+    assert sorted({scmd.result for scmd in unsent}) in ([0], [0, 2])
     works(rig)
 
 
