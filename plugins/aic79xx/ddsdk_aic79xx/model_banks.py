@@ -8,7 +8,7 @@ from ddsdk.errors import HardwareFault
 from ddsdk.regs import Reg
 from ddsdk.sim.model import ALL_LANES, HwModel
 
-from .regs import CchanRegs, CfgRegs, DfCntrl, DffRegs, DffStat, DffSxfrCtl, ScsiRegs
+from .regs import CchanRegs, CfgRegs, DfCntrl, DffRegs, DffStat, DffSxfrCtl, ModeRegs, ScsiRegs
 from .sequencer import INVALID_ADDR, QOFF_MASK
 
 if TYPE_CHECKING:
@@ -17,6 +17,7 @@ if TYPE_CHECKING:
 _NEG_FIELDS: Final = ("NEGPERIOD", "NEGOFFSET", "NEGPPROPTS", "NEGCONOPTS")
 _GSFIFO: Final = ScsiRegs.GSFIFO.offset
 _SNSCB, _SDSCB = CchanRegs.SNSCB_QOFF.offset, CchanRegs.SDSCB_QOFF.offset
+_SCBPTR_SHIFTS: Final = {ModeRegs.SCBPTR.offset: 0, ModeRegs.SCBPTR.offset + 1: 8}
 _TRANSFER: Final = DfCntrl.SCSIEN.mask | DfCntrl.HDMAEN.mask
 
 
@@ -36,6 +37,16 @@ class _Bank(HwModel):
         """See `HwModel.read`."""
         self.reading = offset
         return super().read(offset, size)
+
+    def write(self, offset: int, size: int, value: int) -> None:
+        """See `HwModel.write`; the SCB pointer, which is written all the time, without its detours."""
+        if size == 1 and offset in _SCBPTR_SHIFTS and "SCBPTR" in self.values:
+            shift = _SCBPTR_SHIFTS[offset]
+            self.values["SCBPTR"] = self.values["SCBPTR"] & ~(0xFF << shift) | value << shift
+            if self.trace.on:
+                self.trace.add("write", "SCBPTR", value)
+        else:
+            super().write(offset, size, value)
 
     def merged(self, old: int, value: int) -> int:
         """*value* where the write carried it, *old* elsewhere."""

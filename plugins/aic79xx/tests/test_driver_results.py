@@ -20,10 +20,8 @@ SEGMENTS = [(DATA, 0x200), (DATA + 0x1000, 0x1000), (DATA + 0x3000, 0x2E00)]
 
 
 def start(make: Make, chip: ChipProfile = AIC7901, addressing: Addressing | None = None) -> Rig:
-    """A driver in the dump's hands."""
-    rig = make(chip).probe(addressing)
-    rig.known_disk()
-    return rig.take_over()
+    """Crashed, agreed with the disk."""
+    return make(chip).probe(addressing).polled()
 
 
 def held(rig: Rig) -> Scb:
