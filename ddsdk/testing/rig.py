@@ -89,13 +89,13 @@ class DriverRig(ABC, Generic[M, C]):
 
     @classmethod
     def make(cls, chip: C | None = None, *, ncpus: int = 1, high: bool = False, trace: bool = False,
-             **options: Any) -> Self:
+             memory_bytes: int = MEMORY_BYTES, disk_bytes: int | None = None, **options: Any) -> Self:
         """A rig around *chip*.  *high*: there is memory above 4 GiB, too.  *trace*: the machine keeps one."""
-        memory = PhysicalMemory.anonymous(MEMORY_BYTES)
+        memory = PhysicalMemory.anonymous(memory_bytes)
         if high:
             memory = PhysicalMemory([*memory.extents, Extent(HIGH, memoryview(mmap.mmap(-1, MEMORY_BYTES)))])
         machine = Machine(memory, ncpus=ncpus, trace=Trace(capacity=100_000, enabled=trace))
-        image = memoryview(mmap.mmap(-1, cls.disk_bytes))
+        image = memoryview(mmap.mmap(-1, disk_bytes or cls.disk_bytes))
         disk, kernel = Disk(image), Kernel(machine)
         chosen = cls.default_chip if chip is None else chip
         function = cls.plug(machine, disk, chosen, **options)

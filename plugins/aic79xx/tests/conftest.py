@@ -6,9 +6,10 @@ from collections.abc import Iterator
 
 import pytest
 
+from ddsdk.testing import rigs
 from plugins.aic79xx.tests.chip_host import ChipHost, Make, chip_hosts
 from plugins.aic79xx.tests.driver_rig import Make as MakeRig
-from plugins.aic79xx.tests.driver_rig import rigs
+from plugins.aic79xx.tests.driver_rig import Rig
 
 
 @pytest.fixture
@@ -26,4 +27,4 @@ def chip(make_chip: Make) -> ChipHost:
 @pytest.fixture
 def make() -> Iterator[MakeRig]:
     """Builds a Rig: the driver beside its model."""
-    yield from rigs()
+    yield from rigs(Rig)

@@ -72,7 +72,7 @@ def pass_ms(rig: Rig, ms: int) -> None:
     """Time in which the driver does what it has to."""
     if rig.machine.crashdump_mode:
         for _ in range(10 * ms):
-            rig.turn()
+            rig.poll()
     else:
         rig.kernel.msleep(ms)
 
@@ -91,7 +91,7 @@ def to_nobody(rig: Rig) -> ScsiCmnd:
 
 def stuck(rig: Rig) -> ScsiCmnd:
     """A command that the disk never ends; it has it by now."""
-    rig.drive.inject(disk_faults.hang(1))
+    rig.disk.inject(disk_faults.hang(1))
     scmd = read(rig)
     assert rig.queue(scmd) == 0
     pass_ms(rig, 2)
@@ -156,7 +156,7 @@ def test_abort_of_a_command_that_waits_to_be_sent_again(rig: Rig) -> None:
     rig.ahd.qfrozen = 1
     scb.scmd, scb.scmd = again, again
     rig.ahd.free.remove(scb)
-    again.scsi_done = rig.scsi_done
+    again.scsi_done, again.done = rig.scsi_done, False
     rig.ahd.busyq.append(scb)
     assert abort(rig, again) == SUCCESS
     assert (again.done, host_byte(again.result), len(rig.ahd.busyq)) == (True, DID_ABORT, 0)
@@ -168,7 +168,7 @@ def test_abort_of_a_command_that_waits_to_be_sent_again(rig: Rig) -> None:
 def test_abort_of_a_command_whose_completion_got_lost(rig: Rig, short: bool) -> None:
     """Nobody holds it any more; whatever the target makes of that, the command ends."""
     if short:
-        rig.drive.inject(disk_faults.wrong_length(1))
+        rig.disk.inject(disk_faults.wrong_length(1))
     rig.model.faults.inject("completion-lost")
     scmd = read(rig)
     rig.queue(scmd)

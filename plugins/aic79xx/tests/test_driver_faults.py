@@ -121,7 +121,7 @@ def start(make: Make, chip: ChipProfile) -> Rig:
 def goes_on(rig: Rig, attention: bool = False) -> None:
     """The next command ends well, or with the unit attention that is due; nothing has leaked, nothing is frozen."""
     while rig.ahd.busyq or rig.ahd.qfrozen:
-        rig.turn()
+        rig.poll()
     if attention:
         scmd = rig.run(rig.tur())
         assert (scmd.result, scmd.sense_buffer[12]) == (0x02, 0x29)
@@ -194,7 +194,7 @@ def test_an_unknown_code(make: Make) -> None:
     rig.machine.clock.advance(1_000_000)
     rig.model.raise_int(0x04)
     rig.model.seqintcode = 0x77
-    rig.turn()
+    rig.poll()
     assert "sequencer interrupt 0x77, which there is not; reset scheduled" in rig.log()
     goes_on(rig, attention=True)
 

@@ -95,7 +95,7 @@ def test_a_residual_that_makes_no_sense(make: Make) -> None:
 def test_short_transfers(make: Make, chip: ChipProfile) -> None:
     """What the disk does not move is in resid, whichever way the command went."""
     rig = start(make, chip)
-    rig.drive.inject(disk_faults.wrong_length(3))
+    rig.disk.inject(disk_faults.wrong_length(3))
     scmd = rig.run(rig.rw(False, 0, SEGMENTS))
     assert (scmd.result, scmd.resid) == (0, 3 * 512)
 

@@ -42,11 +42,11 @@ READ = cdb.read_write(False, 0x12345, 32, False)
 def fresh(make: Make, monkeypatch: pytest.MonkeyPatch) -> Callable[..., Rig]:
     """A driver for four commands, its memory where the vectors have it, its chip paused so that nothing is fetched."""
     def start(addressing: Addressing = Addressing.BITS_39) -> Rig:
-        rig = make(megabytes=36, target=TARGET, disk_bytes=64 << 20)
+        rig = make(memory_bytes=36 << 20, target=TARGET, disk_bytes=64 << 20)
         element = 16 if addressing is Addressing.BITS_64 else 8
         place_at(rig, monkeypatch, 4, (POOL, 5 * 64), (LISTS, 5 * 128 * element), (SENSE, 5 * 256), (SHARED, 0x440))
         rig.probe(addressing)
-        sdev = rig.known_disk()
+        sdev = rig.known_disk(TARGET)
         assert sdev.id == TARGET
         rig.ahd.targets[TARGET].goal = rig.ahd.targets[TARGET].curr
         rig.ahd.pause()
