@@ -190,7 +190,7 @@ class _Run:
             wrong.append(f"locks still held: {taken}")
 
     def _masked(self) -> None:
-        if self.model.inten:
+        if self.model.state is not RunState.GONE and self.model.inten:
             self.out.wrong.append("INTEN is set")
 
     def recover(self) -> None:
