@@ -7,7 +7,7 @@ from typing import Any
 from ddsdk.campaign import CampaignProfile
 from ddsdk_aic79xx.ahd import AHD_SCBS
 from ddsdk_aic79xx.model_control import RunState
-from ddsdk_aic79xx.model_faults import FAULTS
+from ddsdk_aic79xx.model_faults import FAULTS, SEQUENCER_INTERRUPTS
 from ddsdk_aic79xx.regs import Scratch
 
 
@@ -30,9 +30,10 @@ def leaks(host: Any, model: Any) -> dict[str, tuple[int, int]]:
 
 CAMPAIGN = CampaignProfile(
     "aic79xx", ("aic7901", "aic7902", "aic7902a"), FAULTS, masked, leaks,
-    # each of these costs its command 30 s
-    enough={"command-hung": 1, "completion-lost": 1, "command-slow": 1, "completion-late": 1, "sequencer-hung": 1,
-            "status-busy": 1, "status-queue-full": 1, "tmf-ignored": 1},
+    # a program that stops and asks for ever lets no time pass; each of the others costs its command 30 s
+    enough=dict.fromkeys(SEQUENCER_INTERRUPTS, 20) | dict.fromkeys(
+        ("command-hung", "completion-lost", "command-slow", "completion-late", "sequencer-hung", "status-busy",
+         "status-queue-full", "tmf-ignored"), 1),
     stuck=("command-hung", "completion-lost", "sequencer-parity", "sequencer-hung"),
     recovery_modules=tuple(f"ddsdk_aic79xx.{name}" for name in (
         "busfree", "flush", "init", "lists", "lost", "message", "recovery", "reset", "scsiint")),

@@ -7,9 +7,11 @@ from collections.abc import Iterator
 import pytest
 
 from ddsdk.testing import rigs
+from ddsdk_aic79xx.model import AIC7901, AIC7902
 from plugins.aic79xx.tests.chip_host import ChipHost, Make, chip_hosts
 from plugins.aic79xx.tests.driver_rig import Make as MakeRig
 from plugins.aic79xx.tests.driver_rig import Rig
+from plugins.aic79xx.tests.eh_rig import AFTER, BEFORE, start
 
 
 @pytest.fixture
@@ -28,3 +30,16 @@ def chip(make_chip: Make) -> ChipHost:
 def make() -> Iterator[MakeRig]:
     """Builds a Rig: the driver beside its model."""
     yield from rigs(Rig)
+
+
+@pytest.fixture(params=[BEFORE, AFTER])
+def mode(request: pytest.FixtureRequest) -> str:
+    """In which of the two modes."""
+    return str(request.param)
+
+
+@pytest.fixture(params=[(AIC7901, BEFORE), (AIC7901, AFTER), (AIC7902, AFTER)],
+                ids=["packetized, before", "packetized, after", "non-packetized, after"])
+def rig(make: MakeRig, request: pytest.FixtureRequest) -> Rig:
+    """The disk ready, with information units and without, in either mode."""
+    return start(make, *request.param)

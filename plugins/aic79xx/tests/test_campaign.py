@@ -13,7 +13,7 @@ from ddsdk_aic79xx.ahd import AhdSoftc
 from plugins.aic79xx.tests.campaign import CAMPAIGN
 
 #: Every chip, moment, queue depth and trigger; every kind of fault.
-SEEDS = tuple(range(12))
+SEEDS = (3, 5, 13, 17, 30, 59)
 
 
 @pytest.fixture(scope="module")
@@ -102,7 +102,7 @@ def test_a_broken_driver_is_found_out(sabotage: Any, campaign: Campaign, monkeyp
     """What the campaign says of a driver with one fault of its own; or the model, before it comes to a crash."""
     sabotage(monkeypatch)
     try:
-        wrong = campaign.run(campaign.plain()).wrong
+        wrong = campaign.run(campaign.plain(workers=6, cpus=1)).wrong
     except Exception as error:              # of the model's, in normal mode
         wrong = [str(error)]
     assert wrong
