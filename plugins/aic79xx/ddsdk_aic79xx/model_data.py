@@ -6,6 +6,7 @@ from struct import Struct
 from typing import TYPE_CHECKING, Final
 
 from ddsdk.errors import HardwareFault
+from ddsdk.sim.scsi_unit import ScatterData
 
 from .frames import SG_HIGH_ADDR_MASK, SG_HIGH_ADDR_SHIFT, SG_LAST_SEG, SG_LEN_MASK, SG_PTR_MASK, SgFlag
 
@@ -23,7 +24,7 @@ _PREFETCH: Final = 128
 _RUNAWAY: Final = 4096
 
 
-class DataPhase:
+class DataPhase(ScatterData):
     """The data phase of one command, as the target sees it (`sim.scsi_unit.DataPhase`).
 
     The chip learns the direction from the target, so `to_device` is None.  `length`: bytes of the list.
@@ -63,23 +64,6 @@ class DataPhase:
         raise HardwareFault(f"the scatter list at {self._sgptr & SG_PTR_MASK:#x} has no last element")
 
     # -- what the target calls -------------------------------------------------------------------------
-
-    def gather(self, n: int) -> list[memoryview]:
-        """See `DataPhase.gather`."""
-        return self._views(n, True)
-
-    def scatter(self, n: int) -> list[memoryview]:
-        """See `DataPhase.scatter`."""
-        return self._views(n, False)
-
-    def put(self, data: bytes) -> int:
-        """See `DataPhase.put`."""
-        n = min(len(data), self.length)
-        at = 0
-        for view in self._views(n, False) if n else ():
-            view[:] = data[at:at + len(view)]
-            at += len(view)
-        return n
 
     def _views(self, n: int, to_device: bool) -> list[memoryview]:
         views: list[memoryview] = []
