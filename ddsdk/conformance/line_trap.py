@@ -5,14 +5,20 @@ Tasks are greenlets, and each has a trace function of its own; one set outside i
 
 from __future__ import annotations
 
+import importlib
 import sys
-from collections.abc import Callable, Collection, Iterator
+from collections.abc import Callable, Collection, Iterable, Iterator
 from contextlib import contextmanager
 from types import FrameType
 from typing import Any
 
 from ddsdk.sim.cpu import Task
 from ddsdk.sim.machine import Machine
+
+
+def source_files(modules: Iterable[str]) -> set[str]:
+    """Where the code of *modules*, dotted names, says that it is from."""
+    return {str(importlib.import_module(name).__file__) for name in modules}
 
 
 class LineTrap:

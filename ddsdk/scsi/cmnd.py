@@ -6,7 +6,7 @@ Source: `include/scsi/scsi.h`, `include/scsi/scsi_cmnd.h`, `include/linux/dma-ma
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from typing import TYPE_CHECKING, Any, Final
 
 from ddsdk.helperlib.dma import DMA_BIDIRECTIONAL as DMA_BIDIRECTIONAL
@@ -131,6 +131,14 @@ class ScsiCmnd:
 
 def ignore_completion(_scmd: ScsiCmnd) -> None:
     """The completion of a command nobody waits for."""
+
+
+def end_cmds(scmds: Iterable[ScsiCmnd], host_byte: int) -> None:
+    """Tell the mid-layer that *scmds* ended with *host_byte* (DID_...) and moved nothing.  No driver lock is held."""
+    for scmd in scmds:
+        scmd.result = host_byte << 16
+        scmd.resid = scmd.request_bufflen
+        scmd.scsi_done(scmd)
 
 
 def host_byte(result: int) -> int:

@@ -77,6 +77,37 @@ class DataPhase(Protocol):
         """Store as much of *data* as `length` allows; returns how much."""
 
 
+class ScatterData:
+    """A data phase over host memory in pieces: what is left to say is where they are.
+
+    `length`: bytes in all.  `_views(n, to_device)`: the first *n* of them, to be read (*to_device*) or filled.
+    """
+
+    __slots__ = ()
+
+    length: int
+
+    def _views(self, n: int, to_device: bool) -> list[memoryview]:
+        raise NotImplementedError
+
+    def gather(self, n: int) -> list[memoryview]:
+        """See `DataPhase.gather`."""
+        return self._views(n, True)
+
+    def scatter(self, n: int) -> list[memoryview]:
+        """See `DataPhase.scatter`."""
+        return self._views(n, False)
+
+    def put(self, data: bytes) -> int:
+        """See `DataPhase.put`."""
+        n = min(len(data), self.length)
+        at = 0
+        for view in self._views(n, False) if n else ():
+            view[:] = data[at:at + len(view)]
+            at += len(view)
+        return n
+
+
 class LogicalUnit:
     """One disk as a logical unit: its attention conditions, its mode pages, its commands.
 

@@ -11,7 +11,7 @@ from attrs import frozen
 
 from ddsdk.cli.main import run as ddsdk
 from ddsdk.conformance.checks import all_checks
-from ddsdk.conformance.runner import Result, Verdict, items_of, judge
+from ddsdk.conformance.runner import Result, items_of, judge
 from tests.templates.baking import WRITTEN, bake, loaded, package_of
 
 #: What the kit asks for, in its order: the walk of a port from probe to the first command that ends by polling ...
@@ -77,28 +77,6 @@ def first_failure(project: Path, start: int) -> tuple[int, Result | None]:
             if result.verdict.bad:
                 return place, result
     return len(items), None
-
-
-def test_each_first_failure_is_the_next_thing_to_write(tmp_path: Path) -> None:
-    """With everything written that was asked for so far, the first failure names the next step, in one sentence.
-
-    Bodies come from the toy; what passed before it had more bodies is not run again.
-    """
-    toy = bake(tmp_path / "toy", name="step")
-    skeleton = bake(tmp_path / "skeleton", name="step", starting_point="skeleton")
-    unwritten = steps_of(skeleton)
-    walk, place = list[str](), 0
-    while unwritten:
-        project = partly_written(toy, unwritten, tmp_path / str(len(walk)) / toy.name)
-        place, result = first_failure(project, place)
-        assert result is not None, f"green, and nobody asked for {sorted(unwritten)}"
-        assert result.verdict is Verdict.FAIL
-        asked = [name for name, step in unwritten.items() if step.sentence == result.why]
-        assert len(asked) == 1, f"{result.id}: {result.why}"
-        assert result.line.endswith(f" in {asked[0]}")
-        walk += asked
-        del unwritten[asked[0]]
-    assert (tuple(walk[:len(WALK)]), set(walk[len(WALK):])) == (WALK, LATER)
 
 
 def test_all_written_is_the_toy(tmp_path: Path) -> None:

@@ -34,8 +34,8 @@ def ide_toy(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Plan]:
         yield plan
 
 
-@pytest.mark.parametrize("family", FAMILIES)
-@pytest.mark.parametrize("bus", ["toy", "ide_toy"])
+@pytest.mark.parametrize(("bus", "family"), [("toy", family) for family in FAMILIES]
+                         + [("ide_toy", family) for family in FAMILIES if family not in ("IO", "ERR", "RESET", "E2E")])
 def test_the_kit_is_green(request: pytest.FixtureRequest, bus: str, family: str) -> None:
     """The first case of every check passes, or needs what the driver does not offer and need not.
 
@@ -62,7 +62,7 @@ def test_every_role_is_played(request: pytest.FixtureRequest, bus: str) -> None:
 
 def test_the_same_seed_gives_the_same_results(toy: Plan) -> None:
     """Two runs of a family differ in nothing but the time they took."""
-    items = [item for item in items_of(toy, all_checks()) if item.check.family == "QUIESCE"]
+    items = [item for item in items_of(toy, all_checks()) if item.check.family == "QUIESCE" and not item.number]
     assert run(toy, items) == run(toy, items)
 
 

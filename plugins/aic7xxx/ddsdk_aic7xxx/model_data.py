@@ -9,6 +9,7 @@ from struct import Struct
 from typing import TYPE_CHECKING, Final
 
 from ddsdk.errors import HardwareFault
+from ddsdk.sim.scsi_unit import ScatterData
 
 from .frames import (
     SCB_DATAPTR,
@@ -34,7 +35,7 @@ _RESIDUAL: Final = Struct("<2I")
 _LONGEST: Final = 4096
 
 
-class SgList:
+class SgList(ScatterData):
     """The rest of an SCB's list, from its data pointers on; the host's side of a data phase (`DataPhase`).
 
     `elements`: (address, length, second half of the element).  `base` is where the element after the first one is.
@@ -84,23 +85,6 @@ class SgList:
         raise HardwareFault(f"the S/G list at {self.base:#x} has more than {_LONGEST} elements and no last one")
 
     # -- DataPhase ---------------------------------------------------------------------------------
-
-    def gather(self, n: int) -> list[memoryview]:
-        """See `DataPhase.gather`."""
-        return self._views(n, True)
-
-    def scatter(self, n: int) -> list[memoryview]:
-        """See `DataPhase.scatter`."""
-        return self._views(n, False)
-
-    def put(self, data: bytes) -> int:
-        """See `DataPhase.put`."""
-        n = min(len(data), self.length)
-        at = 0
-        for view in self._views(n, False):
-            view[:] = data[at:at + len(view)]
-            at += len(view)
-        return n
 
     def _views(self, n: int, to_device: bool) -> list[memoryview]:
         view: Callable[[int, int, bool], list[memoryview]] = self._dma.view

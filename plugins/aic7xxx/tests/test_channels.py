@@ -14,7 +14,7 @@ from ddsdk.sim.machine import Machine
 from ddsdk.sim.memory import PhysicalMemory
 from ddsdk.sim.scsi_target import ScsiTarget
 from ddsdk_aic7xxx.model import AIC7899, build
-from plugins.aic7xxx.tests.driver_rig import DATA, DISK_BYTES, DISK_ID, PAGE, Rig
+from plugins.aic7xxx.tests.driver_rig import DATA, DISK_ID, PAGE, Rig
 
 
 @pytest.fixture
@@ -22,7 +22,7 @@ def channels() -> Iterator[tuple[Rig, Rig]]:
     """Both channels of one package probed, a disk on each."""
     machine = Machine(PhysicalMemory.anonymous(8 << 20))
     kernel = Kernel(machine)
-    images = [memoryview(mmap.mmap(-1, DISK_BYTES)) for _ in range(2)]
+    images = [memoryview(mmap.mmap(-1, Rig.disk_bytes)) for _ in range(2)]
     drives = [Disk(image) for image in images]
     build(machine, {(n, DISK_ID): ScsiTarget(drive) for n, drive in enumerate(drives)}, AIC7899)
     first, second = (Rig(machine, kernel, function, PciDev(kernel, function), AIC7899, drive, image)

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-
 import attrs
 import pytest
 
@@ -15,13 +13,7 @@ from ddsdk_aic7xxx.agreement import ASYNC_NARROW
 from ddsdk_aic7xxx.chips import CHIPS
 from ddsdk_aic7xxx.driver import ahc_linux_pci_dev_probe
 from ddsdk_aic7xxx.model import AIC7892, AIC7899, ChipProfile
-from plugins.aic7xxx.tests.driver_rig import BOTH, DISK_ID, Make, Rig, refusal, rigs
-
-
-@pytest.fixture
-def make() -> Iterator[Make]:
-    """Rigs around a chip."""
-    yield from rigs()
+from plugins.aic7xxx.tests.driver_rig import BOTH, DISK_ID, Make, Rig, refusal
 
 
 @BOTH
@@ -223,6 +215,6 @@ def test_a_chip_somebody_left_running_is_taken_over(make: Make) -> None:
     assert rig.model.intstat == 0x61
     rig.kernel.halt()
     kernel = Kernel(rig.machine)
-    second = Rig(rig.machine, kernel, rig.function, PciDev(kernel, rig.function), rig.chip, rig.drive, rig.disk)
+    second = Rig(rig.machine, kernel, rig.function, PciDev(kernel, rig.function), rig.chip, rig.disk, rig.image)
     second.probe()
     assert second.attention().run(second.rw(True, 8)).result == 0

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import errno
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 
 import pytest
 
@@ -20,13 +20,7 @@ from ddsdk.sim import disk_faults
 from ddsdk.sim.machine import Trigger
 from ddsdk_aic7xxx.agreement import ASYNC_NARROW, ULTRA160
 from ddsdk_aic7xxx.model import ChipProfile
-from plugins.aic7xxx.tests.driver_rig import BOTH, DATA, DISK_ID, PAGE, Make, Rig, rigs
-
-
-@pytest.fixture
-def make() -> Iterator[Make]:
-    """Rigs around a chip."""
-    yield from rigs()
+from plugins.aic7xxx.tests.driver_rig import BOTH, DATA, DISK_ID, PAGE, Make, Rig
 
 
 @pytest.fixture
@@ -65,7 +59,7 @@ def flag(name: str) -> Callable[[Rig], None]:
 
 def busy_device(rig: Rig) -> None:
     """The disk said BUSY: its device is frozen, the timer armed."""
-    rig.drive.inject(disk_faults.busy(1))
+    rig.disk.inject(disk_faults.busy(1))
     rig.run(rig.rw(False, 0))
     assert rig.ahc.targets[DISK_ID].devices[0].qfrozen == 1
 
@@ -235,7 +229,7 @@ def test_a_completion_hides_what_else_there_is_until_the_next_poll(make: Make) -
     """A tag in the queue, and the sequencer stopped with BAD_STATUS: first the one, then the other."""
     rig = make().probe().take_over()
     good, bad = rig.rw(False, 0), rig.rw(False, 8)
-    rig.drive.inject(disk_faults.hardware_error(1, 1))
+    rig.disk.inject(disk_faults.hardware_error(1, 1))
     rig.queue(good, bad)
     rig.machine.clock.advance(5_000_000)
     assert rig.model.intstat == 0x73
@@ -267,7 +261,10 @@ def test_a_pci_error_is_found_after_five_hundred_polls(make: Make) -> None:
         rig.inject("pci-error")
         scmd = rig.rw(False, 0)
         rig.queue(scmd)
-        polls = rig.poll_until_done(scmd)
+        polls = 0
+        while not scmd.done:
+            rig.poll()
+            polls += 1
         assert (scmd.result, 490 <= polls <= 520) == (0, True)
         assert rig.function.config_read(0x06, 2) & 0xF900 == 0
         assert rig.value("SEQCTL") == (0x30 if n == 10 else 0x10)

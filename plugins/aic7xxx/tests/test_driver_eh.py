@@ -2,23 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-
 import pytest
 
 from ddsdk.scsi.cmnd import DID_ABORT, DID_NO_CONNECT, DID_REQUEUE, DID_RESET, FAILED, SUCCESS, ScsiCmnd, host_byte
 from ddsdk.scsi.host import ScsiDevice
 from ddsdk.sim import disk_faults
 from ddsdk_aic7xxx.agreement import ASYNC_NARROW, ULTRA160
-from plugins.aic7xxx.tests.driver_rig import DISK_ID, PAGE, Make, Rig, rigs
+from plugins.aic7xxx.tests.driver_rig import DISK_ID, PAGE, Make, Rig
 
 S = 1_000_000_000
-
-
-@pytest.fixture
-def make() -> Iterator[Make]:
-    """Rigs around a chip."""
-    yield from rigs()
 
 
 @pytest.fixture(params=["before the crash", "after it"])
@@ -53,7 +45,7 @@ def pass_ms(rig: Rig, ms: int) -> None:
 
 def stuck(rig: Rig, write: bool = False) -> ScsiCmnd:
     """A command that the disk never ends; it has it by now."""
-    rig.drive.inject(disk_faults.hang(1))
+    rig.disk.inject(disk_faults.hang(1))
     scmd = rig.rw(write, 0)
     rig.queue(scmd)
     pass_ms(rig, 2)
@@ -128,7 +120,7 @@ def test_abort_of_a_command_that_never_left(rig: Rig) -> None:
 def test_abort_of_a_command_whose_completion_got_lost(rig: Rig, short: bool) -> None:
     """Nobody holds it; what the chip uploaded with a residual is not handed back to it."""
     if short:
-        rig.drive.inject(disk_faults.wrong_length(1))
+        rig.disk.inject(disk_faults.wrong_length(1))
     rig.inject("completion-lost")
     scmd = rig.rw(False, 0)
     rig.queue(scmd)
@@ -293,7 +285,7 @@ def test_no_slot_is_lost_by_resets(rig: Rig) -> None:
     """Every slot of the chip is on its free list afterwards, whatever it held."""
     for _ in range(3):
         scmds = [rig.rw(False, 8 * n) for n in range(50)]
-        rig.drive.inject(disk_faults.hang(1))
+        rig.disk.inject(disk_faults.hang(1))
         rig.queue(*scmds)
         rig.machine.clock.advance(300_000)
         assert bus_reset(rig) == SUCCESS
@@ -302,7 +294,7 @@ def test_no_slot_is_lost_by_resets(rig: Rig) -> None:
         slots.append(slot)
         slot = rig.model.slots[slot][0x1F]
     assert sorted(slots) == list(range(32))
-    rig.drive.faults.clear()
+    rig.disk.faults.clear()
     works(rig)
 
 

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-
 import pytest
 
 from ddsdk.scsi.cmnd import (
@@ -25,7 +23,7 @@ from ddsdk_aic7xxx.agreement import ASYNC_NARROW, ULTRA160, TransInfo
 from ddsdk_aic7xxx.frames import Ext
 from ddsdk_aic7xxx.model_chip import Port
 from ddsdk_aic7xxx.model_faults import FAULTS
-from plugins.aic7xxx.tests.driver_rig import DATA, DISK_ID, PAGE, Make, Rig, rigs
+from plugins.aic7xxx.tests.driver_rig import DATA, DISK_ID, PAGE, Make, Rig
 
 #: Fault -> host byte, status, resid of the read it strikes, what the log says.
 RESULTS = {
@@ -87,12 +85,6 @@ ELSEWHERE = {
 
 
 @pytest.fixture
-def make() -> Iterator[Make]:
-    """Rigs around a chip."""
-    yield from rigs()
-
-
-@pytest.fixture
 def rig(make: Make) -> Rig:
     """Ready to dump."""
     return make().probe().take_over()
@@ -109,7 +101,7 @@ def test_a_fault_has_the_result_the_document_gives(rig: Rig, fault: str) -> None
     """The read it strikes, by polls alone; after all but a lost adapter the next ones work, each ends once."""
     host, status, resid, log = RESULTS[fault]
     data = bytes(range(256)) * 16
-    rig.disk[64 * 512:64 * 512 + PAGE] = data
+    rig.image[64 * 512:64 * 512 + PAGE] = data
     rig.run(rig.rw(False, 0))
     before = len(rig.kernel.log)
     rig.inject(fault, **PARAMS.get(fault, {}))
@@ -144,7 +136,7 @@ def test_where_the_target_would_not_listen_the_bus_is_reset(rig: Rig, fault: str
 
 def test_a_garbled_residual_costs_a_reset(rig: Rig) -> None:
     """An uploaded S/G pointer that is none: the chip is not believed any more."""
-    rig.drive.inject(disk_faults.wrong_length(1))
+    rig.disk.inject(disk_faults.wrong_length(1))
     rig.inject("residual-garbled")
     assert host_byte(rig.run(rig.rw(False, 64)).result) == DID_RESET
     assert any("residual S/G pointer 0x7ffffff4" in line for line in rig.kernel.log)
@@ -247,7 +239,7 @@ def test_a_target_of_another_time(make: Make) -> None:
 
 def test_sense_data_arrives_with_the_command(rig: Rig) -> None:
     """CHECK CONDITION: DRIVER_SENSE, eighteen bytes, the transfer agreed on anew since nothing moved."""
-    rig.drive.inject(disk_faults.medium_error(64, times=1))
+    rig.disk.inject(disk_faults.medium_error(64, times=1))
     scmd = rig.run(rig.rw(False, 64))
     assert scmd.result == 0x08000000 | SAM_STAT_CHECK_CONDITION
     assert scmd.sense_buffer[:14].hex() == "f0000300000040" + "0a00000000" + "1100"
@@ -257,6 +249,6 @@ def test_sense_data_arrives_with_the_command(rig: Rig) -> None:
 
 def test_what_moved_before_the_bad_sector_counts(rig: Rig) -> None:
     """Two sectors of eight: resid says six."""
-    rig.drive.inject(disk_faults.medium_error(66, times=1))
+    rig.disk.inject(disk_faults.medium_error(66, times=1))
     scmd = rig.run(rig.rw(False, 64))
     assert (status_byte(scmd.result), scmd.resid) == (SAM_STAT_CHECK_CONDITION, PAGE - 1024)

@@ -6,8 +6,9 @@ from collections.abc import Iterator
 
 import pytest
 
+from ddsdk.testing import rigs
 from plugins.ide.tests.driver_rig import Make as MakeRig
-from plugins.ide.tests.driver_rig import rigs
+from plugins.ide.tests.driver_rig import Rig
 from plugins.ide.tests.host import Host, Make, hosts
 
 
@@ -26,4 +27,4 @@ def host(make_host: Make) -> Host:
 @pytest.fixture
 def make() -> Iterator[MakeRig]:
     """Builds a driver Rig around a chip."""
-    yield from rigs()
+    yield from rigs(Rig)

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Final
 from ddsdk.bus import PCI_CACHE_LINE_SIZE, PCI_CAPABILITY_LIST, PCI_STATUS, PCI_STATUS_CAP_LIST
 from ddsdk.errors import DeviceError
 from ddsdk.helperlib.kernel import DMA_32BIT_MASK
-from ddsdk.scsi.cmnd import DID_ERROR, DID_NO_CONNECT, SCSI_MLQUEUE_HOST_BUSY
+from ddsdk.scsi.cmnd import DID_ERROR, DID_NO_CONNECT, SCSI_MLQUEUE_HOST_BUSY, end_cmds
 from ddsdk.scsi.host import ScsiHost, ScsiHostTemplate
 
 from .adapter import IPR_MAX_CMD_PER_LUN, IPR_MAX_COMMANDS, LATER, BlockLayout, IprIoaCfg
@@ -22,7 +22,6 @@ from .eh import ipr_eh_abort, ipr_eh_bus_reset, ipr_eh_dev_reset, ipr_eh_host_re
 from .frames import MAX_SGLIST, ShutdownType
 from .interrupt import ipr_isr, ipr_poll
 from .job import (
-    ipr_end_cmds,
     ipr_initiate_ioa_reset,
     ipr_reset_ioa_job,
     ipr_reset_work,
@@ -99,7 +98,7 @@ def _not_allowed(ioa_cfg: IprIoaCfg, scmd: ScsiCmnd) -> int:
 
 def _no_connect(scmd: ScsiCmnd) -> int:
     """Nobody is there: the command ends at once."""
-    ipr_end_cmds([scmd], DID_NO_CONNECT)
+    end_cmds([scmd], DID_NO_CONNECT)
     return 0
 
 
@@ -108,7 +107,7 @@ def _unfit(ioa_cfg: IprIoaCfg, ipr_cmd: IprCmnd, scmd: ScsiCmnd) -> int:
     ioa_cfg.printk(f"{len(ipr_cmd.mapped)} segments do not fit; sg_tablesize is {MAX_SGLIST}")
     ioa_cfg.unmap(ipr_cmd)
     ioa_cfg.free(ipr_cmd)
-    ipr_end_cmds([scmd], DID_ERROR)
+    end_cmds([scmd], DID_ERROR)
     return 0
 
 

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Final
 
-from ddsdk.scsi.cmnd import DID_NO_CONNECT, DID_RESET
+from ddsdk.scsi.cmnd import DID_NO_CONNECT, DID_RESET, end_cmds
 
 from .command import ipr_arm, ipr_do_req
 from .frames import ShutdownType
@@ -185,15 +185,7 @@ def ipr_fail_all_ops(ioa_cfg: IprIoaCfg) -> None:
     for block in callers:
         ioa_cfg.put_word(block.ioasa_offset, Ioasc.IOA_WAS_RESET)
         block.done(ioa_cfg, block)
-    ipr_end_cmds(scmds, DID_NO_CONNECT if ioa_cfg.ioa_is_dead else DID_RESET)
-
-
-def ipr_end_cmds(scmds: list[ScsiCmnd], host_byte: int) -> None:
-    """Tell the mid-layer that *scmds* ended with *host_byte* and moved nothing."""
-    for scmd in scmds:
-        scmd.result = host_byte << 16
-        scmd.resid = scmd.request_bufflen
-        scmd.scsi_done(scmd)
+    end_cmds(scmds, DID_NO_CONNECT if ioa_cfg.ioa_is_dead else DID_RESET)
 
 
 def ipr_ioa_gone(ioa_cfg: IprIoaCfg) -> None:

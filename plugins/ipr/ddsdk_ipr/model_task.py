@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from ddsdk.sim.scsi_unit import ScatterData
+
 if TYPE_CHECKING:
     from collections.abc import Callable
 
@@ -12,7 +14,7 @@ if TYPE_CHECKING:
 Segment = tuple[int, int]
 
 
-class Request:
+class Request(ScatterData):
     """A request block, parsed.  `dead`: it has ended, or nothing answers for it any more.
 
     `length` bytes of host memory in `segments`; `to_device` None: no data.
@@ -38,23 +40,6 @@ class Request:
         self.dead = False
         self.to_device: bool | None = None
         self.unit: Unit | None = None
-
-    def gather(self, n: int) -> list[memoryview]:
-        """See `DataPhase.gather`."""
-        return self._views(n, True)
-
-    def scatter(self, n: int) -> list[memoryview]:
-        """See `DataPhase.scatter`."""
-        return self._views(n, False)
-
-    def put(self, data: bytes) -> int:
-        """See `DataPhase.put`."""
-        n = min(len(data), self.length)
-        at = 0
-        for view in self._views(n, False):
-            view[:] = data[at:at + len(view)]
-            at += len(view)
-        return n
 
     def take(self) -> bytes:
         """Everything the host sends along."""

@@ -17,9 +17,11 @@ from ddsdk.sim.memory import PhysicalMemory
 from ddsdk.sim.pci import PciWindow, SimPciFunction
 from ddsdk.sim.scsi_target import ScsiTarget
 from ddsdk.sim.trace import Trace
+from ddsdk.testing import rigs
 from ddsdk_ipr.frames import CmdPkt, Ioadl, Ioarcb, RequestType
 from ddsdk_ipr.model import GEMSTONE, ChipProfile, IprIoa, build
 from ddsdk_ipr.regs import IprRegsL1, IprRegsL2
+from plugins.ipr.tests.driver_rig import Make, Rig
 
 MS = 1_000_000
 BLOCK = 0x01000000
@@ -223,3 +225,9 @@ def ready(host: Host) -> Host:
     host.bring_up()
     host.clear_attention()
     return host
+
+
+@pytest.fixture
+def make() -> Iterator[Make]:
+    """Driver rigs around a chip."""
+    yield from rigs(Rig)

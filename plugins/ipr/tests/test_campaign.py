@@ -1,51 +1,44 @@
-"""Some seeds of the crash campaign (campaign.py), the same run twice, and drivers broken on purpose."""
+"""Some seeds of the crash campaign, the same run twice, and drivers broken on purpose."""
 
 from __future__ import annotations
 
-from pathlib import Path
 from typing import Any
 
 import pytest
 
-from ddsdk.conformance.dump_disk import DumpDisk
-from ddsdk.registry import Registry, discover
-from ddsdk.sim.machine import Trigger
+from ddsdk.campaign import Campaign, not_covered
+from ddsdk.registry import discover
 from ddsdk_ipr import bringup, driver, reset
 from ddsdk_ipr.adapter import IprIoaCfg
-from plugins.ipr.tests.campaign import Case, formatted_disk, run_case
+from plugins.ipr.tests.campaign import CAMPAIGN
 
-#: Both kinds of moment, every chip; without those that take seconds.
-SEEDS = (1, 2, 3, 5)
-#: A machine that crashes under load, nothing else wrong.
-PLAIN = Case(9, "gemstone", 2, 4, Trigger.PANIC, 3, 0, "time", 1_000_000, ())
+#: Every chip, moment, queue depth and trigger; every kind of fault.
+SEEDS = (0, 1, 2, 3, 24, 26, 71, 74, 86, 90)
 
 
 @pytest.fixture(scope="module")
-def registry() -> Registry:
+def campaign(tmp_path_factory: pytest.TempPathFactory) -> Campaign:
     """Driver and models as installed."""
-    return discover("ipr")
-
-
-@pytest.fixture(scope="module")
-def template(tmp_path_factory: pytest.TempPathFactory) -> DumpDisk:
-    """The disk of every run."""
-    return formatted_disk(tmp_path_factory.mktemp("template"))
+    return Campaign(CAMPAIGN, discover("ipr"), tmp_path_factory.mktemp("campaign"))
 
 
 @pytest.mark.parametrize("seed", SEEDS)
-def test_seed(seed: int, registry: Registry, template: DumpDisk, tmp_path: Path) -> None:
+def test_seed(seed: int, campaign: Campaign) -> None:
     """Complete with every page right, or refused for a reason; nothing else on the disk moved; nothing leaked."""
-    out = run_case(Case.draw(seed), registry, template, tmp_path)
-    assert out.wrong == [], (out.case, out.verdict)
+    out = campaign.run_seed(seed)
+    assert out.wrong == [], (out.case, out.verdict, out.where)
 
 
-def test_the_same_seed_gives_the_same_trace(registry: Registry, template: DumpDisk, tmp_path: Path) -> None:
+def test_the_seeds_are_not_all_alike() -> None:
+    """Nothing that can be drawn is missing from the list."""
+    assert not_covered(CAMPAIGN, SEEDS) == []
+
+
+def test_the_same_seed_gives_the_same_trace(campaign: Campaign) -> None:
     """Every register access, DMA, interrupt and lock of load, dump and recovery."""
-    digests = set()
-    for name in ("first", "second"):
-        (tmp_path / name).mkdir()
-        digests.add(run_case(PLAIN, registry, template, tmp_path / name, traced=True).digest)
-    assert len(digests) == 1
+    first, second = (campaign.run(campaign.plain(), traced=True) for _ in range(2))
+    assert (first.verdict, first.recovered, first.wrong) == ("complete", True, [])
+    assert first.digest == second.digest
 
 
 # -- broken on purpose -----------------------------------------------------------------------------------------
@@ -97,9 +90,8 @@ SABOTAGE = {
 
 
 @pytest.mark.parametrize("sabotage", SABOTAGE, ids=lambda function: function.__name__)
-def test_a_broken_driver_is_found_out(sabotage: Any, registry: Registry, template: DumpDisk, tmp_path: Path,
-                                      monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_broken_driver_is_found_out(sabotage: Any, campaign: Campaign, monkeypatch: pytest.MonkeyPatch) -> None:
     """What the campaign says of a driver with one fault of its own."""
     sabotage(monkeypatch)
-    out = run_case(PLAIN, registry, template, tmp_path)
+    out = campaign.run(campaign.plain())
     assert any(SABOTAGE[sabotage] in wrong for wrong in (*out.wrong, out.verdict)), (out.verdict, out.wrong)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 
 import pytest
 
@@ -24,14 +24,7 @@ from plugins.ipr.tests.driver_rig import (
     S,
     chip_named,
     refusal,
-    rigs,
 )
-
-
-@pytest.fixture
-def make() -> Iterator[Make]:
-    """Rigs around a chip."""
-    yield from rigs()
 
 
 @ALL

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import errno
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 
 import pytest
 
@@ -11,14 +11,7 @@ from ddsdk.bus import PCI_COMMAND
 from ddsdk.scsi.cmnd import DID_NO_CONNECT, DID_RESET, SCSI_MLQUEUE_HOST_BUSY, SUCCESS, host_byte
 from ddsdk.sim.machine import Trigger
 from ddsdk_ipr.model_core import State
-from plugins.ipr.tests.driver_rig import ALL, MS, PAGE, SNIPE, ChipProfile, Make, Rig, S, rigs
-
-
-@pytest.fixture
-def make() -> Iterator[Make]:
-    """Rigs around a chip."""
-    yield from rigs()
-
+from plugins.ipr.tests.driver_rig import ALL, MS, PAGE, SNIPE, ChipProfile, Make, Rig, S
 
 # -- sanity check ----------------------------------------------------------------------------------------------
 
@@ -186,7 +179,7 @@ def test_an_error_in_INT_is_seen_by_the_poll(make: Make, fault: str) -> None:
     before = rig.machine.clock.now_ns
     rig.queue(scmd)
     while not rig.ioa.in_reset_reload:
-        rig.turn()
+        rig.poll()
         assert rig.machine.clock.now_ns - before < 2_600 * MS
         if rig.ioa.resets > 2:
             break
@@ -227,7 +220,7 @@ def test_an_adapter_that_is_gone(make: Make) -> None:
     assert (rig.ioa.ioa_is_dead, rig.hooks.dump_sanity_check(rig.sdev)) == (True, -errno.EIO)
     assert not any(block.mapped for block in rig.ioa.blocks)
     for _ in range(20):
-        rig.turn()
+        rig.poll()
 
 
 def test_decoding_switched_off(make: Make) -> None:
@@ -296,7 +289,7 @@ def test_no_more_notifications(make: Make) -> None:
     rig.model.commands._down = True
     rig.model.commands.log(0)
     for _ in range(20):
-        rig.turn()
+        rig.poll()
     assert rig.log("no more notifications: NR_SHUT_DOWN (025a0000)") or rig.log("no more notifications: IR_INVALID_REQ")
     assert rig.run(rig.rw(True, 8)).result == 0
 

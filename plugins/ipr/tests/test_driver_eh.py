@@ -2,21 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-
 import pytest
 
 from ddsdk.scsi.cmnd import DID_ERROR, DID_IMM_RETRY, DID_RESET, FAILED, SUCCESS, ScsiCmnd, host_byte
 from ddsdk.sim import disk_faults
-from plugins.ipr.tests.driver_rig import MS, PAGE, Make, Rig, S, rigs
+from plugins.ipr.tests.driver_rig import MS, PAGE, Make, Rig, S
 
 BOTH = pytest.mark.parametrize("crashed", [False, True], ids=["normal mode", "crash mode"])
-
-
-@pytest.fixture
-def make() -> Iterator[Make]:
-    """Rigs around a chip."""
-    yield from rigs()
 
 
 def stuck(make: Make, crashed: bool, how: str = "disk", count: int = 1) -> tuple[Rig, list[ScsiCmnd]]:
@@ -28,7 +20,7 @@ def stuck(make: Make, crashed: bool, how: str = "disk", count: int = 1) -> tuple
         assert rig.sdev
         rig.done.clear()
     if how == "disk":
-        rig.drive.faults.inject(disk_faults.hang(count))
+        rig.disk.faults.inject(disk_faults.hang(count))
     else:
         rig.model.faults.inject("command-hung", times=count)
     commands = [rig.rw(False, 8 * n) for n in range(count)]
@@ -36,7 +28,7 @@ def stuck(make: Make, crashed: bool, how: str = "disk", count: int = 1) -> tuple
         rig.queue(scmd)
     for _ in range(10):
         if crashed:
-            rig.turn()
+            rig.poll()
         else:
             rig.machine.run(for_ns=MS)
     assert rig.done == []

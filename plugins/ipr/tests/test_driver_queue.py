@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-
 import pytest
 
 from ddsdk.errors import DmaFault
@@ -12,17 +10,11 @@ from ddsdk.scsi.cmnd import DMA_FROM_DEVICE, SCSI_MLQUEUE_HOST_BUSY
 from ddsdk.scsi.host import ScsiDevice
 from ddsdk_ipr.adapter import FIRST_PORT
 from ddsdk_ipr.frames import HRRQ_TOGGLE_BIT
-from plugins.ipr.tests.driver_rig import ALL, DATA, PAGE, SNIPE, ChipProfile, Make, Rig, rigs
+from plugins.ipr.tests.driver_rig import ALL, DATA, PAGE, SNIPE, ChipProfile, Make, Rig
 from plugins.ipr.tests.test_vectors import A, B, C
 
 READ_32 = ((0x200000, 16384),)
 LBA = 0x12345
-
-
-@pytest.fixture
-def make() -> Iterator[Make]:
-    """Rigs around a chip."""
-    yield from rigs()
 
 
 @pytest.fixture
@@ -211,7 +203,7 @@ def test_an_old_lap_is_not_new(rig: Rig) -> None:
     at = rig.ioa.hrrq_offset + 4 * rig.ioa.hrrq_curr
     rig.ioa.put_word(at, 5 << 2 | (rig.ioa.toggle_bit ^ HRRQ_TOGGLE_BIT))
     for _ in range(10):
-        rig.turn()
+        rig.poll()
     assert (rig.ioa.stale_responses, rig.done) == (0, [])
 
 

@@ -2,20 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-
 import pytest
 
 from ddsdk.bus import PCI_COMMAND
 from ddsdk.scsi.cmnd import DID_NO_CONNECT, DID_RESET, FAILED, SCSI_MLQUEUE_HOST_BUSY, SUCCESS, host_byte
 from ddsdk_ipr.model_core import State
-from plugins.ipr.tests.driver_rig import ALL, MS, ChipProfile, Make, Rig, S, rigs
-
-
-@pytest.fixture
-def make() -> Iterator[Make]:
-    """Rigs around a chip."""
-    yield from rigs()
+from plugins.ipr.tests.driver_rig import ALL, MS, ChipProfile, Make, Rig, S
 
 
 def written(rig: Rig, since: int) -> list[tuple[int, str, int]]:

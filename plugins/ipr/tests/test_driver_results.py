@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-
 import pytest
 
 from ddsdk.abi import WIRE_BE
@@ -13,7 +11,7 @@ from ddsdk_ipr.adapter import FIRST_PORT
 from ddsdk_ipr.frames import Ioasa, IoasaVset
 from ddsdk_ipr.ioasc import Ioasc
 from ddsdk_ipr.sense import ipr_gen_sense
-from plugins.ipr.tests.driver_rig import CITRINE, GEMSTONE, PAGE, SNIPE, Make, Rig, S, rigs
+from plugins.ipr.tests.driver_rig import CITRINE, GEMSTONE, PAGE, SNIPE, Make, Rig, S
 
 OK, NO_CONNECT, ABORT, ERROR, RESET, PASSTHROUGH, IMM_RETRY = 0, 1, 5, 7, 8, 0x0A, 0x0C
 GOOD, CHECK = 0, 2
@@ -45,12 +43,6 @@ GSCSI = {
 VSET = {name: (host, CHECK if name != "ioasc-good-with-information" else GOOD,
                name in ("ioasc-sync-required", "ioasc-selection-timeout", "ioasc-bus-was-reset", "bus-reset-by-other"))
         for name, (host, _, _) in GSCSI.items()}
-
-
-@pytest.fixture
-def make() -> Iterator[Make]:
-    """Rigs around a chip."""
-    yield from rigs()
 
 
 @pytest.fixture
@@ -105,7 +97,7 @@ def test_sync_complete_is_paid_once(rig: Rig) -> None:
 
 def test_a_frozen_queue_sends_commands_back(rig: Rig) -> None:
     """Those that were on their way come back with DID_IMM_RETRY, and again they work."""
-    rig.drive.faults.inject(disk_faults.hardware_error())
+    rig.disk.faults.inject(disk_faults.hardware_error())
     commands = [rig.rw(True, 8 * n) for n in range(4)]
     for scmd in commands:
         rig.queue(scmd)
@@ -119,7 +111,7 @@ def test_residual(rig: Rig) -> None:
     """INQUIRY into more than there is: good, and resid says how much was left."""
     scmd = rig.run(rig.command(bytes((0x12, 0, 0, 0, 96, 0)), 2, [(0x100000, 96)]))
     assert (scmd.result, scmd.resid) == (0, 60)
-    rig.drive.faults.inject(disk_faults.wrong_length(1))
+    rig.disk.faults.inject(disk_faults.wrong_length(1))
     scmd = rig.run(rig.rw(False, 8))
     assert (host_byte(scmd.result), scmd.resid) == (ERROR, 512)
 
@@ -137,7 +129,7 @@ def test_sense_data_by_recovery(make: Make) -> None:
         fetch(request)  # type: ignore[arg-type]
         seen.append(f"{request.address:x} {request.cdb[0]:02x} {request.flags_hi:02x}")  # type: ignore[attr-defined]
     rig.model.requests._fetch = watched  # type: ignore[method-assign]
-    rig.drive.faults.inject(disk_faults.medium_error(66))
+    rig.disk.faults.inject(disk_faults.medium_error(66))
     scmd = rig.run(rig.rw(True, 64))
     place = rig.ioa.free_q[-1].bus_addr
     assert seen == [f"{place:x} 2a 84", f"{place:x} ce 00", f"{place:x} 03 30"]
@@ -150,7 +142,7 @@ def test_untagged_devices_need_no_cancelling(make: Make) -> None:
     rig = make(GEMSTONE, autosense=False).probe().take_over()
     rig.sdev.tagged_supported = False
     rig.model.faults.inject("cancel-fails")
-    rig.drive.faults.inject(disk_faults.hardware_error())
+    rig.disk.faults.inject(disk_faults.hardware_error())
     scmd = rig.run(rig.rw(True, 64))
     assert bytes(scmd.sense_buffer[:14])[2::10] == b"\x04\x44"
     assert "cancel-fails" not in rig.model.faults.struck
@@ -160,12 +152,12 @@ def test_autosense(make: Make) -> None:
     """Where the firmware fetches it there is no recovery, unless it did not."""
     rig = make(CITRINE).probe().take_over()
     rig.model.faults.inject("cancel-fails")
-    rig.drive.faults.inject(disk_faults.hardware_error())
+    rig.disk.faults.inject(disk_faults.hardware_error())
     scmd = rig.run(rig.rw(True, 64))
     assert bytes(scmd.sense_buffer[:14])[2::10] == b"\x04\x44"
     rig.model.faults.clear()
     rig.model.faults.inject("autosense-missing")
-    rig.drive.faults.inject(disk_faults.hardware_error())
+    rig.disk.faults.inject(disk_faults.hardware_error())
     scmd = rig.run(rig.rw(True, 64))
     assert bytes(scmd.sense_buffer[:14])[2::10] == b"\x04\x44"
 
@@ -173,7 +165,7 @@ def test_autosense(make: Make) -> None:
 def test_the_first_port_never_has_autosense(make: Make) -> None:
     """128 bytes have no room for it."""
     rig = make(CITRINE, autosense=False).probe(FIRST_PORT).take_over()
-    rig.drive.faults.inject(disk_faults.hardware_error())
+    rig.disk.faults.inject(disk_faults.hardware_error())
     scmd = rig.run(rig.rw(True, 64))
     assert (scmd.result, bytes(scmd.sense_buffer[:14])[2::10]) == (2, b"\x04\x44")
 
@@ -182,7 +174,7 @@ def test_the_first_port_never_has_autosense(make: Make) -> None:
 def test_a_recovery_that_fails(rig: Rig, fault: str, host: int) -> None:
     """DID_ERROR beside the status; no sense data; the next command works."""
     rig.model.faults.inject(fault)
-    rig.drive.faults.inject(disk_faults.hardware_error())
+    rig.disk.faults.inject(disk_faults.hardware_error())
     scmd = rig.run(rig.rw(True, 64))
     assert (host_byte(scmd.result), status_byte(scmd.result), any(scmd.sense_buffer)) == (host, CHECK, False)
     assert rig.run(rig.rw(True, 64)).result == 0
@@ -192,7 +184,7 @@ def test_a_recovery_that_fails(rig: Rig, fault: str, host: int) -> None:
 def test_a_recovery_that_is_not_answered(rig: Rig, fault: str, seconds: int) -> None:
     """Its timer resets the adapter, and the command ends with DID_RESET."""
     rig.model.faults.inject(fault)
-    rig.drive.faults.inject(disk_faults.hardware_error())
+    rig.disk.faults.inject(disk_faults.hardware_error())
     before = rig.machine.clock.now_ns
     scmd = rig.run(rig.rw(True, 64))
     assert host_byte(scmd.result) == RESET
@@ -203,7 +195,7 @@ def test_a_recovery_that_is_not_answered(rig: Rig, fault: str, seconds: int) -> 
 
 def test_busy_comes_through(rig: Rig) -> None:
     """As a status, without sense data."""
-    rig.drive.faults.inject(disk_faults.busy())
+    rig.disk.faults.inject(disk_faults.busy())
     assert rig.run(rig.rw(True, 8)).result == 0x08
     assert rig.ioa.resources[0, 0, 0].needs_sync_complete
 

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Final
 
 from ddsdk.errors import DeviceError
 from ddsdk.helperlib.kernel import DMA_32BIT_MASK, DMA_64BIT_MASK, DMA_TO_DEVICE
-from ddsdk.scsi.cmnd import DID_ERROR, DID_NO_CONNECT, FAILED, SCSI_MLQUEUE_HOST_BUSY, SUCCESS
+from ddsdk.scsi.cmnd import DID_ERROR, DID_NO_CONNECT, FAILED, SCSI_MLQUEUE_HOST_BUSY, SUCCESS, end_cmds
 from ddsdk.scsi.host import ScsiHost, ScsiHostTemplate
 
 from .adapter import (
@@ -35,7 +35,7 @@ from .frames import (
 from .ioc import mpt_do_ioc_recovery
 from .recovery import mpt_fault_reset_work, mpt_go, mpt_HardResetHandler
 from .regs import MptRegs
-from .reply import end_cmds, mpt_interrupt, mptscsih_io_done
+from .reply import mpt_interrupt, mptscsih_io_done
 from .sgl import GIB4, ONE_SGE_FLAGS, REQUEST, REQUEST_ONE_SGE, put_sgl
 from .task_mgmt import mptscsih_abort, mptscsih_taskmgmt_timeout, mptscsih_TMHandler
 

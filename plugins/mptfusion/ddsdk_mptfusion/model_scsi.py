@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Final
 
 from ddsdk.abi import WIRE_LE
 from ddsdk.sim.scsi_target import CHECK_CONDITION, ScsiResult, ScsiTarget, transfer_of
+from ddsdk.sim.scsi_unit import ScatterData
 
 from . import model_faulty
 from .frames import SCSIIOReply, SCSIIORequest
@@ -62,7 +63,7 @@ _ONLY_ELEMENT: Final = {True: SGE_LAST_WRITE_32 >> SGE_FLAGS_SHIFT, False: SGE_L
                  None: SGE_LAST_READ_32 >> SGE_FLAGS_SHIFT}
 
 
-class ScsiTask:
+class ScsiTask(ScatterData):
     """One SCSI I/O request the IOC works on; also its data phase, as the target sees it."""
 
     __slots__ = ("bus", "cdb", "cdb_length", "context", "dead", "id", "length", "lun", "msg_flags", "scsi",
@@ -85,23 +86,6 @@ class ScsiTask:
         self.length = length
         self.context = context
         self.dead = False
-
-    def gather(self, n: int) -> list[memoryview]:
-        """See `DataPhase.gather`."""
-        return self._views(n, True)
-
-    def scatter(self, n: int) -> list[memoryview]:
-        """See `DataPhase.scatter`."""
-        return self._views(n, False)
-
-    def put(self, data: bytes) -> int:
-        """See `DataPhase.put`."""
-        n = min(len(data), self.length)
-        at = 0
-        for view in self._views(n, False):
-            view[:] = data[at:at + len(view)]
-            at += len(view)
-        return n
 
     def _views(self, n: int, to_device: bool) -> list[memoryview]:
         view = self.scsi.dma_view

@@ -8,11 +8,11 @@ from __future__ import annotations
 import errno
 from typing import TYPE_CHECKING, Final
 
-from ddsdk.scsi.cmnd import DID_NO_CONNECT, DID_RESET
+from ddsdk.scsi.cmnd import DID_NO_CONNECT, DID_RESET, end_cmds
 
 from .events import SendEventNotification
 from .ioc import enable_interrupts, mpt_do_ioc_recovery
-from .reply import end_cmds, mpt_flush_running_cmds
+from .reply import mpt_flush_running_cmds
 
 if TYPE_CHECKING:
     from .adapter import MptAdapter

@@ -20,6 +20,7 @@ from ddsdk.scsi.cmnd import (
     SAM_STAT_BUSY,
     SAM_STAT_CHECK_CONDITION,
     SAM_STAT_GOOD,
+    end_cmds,
 )
 
 from .adapter import MPT_REPLY_BYTES, MPT_SENSE_BYTES
@@ -165,14 +166,6 @@ def mpt_lost(ioc: MptAdapter, why: str) -> None:
 def mpt_flush_running_cmds(ioc: MptAdapter, host_byte: int) -> None:
     """End every SCSI command the IOC held with *host_byte*.  Their memory stays mapped until a reset."""
     end_cmds(ioc.abandon_outstanding(), host_byte)
-
-
-def end_cmds(scmds: list[ScsiCmnd], host_byte: int) -> None:
-    """Tell the mid-layer that *scmds* ended with *host_byte* and moved nothing."""
-    for scmd in scmds:
-        scmd.result = host_byte << 16
-        scmd.resid = scmd.request_bufflen
-        scmd.scsi_done(scmd)
 
 
 # -- SCSI commands -------------------------------------------------------------------------------------------

@@ -16,8 +16,10 @@ from ddsdk.sim.memory import PhysicalMemory
 from ddsdk.sim.pci import SimPciFunction
 from ddsdk.sim.scsi_target import ScsiTarget
 from ddsdk.sim.trace import Trace
+from ddsdk.testing import rigs
 from ddsdk_mptfusion.model import SAS1068, ChipProfile, MptIoc, build
 from ddsdk_mptfusion.regs import WRITE_SEQUENCE_KEYS, MptRegs
+from plugins.mptfusion.tests.driver_rig import Make, Rig
 
 REQUEST = 0x00200000
 CHAIN = 0x00210000
@@ -209,3 +211,9 @@ def ready(host: Host) -> Host:
     host.bring_up()
     host.clear_attention()
     return host
+
+
+@pytest.fixture
+def make() -> Iterator[Make]:
+    """Driver rigs around a chip."""
+    yield from rigs(Rig)

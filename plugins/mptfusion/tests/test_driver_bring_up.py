@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from itertools import pairwise
 
 import attrs
@@ -14,15 +14,9 @@ from ddsdk.scsi.cmnd import DMA_FROM_DEVICE, FAILED
 from ddsdk_mptfusion.driver import mptscsih_probe
 from ddsdk_mptfusion.model import LSI53C1030, SAS1068, ChipProfile
 from ddsdk_mptfusion.regs import FaultCode, HostInterruptMask, IocState, WhoInit
-from plugins.mptfusion.tests.driver_rig import BOTH, Make, Rig, chip_named, refusal, rigs
+from plugins.mptfusion.tests.driver_rig import BOTH, Make, Rig, chip_named, refusal
 
 IOC_INIT = bytes.fromhex("04000002 00000100 02000000 80000000 00000000 00000000")
-
-
-@pytest.fixture
-def make() -> Iterator[Make]:
-    """Rigs around a chip."""
-    yield from rigs()
 
 
 def settle(rig: Rig) -> None:

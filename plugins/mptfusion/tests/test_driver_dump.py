@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import errno
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 
 import pytest
 
@@ -14,13 +14,7 @@ from ddsdk.sim.machine import Trigger
 from ddsdk_mptfusion.model import LSI53C1030, ChipProfile
 from ddsdk_mptfusion.model_handshake import Phase
 from ddsdk_mptfusion.regs import FaultCode, IocState, MptRegs
-from plugins.mptfusion.tests.driver_rig import BOTH, DATA, Make, Rig, rigs
-
-
-@pytest.fixture
-def make() -> Iterator[Make]:
-    """Rigs around a chip."""
-    yield from rigs()
+from plugins.mptfusion.tests.driver_rig import BOTH, DATA, Make, Rig
 
 
 @pytest.fixture
@@ -290,7 +284,7 @@ def test_crash_between_reply_frames_and_ioc_init(up: Rig) -> None:
 
 def test_crash_while_port_enable_runs(make: Make) -> None:
     """Our own handshake, all sent: its reply is waited for and read, no filler is written into the doorbell."""
-    rig = make(LSI53C1030, trace=True).probe()
+    rig = make(LSI53C1030, trace=True, timing=LSI53C1030.timing).probe()
     assert rig.sdev
     rig.machine.spawn(0, rig.host_reset, "scsi_eh")
     rig.machine.run(for_ns=3_000_000_000)

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-
 import attrs
 import pytest
 
@@ -15,16 +13,10 @@ from ddsdk_mptfusion.frames import IOCCapabilities, TaskType
 from ddsdk_mptfusion.model import SAS1068, ChipProfile
 from ddsdk_mptfusion.regs import IocState
 from ddsdk_mptfusion.task_mgmt import mptscsih_TMHandler
-from plugins.mptfusion.tests.driver_rig import BOTH, DATA, Make, Rig, rigs
+from plugins.mptfusion.tests.driver_rig import BOTH, DATA, Make, Rig
 
 MODES = pytest.mark.parametrize("crashed", [False, True], ids=["normal mode", "crash mode"])
 RESET = 0x080000
-
-
-@pytest.fixture
-def make() -> Iterator[Make]:
-    """Rigs around a chip."""
-    yield from rigs()
 
 
 def start(make: Make, chip: ChipProfile = SAS1068, crashed: bool = False, trace: bool = False) -> Rig:
@@ -38,7 +30,7 @@ def hung(rig: Rig, count: int = 1) -> list[ScsiCmnd]:
     """Commands that are with the disk, which will never answer them by itself."""
     scmds = []
     for index in range(count):
-        rig.drive.faults.inject(hang())
+        rig.disk.faults.inject(hang())
         scmd = rig.rw(True, 8 * index, [(DATA + 0x1000 * index, 4096)])
         assert rig.queue(scmd) == 0
         rig.kernel.udelay(1000)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from typing import Any
 
 import pytest
@@ -10,13 +10,7 @@ import pytest
 from ddsdk.scsi import cdb
 from ddsdk.scsi.cmnd import SUCCESS
 from ddsdk.sim.machine import Machine, Trigger
-from plugins.mptfusion.tests.driver_rig import DATA, Make, Rig, rigs
-
-
-@pytest.fixture
-def make() -> Iterator[Make]:
-    """Rigs around a chip."""
-    yield from rigs()
+from plugins.mptfusion.tests.driver_rig import DATA, Make, Rig
 
 
 class CrashingDict(dict[int, Any]):

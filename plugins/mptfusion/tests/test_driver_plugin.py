@@ -2,71 +2,31 @@
 
 from __future__ import annotations
 
-import importlib
-import re
 from pathlib import Path
 
 import pytest
 
-import ddsdk_mptfusion
-from ddsdk.hookspecs import ScsiHookSpecs, bind
+from ddsdk.hookspecs import Chip
 from ddsdk.registry import load_path
-from ddsdk_mptfusion import DRIVER_MODULES, ddsdk_register_drivers
+from ddsdk.testing.plugin import PluginCheck, plugin_checks
 from ddsdk_mptfusion.chips import CHIPS
 from ddsdk_mptfusion.regs import PciDeviceId
 
 PLUGIN = Path(__file__).resolve().parent.parent
-PACKAGE = Path(ddsdk_mptfusion.__file__).parent
-README = (PLUGIN / "README.md").read_text(encoding="utf-8")
 
 
-def test_driver_is_found_in_the_directory() -> None:
-    """The entry point of the distribution registers one driver and the models of both chips."""
-    registry = load_path(PLUGIN)
-    assert list(registry.drivers) == ["mptfusion"]
-    assert [model.chip.name for model in registry.models_of("mptfusion")] == ["53c1030", "sas1068"]
-    assert not registry.broken
+@pytest.mark.parametrize("check", plugin_checks("mptfusion", PLUGIN), ids=str)
+def test_plugin(check: PluginCheck) -> None:
+    """What holds of every plugin holds of this one."""
+    check.run()
 
 
-def test_every_modelled_chip_is_driven() -> None:
-    """A model's chip is in the driver's table, under the same PCI ids; the default chip has a model."""
-    registry = load_path(PLUGIN)
-    ids = {chip.name: (chip.vendor, chip.device) for chip in CHIPS}
-    models = registry.models_of("mptfusion")
-    assert all(ids[model.chip.name] == (model.chip.vendor, model.chip.device) for model in models)
-    assert CHIPS[0].name in {model.chip.name for model in models}
-
-
-def test_code_check_covers_what_runs_after_a_crash() -> None:
-    """Every module of the driver is under the code CRC; models, the chip table, discovery and the profile are not."""
-    modules = {path.stem for path in PACKAGE.glob("*.py") if not path.stem.startswith(("model", "__init__"))}
-    assert {name.rpartition(".")[2] for name in DRIVER_MODULES} == modules - {"chips", "conformance"}
-    for name in DRIVER_MODULES:
-        importlib.import_module(name)
-
-
-def test_hooks_fit_their_specs() -> None:
-    """All four hooks are implemented with the arguments the specs give."""
-    [info] = ddsdk_register_drivers()
-    assert bind(info.hooks, ScsiHookSpecs).implemented == {"dump_sanity_check", "quiesce", "dump_poll", "shutdown"}
-
-
-def test_readme_lists_the_chips() -> None:
-    """The table of chips is the driver's: names and PCI ids, the default first."""
-    rows = re.findall(r"^\| (\S+?)(?: \(default\))? \| ([0-9a-f]{4}):([0-9a-f]{4}) \|", README, re.MULTILINE)
-    assert sorted(rows[:1] + rows[1:]) == sorted(
-        (chip.name, f"{chip.vendor:04x}", f"{chip.device:04x}") for chip in CHIPS)
-    assert rows[0][0] == CHIPS[0].name
-
-
-def test_readme_lists_the_files() -> None:
-    """Every module of the driver has its line."""
-    for name in DRIVER_MODULES:
-        assert f"`{name.rpartition('.')[2]}.py`" in README
+def test_two_chips_are_modelled() -> None:
+    """One of each family."""
+    assert [model.chip.name for model in load_path(PLUGIN).models_of("mptfusion")] == ["53c1030", "sas1068"]
 
 
 @pytest.mark.parametrize("chip", CHIPS, ids=lambda chip: chip.name)
-def test_chip_ids_are_the_headers(chip: object) -> None:
+def test_chip_ids_are_the_headers(chip: Chip) -> None:
     """Each chip's device id is one of mpi_cnfg.h's SPI or SAS ids."""
-    device = next(c for c in CHIPS if c is chip).device
-    assert PciDeviceId(device).name.startswith(("LSI_53C10", "LSI_SAS"))
+    assert PciDeviceId(chip.device).name.startswith(("LSI_53C10", "LSI_SAS"))

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import errno
-from collections.abc import Iterator
 
 import pytest
 
@@ -13,13 +12,7 @@ from ddsdk.scsi.cmnd import FAILED, SUCCESS
 from ddsdk_mptfusion.model import ChipProfile
 from ddsdk_mptfusion.regs import FaultCode
 from ddsdk_mptfusion.reply import mpt_interrupt
-from plugins.mptfusion.tests.driver_rig import BOTH, DATA, Make, rigs
-
-
-@pytest.fixture
-def make() -> Iterator[Make]:
-    """Rigs around a chip."""
-    yield from rigs()
+from plugins.mptfusion.tests.driver_rig import BOTH, DATA, Make
 
 
 @BOTH
@@ -95,18 +88,18 @@ def test_adapter_pulled_out_with_its_queue_full_moves_nothing_any_more(make: Mak
     """What was under way reaches neither memory nor disk; the poll ends every command once, with DID_NO_CONNECT."""
     rig = make(chip).probe().take_over()
     scmds = [rig.rw(True, 8 * n, [(DATA + 0x1000 * n, 4096)]) for n in range(rig.shost.can_queue)]
-    before = bytes(rig.disk)
+    before = bytes(rig.image)
     told = len(rig.done)
     for scmd in scmds:
         assert rig.queue(scmd) == 0
     rig.function.remove()
     rig.advance(1000)
-    assert bytes(rig.disk) == before
+    assert bytes(rig.image) == before
     rig.hooks.dump_poll(rig.sdev)
     assert [scmd.result for scmd in scmds] == [0x010000] * len(scmds)
     assert rig.done[told:] == scmds
     rig.advance(1000)
-    assert bytes(rig.disk) == before
+    assert bytes(rig.image) == before
 
 
 def test_nothing_touches_the_chip_while_a_reset_is_due(make: Make) -> None:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from typing import Any
 
 import pytest
@@ -15,13 +14,7 @@ from ddsdk.sim.pci import SimPciFunction
 from ddsdk_mptfusion.model import LSI53C1030, SAS1068, ChipProfile
 from ddsdk_mptfusion.regs import IocState, MptRegs
 from ddsdk_mptfusion.reply import MAX_POPS
-from plugins.mptfusion.tests.driver_rig import BOTH, DATA, Make, Rig, rigs
-
-
-@pytest.fixture
-def make() -> Iterator[Make]:
-    """Rigs around a chip."""
-    yield from rigs()
+from plugins.mptfusion.tests.driver_rig import BOTH, DATA, Make, Rig
 
 
 @pytest.fixture

@@ -2,23 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-
 import attrs
 import pytest
 
 from ddsdk.scsi.cmnd import DMA_FROM_DEVICE, DMA_TO_DEVICE
 from ddsdk_mptfusion.model import SAS1068, ChipProfile
 from ddsdk_mptfusion.sgl import elements, put_sgl
-from plugins.mptfusion.tests.driver_rig import BOTH, DATA, HIGH, Make, Rig, rigs
+from plugins.mptfusion.tests.driver_rig import BOTH, DATA, HIGH, Make, Rig
 
 LOW = 0x00400000
-
-
-@pytest.fixture
-def make() -> Iterator[Make]:
-    """Rigs around a chip."""
-    yield from rigs()
 
 
 @pytest.fixture

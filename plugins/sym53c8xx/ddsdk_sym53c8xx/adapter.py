@@ -270,12 +270,4 @@ class Hcb:
         self.kernel.printk(f"sym53c8xx: {self.name}: {text}")
 
 
-def end_cmds(scmds: Sequence[ScsiCmnd], host_byte: int) -> None:
-    """Tell the mid-layer that *scmds* ended with *host_byte* and moved nothing.  No lock is held."""
-    for scmd in scmds:
-        scmd.result = host_byte << 16
-        scmd.resid = scmd.request_bufflen
-        scmd.scsi_done(scmd)
-
-
-__all__ = ["CAN_QUEUE", "INT", "INTFLY", "NOP", "SENSE_BYTES", "WORD", "Ccb", "Hcb", "Sir", "end_cmds"]
+__all__ = ["CAN_QUEUE", "INT", "INTFLY", "NOP", "SENSE_BYTES", "WORD", "Ccb", "Hcb", "Sir"]

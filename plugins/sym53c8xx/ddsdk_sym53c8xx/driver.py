@@ -10,11 +10,11 @@ from typing import TYPE_CHECKING, Final
 
 from ddsdk.errors import DeviceError
 from ddsdk.helperlib.kernel import DMA_32BIT_MASK
-from ddsdk.scsi.cmnd import DID_ERROR, DID_NO_CONNECT, SCSI_MLQUEUE_HOST_BUSY
+from ddsdk.scsi.cmnd import DID_ERROR, DID_NO_CONNECT, SCSI_MLQUEUE_HOST_BUSY, end_cmds
 from ddsdk.scsi.host import ScsiHost, ScsiHostTemplate
 
 from .abort import sym_eh_abort_handler, sym_eh_device_reset_handler
-from .adapter import CAN_QUEUE, Hcb, end_cmds
+from .adapter import CAN_QUEUE, Hcb
 from .block import sym_fill
 from .chip import signal, sym_silence
 from .chips import FEATURES

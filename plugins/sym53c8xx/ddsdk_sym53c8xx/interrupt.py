@@ -9,9 +9,8 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Final
 
 from ddsdk.helperlib.kernel import IRQ_HANDLED, IRQ_NONE
-from ddsdk.scsi.cmnd import DID_BUS_BUSY, DID_ERROR, DID_NO_CONNECT, DID_PARITY
+from ddsdk.scsi.cmnd import DID_BUS_BUSY, DID_ERROR, DID_NO_CONNECT, DID_PARITY, end_cmds
 
-from .adapter import end_cmds
 from .chip import ISTAT0, R, clear_fifos, gather, go_on, leave_line_alone
 from .complete import ccb_of_dsa, drop, take_done
 from .frames import INSN_BYTES, Message, Phase

@@ -96,6 +96,7 @@ def at_break(port: Port, task: Task) -> bool:
         port.say(bytes((Message.RESTORE_POINTERS,)), port.proceed, chip.timing.req_ns)
         return True
     if chip.strikes("unexpected-disconnect") is not None:
+        port.drop(task)                         # the target forgets what it did not end (SCSI-2, 6.1.1)
         port.leave()
         return True
     chip.strikes("early-disconnect")

@@ -159,13 +159,14 @@ class Port(Connection):
         for key, task in list(self.tasks.items()) if not self._impostor else ():
             if (byte == Message.BUS_DEVICE_RESET or (byte == Message.ABORT_TAG and key == (self._lun, self._tag))
                     or (byte in (Message.ABORT, Message.CLEAR_QUEUE) and key[0] == self._lun)):
-                self._drop(task)
+                self.drop(task)
         if byte == Message.BUS_DEVICE_RESET and not self._impostor:
             self.target.reset("target")
             self.allegiance.clear()
         return self.leave
 
-    def _drop(self, task: Task) -> None:
+    def drop(self, task: Task) -> None:
+        """Forget a command; nothing of it will be heard again."""
         task.gone = True
         self.bus.withdraw(task)
         self.tasks.pop(task.key, None)

@@ -20,6 +20,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from enum import IntEnum
+from functools import lru_cache
 from struct import Struct
 from types import MappingProxyType
 from typing import Final
@@ -257,6 +258,9 @@ _MEMBERS: Final[Mapping[str, int]] = MappingProxyType({
     **{name: offset(name) for name in ("resume", "advance", "data", "over", "all_moved", "save_over", "finish")},
     **{f"{name}_entry": offset(name) for name in ("select", "msgout", "cdb", "status")},
 })
+#: Labels of the common program that a block's code jumps to.
+_SHARED: Final = ("select", "selected", "resumed", "overrun", "data_over", "overrun_word", "saved", "done_word",
+                  "finished")
 #: To the device? -> the label of the run of moves; its last move is that of the block's last segment.
 RUNS: Final[Mapping[bool, str]] = MappingProxyType({True: "data_out", False: "data_in"})
 
@@ -266,6 +270,7 @@ def _run(phase: str) -> str:
     return "\n".join(f"MOVE FROM {first + n * each}, WHEN {phase}" for n in range(SEGMENTS))
 
 
+@lru_cache(maxsize=8)
 def common_program(origin: int, bucket: int) -> Code:
     """The program for bus address *origin*; *bucket*: address of BUCKET_BYTES for data that nobody wants."""
     source = _SOURCE.format(out_run=_run("DATA_OUT"), in_run=_run("DATA_IN"), slots="JUMP idle\n" * SLOTS)
@@ -277,14 +282,19 @@ def block_codes(address: int, labels: Mapping[str, int]) -> tuple[bytes, ...]:
 
     A block's words are those of the first, plus its number times what two neighbours differ by: addresses and tags.
     """
+    return _block_codes(address, tuple(labels[name] for name in (*_SHARED, "startpos")))
+
+
+@lru_cache(maxsize=8)
+def _block_codes(address: int, places: tuple[int, ...]) -> tuple[bytes, ...]:
+    labels = dict(zip((*_SHARED, "startpos"), places, strict=True))
     first, second = (_block_words(address + n * BLOCK_BYTES, n * TAG_STEP, labels) for n in (0, 1))
     words = Struct(f"<{len(first)}I")
     return tuple(words.pack(*(a + n * (b - a) for a, b in zip(first, second, strict=True))) for n in range(BLOCKS))
 
 
 def _block_words(address: int, tag: int, labels: Mapping[str, int]) -> tuple[int, ...]:
-    names = ("select", "selected", "resumed", "overrun", "data_over", "overrun_word", "saved", "done_word", "finished")
     return assemble(_BLOCK_SOURCE, address + offset("launch"), {
-        **{name: labels[name] for name in names}, "tag": tag, "start_target": labels["startpos"] + WORD_BYTES,
+        **{name: labels[name] for name in _SHARED}, "tag": tag, "start_target": labels["startpos"] + WORD_BYTES,
         "next_slot": address + offset("next"), "done": address + offset("done"),
         "moved": address + offset("moved"), "data_target": address + offset("data") + WORD_BYTES}).words

@@ -12,9 +12,9 @@ import errno
 from enum import IntEnum
 from typing import TYPE_CHECKING, Final
 
-from ddsdk.scsi.cmnd import DID_NO_CONNECT, DID_RESET, FAILED, SUCCESS
+from ddsdk.scsi.cmnd import DID_NO_CONNECT, DID_RESET, FAILED, SUCCESS, end_cmds
 
-from .adapter import Hcb, end_cmds
+from .adapter import Hcb
 from .chip import (
     assert_rst,
     bus_is_quiet,

@@ -17,9 +17,11 @@ from ddsdk.sim.memory import PhysicalMemory
 from ddsdk.sim.pci import SimPciFunction
 from ddsdk.sim.scsi_target import ScsiTarget
 from ddsdk.sim.trace import Trace
+from ddsdk.testing import rigs
 from ddsdk_sym53c8xx.model import LSI53C895A, ChipProfile, build
 from ddsdk_sym53c8xx.model_core import SymChip
 from ddsdk_sym53c8xx.regs import Regs1010
+from plugins.sym53c8xx.tests.driver_rig import Make, Rig
 
 PROGRAM, IDENTIFY, CDB, STATUS, MESSAGE, DATA, TABLE = (
     0x20_0000, 0x21_0000, 0x21_0010, 0x21_0020, 0x21_0030, 0x40_0000, 0x22_0000)
@@ -172,3 +174,9 @@ def ready(host: Host) -> Host:
     """The same, unit attention used up."""
     host.clear_attention()
     return host
+
+
+@pytest.fixture
+def make() -> Iterator[Make]:
+    """Driver rigs around a chip."""
+    yield from rigs(Rig)

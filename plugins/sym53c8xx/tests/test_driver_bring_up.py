@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 
 import pytest
 
@@ -13,16 +13,10 @@ from ddsdk.sim.disk_faults import hang
 from ddsdk_sym53c8xx.driver import sym_probe
 from ddsdk_sym53c8xx.model import LSI53C810, LSI53C895A, LSI53C1010, ChipProfile
 from plugins.sym53c8xx.tests.conftest import words
-from plugins.sym53c8xx.tests.driver_rig import ALL, Make, Rig, chip_named, refusal, rigs
+from plugins.sym53c8xx.tests.driver_rig import ALL, Make, Rig, chip_named, refusal
 
 CODE = 0x30_0000                # somebody else's SCRIPTS
 INT = 0x9808_0000
-
-
-@pytest.fixture
-def make() -> Iterator[Make]:
-    """Rigs around a chip."""
-    yield from rigs()
 
 
 def foreign(rig: Rig, *program: tuple[int, ...], us: int = 200) -> None:
@@ -212,7 +206,7 @@ def test_a_hung_command_of_the_former_owner(make: Make) -> None:
     """The target holds the bus and asserts no REQ: only RST ends that."""
     rig = make()
     rig.power_up()
-    rig.drive.faults.inject(hang())
+    rig.disk.faults.inject(hang())
     rig.model.faults.inject("target-hangs")
     foreign(rig, *SELECT, (0x870B_0000, CODE))
     rig.probe()

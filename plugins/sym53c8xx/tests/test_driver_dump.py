@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import errno
-from collections.abc import Iterator
 
 import pytest
 
@@ -14,15 +13,9 @@ from ddsdk.scsi.cmnd import FAILED, SUCCESS
 from ddsdk.sim.machine import Trigger
 from ddsdk_sym53c8xx.interrupt import sym53c8xx_intr
 from ddsdk_sym53c8xx.model import LSI53C810, ChipProfile
-from plugins.sym53c8xx.tests.driver_rig import ALL, BOTH, DATA, Make, Rig, rigs
+from plugins.sym53c8xx.tests.driver_rig import ALL, BOTH, DATA, Make, Rig
 
 NO_CONNECT, RESET = 0x01_0000, 0x08_0000
-
-
-@pytest.fixture
-def make() -> Iterator[Make]:
-    """Rigs around a chip."""
-    yield from rigs()
 
 
 @pytest.fixture
@@ -198,14 +191,14 @@ def test_adapter_that_vanishes_ends_its_commands(make: Make, how: str) -> None:
     scmds = [rig.rw(True, 8 * n, [(DATA + 0x1000 * n, 4096)]) for n in range(rig.shost.can_queue)]
     for scmd in scmds:
         assert rig.queue(scmd) == 0
-    before = bytes(rig.disk)
+    before = bytes(rig.image)
     if how == "removed":
         rig.function.remove()
     else:
         rig.model.faults.inject("all-ones", times=0)
         rig.hooks.dump_poll(rig.sdev)
     rig.advance(1000)
-    assert bytes(rig.disk) == before
+    assert bytes(rig.image) == before
     rig.hooks.dump_poll(rig.sdev)
     assert [scmd.result for scmd in scmds] == [NO_CONNECT] * len(scmds)
     again = rig.command(cdb.test_unit_ready())

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-
 import pytest
 
 from ddsdk.scsi import cdb
@@ -11,16 +9,10 @@ from ddsdk.scsi.cmnd import FAILED, SUCCESS, ScsiCmnd
 from ddsdk.scsi.host import ErrorHandler
 from ddsdk.sim.disk_faults import hang
 from ddsdk_sym53c8xx.model import LSI53C810, LSI53C895A, ChipProfile
-from plugins.sym53c8xx.tests.driver_rig import ALL, BOTH, DATA, Make, Rig, rigs
+from plugins.sym53c8xx.tests.driver_rig import ALL, BOTH, DATA, Make, Rig
 
 MODES = pytest.mark.parametrize("crashed", [False, True], ids=["normal mode", "crash mode"])
 RESET, ABORTED, NO_CONNECT = 0x08_0000, 0x05_0000, 0x01_0000
-
-
-@pytest.fixture
-def make() -> Iterator[Make]:
-    """Rigs around a chip."""
-    yield from rigs()
 
 
 def start(make: Make, chip: ChipProfile = LSI53C895A, crashed: bool = False, trace: bool = False) -> Rig:
@@ -34,7 +26,7 @@ def hung(rig: Rig, count: int = 1) -> list[ScsiCmnd]:
     """Commands that are with the disk, which will never answer them by itself."""
     scmds = []
     for index in range(count):
-        rig.drive.faults.inject(hang())
+        rig.disk.faults.inject(hang())
         scmd = rig.rw(True, 8 * index, [(DATA + 0x1000 * index, 4096)])
         assert rig.queue(scmd) == 0
         rig.kernel.udelay(1000)

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-
 import pytest
 
 from ddsdk.scsi import cdb
@@ -14,13 +12,7 @@ from ddsdk_sym53c8xx.frames import SEGMENTS, CommandBlock, TableEntry
 from ddsdk_sym53c8xx.model import LSI53C810, LSI53C895A, LSI53C1010, ChipProfile, Timing
 from ddsdk_sym53c8xx.program import LAYOUT, offset
 from ddsdk_sym53c8xx.scatter import entry
-from plugins.sym53c8xx.tests.driver_rig import ALL, BOTH, DATA, HIGH, Make, Rig, pattern, rigs
-
-
-@pytest.fixture
-def make() -> Iterator[Make]:
-    """Rigs around a chip."""
-    yield from rigs()
+from plugins.sym53c8xx.tests.driver_rig import ALL, BOTH, DATA, HIGH, Make, Rig, pattern
 
 
 @pytest.fixture
@@ -65,7 +57,7 @@ def test_target_and_lun(rig: Rig) -> None:
 def test_full_queue(make: Make, chip: ChipProfile) -> None:
     """32 commands at a time, the next one is refused; each has its own tag and gets its own data."""
     rig = make(chip).probe().take_over()
-    rig.disk[:CAN_QUEUE * 4096] = pattern(2, CAN_QUEUE * 4096)
+    rig.image[:CAN_QUEUE * 4096] = pattern(2, CAN_QUEUE * 4096)
     scmds = [rig.rw(False, 8 * n, [(DATA + 4096 * n, 4096)]) for n in range(CAN_QUEUE)]
     assert [rig.queue(scmd) for scmd in scmds] == [0] * CAN_QUEUE
     assert rig.queue(rig.command(cdb.test_unit_ready())) == SCSI_MLQUEUE_HOST_BUSY
@@ -223,7 +215,7 @@ def test_disconnects_in_mid_data(make: Make, chip: ChipProfile, write: bool, bur
         assert rig.run(rig.rw(True, 16, pieces)).result == 0
         assert rig.on_disk(16, length) == data
     else:
-        rig.disk[16 * 512:16 * 512 + length] = data
+        rig.image[16 * 512:16 * 512 + length] = data
         scmd = rig.run(rig.rw(False, 16, pieces))
         assert (scmd.result, scmd.resid) == (0, 0)
         assert b"".join(rig.machine.memory.read(address, size) for address, size in pieces) == data

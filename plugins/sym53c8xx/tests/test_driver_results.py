@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-
 import pytest
 
 from ddsdk.scsi import cdb
@@ -12,18 +10,12 @@ from ddsdk.scsi.host import ScsiDevice
 from ddsdk.sim.disk_faults import medium_error
 from ddsdk_sym53c8xx.model import LSI53C810, LSI53C1010, ChipProfile
 from ddsdk_sym53c8xx.model_faults import FAULTS
-from plugins.sym53c8xx.tests.driver_rig import ALL, BOTH, DATA, Make, Rig, pattern, rigs
+from plugins.sym53c8xx.tests.driver_rig import ALL, BOTH, DATA, Make, Rig, pattern
 
 GOOD, CHECK = 0x00, 0x02
 NO_CONNECT, BUS_BUSY, PARITY, ERROR, RESET, REQUEUE = (
     0x01_0000, 0x02_0000, 0x06_0000, 0x07_0000, 0x08_0000, 0x0D_0000)
 SENSED = 0x0800_0002
-
-
-@pytest.fixture
-def make() -> Iterator[Make]:
-    """Rigs around a chip."""
-    yield from rigs()
 
 
 @pytest.fixture
@@ -55,8 +47,8 @@ def test_autosense(make: Make, chip: ChipProfile) -> None:
 
 def test_autosense_among_others(rig: Rig) -> None:
     """Commands that were queued before go on afterwards, and keep their data."""
-    rig.drive.faults.inject(medium_error(8, 8))
-    rig.disk[:16384] = pattern(9, 16384)
+    rig.disk.faults.inject(medium_error(8, 8))
+    rig.image[:16384] = pattern(9, 16384)
     scmds = [rig.rw(False, 8 * n, [(DATA + 4096 * n, 4096)]) for n in range(4)]
     for scmd in scmds:
         assert rig.queue(scmd) == 0
@@ -176,7 +168,7 @@ def test_fault(make: Make, fault: str, write: bool) -> None:
     rig = make(LSI53C1010 if write else LSI53C810 if fault != "mode-change" else LSI53C1010).probe().take_over()
     data = rig.fill(DATA, 8192, 3)
     if not write:
-        rig.disk[:8192] = data = pattern(5, 8192)
+        rig.image[:8192] = data = pattern(5, 8192)
     resets = rig.np.resets
     rig.model.faults.inject(fault, **({"ns": 300_000_000} if fault in ("command-slow", "reselect-late") else {}))
     scmds = [rig.rw(write, 8 * n, [(DATA + 4096 * n, 4096)]) for n in range(2)]

@@ -224,11 +224,12 @@ def test_selection_unanswered(ready: Host) -> None:
 
 
 def test_unexpected_disconnect(ready: Host) -> None:
-    """In the middle of data."""
+    """In the middle of data; the target forgets the command (SCSI-2, 6.1.1)."""
     strike(ready, "unexpected-disconnect")
     assert ready.command(READ_8, *LEAVE, (0x5000_0000, PROGRAM), (0x0F00_0001, MESSAGE), CLEAR_ACK, DATA_IN,
                          (INT, 0)) == (CMP | RSL | UDC, 0, 0x80)
     assert ready.read("DBC") == 0x1000 - 0x333
+    assert not ready.chip.scsi.ports[0].tasks
 
 
 @pytest.mark.parametrize(("fault", "connected"), [("target-hangs", True), ("command-hung", False)])

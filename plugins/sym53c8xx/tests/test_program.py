@@ -10,16 +10,10 @@ import pytest
 from ddsdk_sym53c8xx.frames import BLOCK_BYTES, BLOCKS, INSN_BYTES, SEGMENTS, TAG_STEP, Kind, MemoryInsn
 from ddsdk_sym53c8xx.model import LSI53C810
 from ddsdk_sym53c8xx.program import SLOTS, Sir, block_codes, common_program, offset
-from plugins.sym53c8xx.tests.driver_rig import Make, rigs
+from plugins.sym53c8xx.tests.driver_rig import Make
 
 ORIGIN, BUCKET, POOL = 0x10_0000, 0x20_0000, 0x30_0000
 CODE = common_program(ORIGIN, BUCKET)
-
-
-@pytest.fixture
-def make() -> Iterator[Make]:
-    """Rigs around a chip."""
-    yield from rigs()
 
 
 def instructions(words: tuple[int, ...]) -> Iterator[tuple[int, ...]]:

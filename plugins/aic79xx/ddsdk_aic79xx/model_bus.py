@@ -1,0 +1,389 @@
+"""The SCSI bus: selection, reselection, packetized connections.  Non-packetized ones are in model_nonpack.py."""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Callable, Mapping
+from struct import Struct
+from typing import TYPE_CHECKING, Final
+
+from ddsdk.errors import HardwareFault
+from ddsdk.sim.scsi_target import GOOD, ScsiResult, ScsiTarget
+
+from . import model_faulty
+from .frames import SIU_SNSVALID, STATUS_PKT_SENSE, Control, SgFlag, TaskMgmt, is_null
+from .model_activity import STOPPED, Activity
+from .model_chips import MS
+from .model_data import DataPhase
+from .model_nonpack import Connection
+from .model_target import SpiTarget, Task
+from .regs import DfCntrl, NegConOpts, Scratch, ScsiSeq0, SeqIntCode, SStat0, SStat1, SxfrCtl1
+from .sequencer import (
+    LUNLEN_SINGLE,
+    P_BUSFREE,
+    SELECTION_TIMEOUT_MS,
+    SG_CACHE_LAST_SEG,
+    SG_CACHE_STATUS_IU,
+    Phase,
+)
+
+if TYPE_CHECKING:
+    from .model_control import ChipControl
+
+_STATUS, _CONTROL, _SCSIID, _LUN, _SGPTR, _TMF = 0x08, 0x12, 0x13, 0x14, 0x24, 0x17
+_ENSELO: Final = ScsiSeq0.ENSELO.mask
+_ENRSELI: Final = 0x10                  # SCSISEQ1
+_IU: Final = 0x01                       # NEGPPROPTS
+_IU_HEADER: Final = Struct(">2xBBII")
+_AIMED: Final = DfCntrl.HDMAEN.mask | DfCntrl.SCSIEN.mask
+
+
+class Bus:
+    """One SCSI bus.  `selecting`: the SCB being selected; `connection`: a non-packetized one that has the bus."""
+
+    def __init__(self, chip: ChipControl, targets: Mapping[int, ScsiTarget]) -> None:
+        self._chip = chip
+        self.targets = {number: SpiTarget(number, one, chip.profile.disk) for number, one in targets.items()}
+        #: Commands that want their data and status phases; targets wait through a chip reset.
+        self.ready: deque[Task] = deque()
+        self.rst_low = False                    # somebody else holds RST
+        self.chip_reset()
+
+    def chip_reset(self) -> None:
+        """Our side of it is gone; the targets notice nothing."""
+        self.selecting = False
+        self._begun = 0                         # counts selections: one that was taken back has no end
+        self._selected: int | None = None       # SELDO, not looked at yet
+        self._deferred: list[Callable[[], None]] = []
+        self.connection: Connection | None = None
+        self.currscb = self.lastscb = 0
+
+    def restarted(self) -> None:
+        """The program began anew: whoever had the bus finds nobody there any more."""
+        connection, self.connection = self.connection, None
+        if connection is not None:
+            connection.abandon()
+        self._chip.scsi.bus_free()
+
+    # -- RST -------------------------------------------------------------------------------------------
+
+    def drop_all(self) -> None:
+        """RST is low: nothing that was on the bus goes on."""
+        chip = self._chip
+        chip.sequencer.drop()
+        self.chip_reset()
+        self.ready.clear()
+        for bank in chip.fifos:
+            bank.owner = None
+
+    def targets_reset(self) -> None:
+        """RST was low for long enough."""
+        for target in self.targets.values():
+            target.bus_reset()
+
+    def rst_rises(self) -> None:
+        """Whoever held RST let go of it."""
+        self.rst_low = False
+        self._chip.kick()
+
+    def foreign_reset(self) -> None:
+        """Somebody else pulled RST."""
+        self.drop_all()
+        self.targets_reset()
+        self._chip.scsi.bus_was_reset()
+
+    # -- what the idle loop asks -----------------------------------------------------------------------
+
+    def begin_selection(self) -> None:
+        """Try for the first SCB of the first target, if nothing stands in the way."""
+        chip, scsi = self._chip, self._chip.scsi
+        if (self.rst_low or self.selecting or self._selected is not None or self.connection is not None
+                or chip.sequencer.frozen or scsi.seq0 & ScsiSeq0.SCSIRSTO.mask or scsi.sstat0 & SStat0.SELINGO.mask
+                or is_null(chip.get(Scratch.WAITING_TID_HEAD))):
+            return
+        scsi.seq0 |= _ENSELO
+        self.selecting = True
+        self._begun += 1
+        chip.later(chip.timing.arbitrate_ns, self._arbitrated, self._begun)
+
+    def withdraw(self) -> None:
+        """ENSELO goes off; a selection that has begun in earnest runs to its end."""
+        scsi = self._chip.scsi
+        if not scsi.sstat0 & (SStat0.SELINGO.mask | SStat0.SELDO.mask):
+            scsi.seq0 &= ~_ENSELO
+            self.selecting = False
+            self._begun += 1
+
+    def _arbitrated(self, begun: int) -> None:
+        if begun != self._begun:
+            return
+        chip = self._chip
+        if chip.stopped:
+            self.defer(lambda: self._arbitrated(begun))
+            return
+        tag = chip.get(Scratch.WAITING_TID_HEAD)
+        number = chip.slot(tag)[_SCSIID] >> 4
+        if chip.slot(tag)[_SCSIID] & 0x0F != chip.banks[3].values["IOWNID"]:
+            raise HardwareFault(f"SCB {tag:#x} selects as id {chip.slot(tag)[_SCSIID] & 0x0F}, IOWNID is"
+                                f" {chip.banks[3].values['IOWNID']}")
+        chip.scsi.sstat0 |= SStat0.SELINGO.mask
+        chip.banks[3].values["SELOID"] = number
+        target = self.targets.get(number)
+        absent = target is None or not target.present
+        if chip.faults.armed and model_faulty.nobody_there(chip, number):
+            absent = True
+        if not absent:
+            chip.later(chip.timing.select_ns, self._select_done, begun, tag)
+        elif chip.scsi.sxfrctl1 & SxfrCtl1.ENSTIMER.mask:
+            ms = SELECTION_TIMEOUT_MS[(chip.scsi.sxfrctl1 & SxfrCtl1.STIMESEL.mask) >> 3]
+            chip.later(ms * MS * (2 if chip.profile.rev_a else 1), self._select_timeout, begun)
+
+    def _select_done(self, begun: int, tag: int) -> None:
+        if begun != self._begun:
+            return
+        chip, scsi = self._chip, self._chip.scsi
+        if chip.stopped:
+            self.defer(lambda: self._select_done(begun, tag))
+            return
+        self.selecting = False
+        self._selected = tag
+        scsi.sstat0 = scsi.sstat0 & ~SStat0.SELINGO.mask | SStat0.SELDO.mask
+        scsi.connected()
+        scsi.look()
+        chip.kick()
+
+    def _select_timeout(self, begun: int) -> None:
+        """Nobody answers: SELTO; the SCB stays where it is, SELINGO until it is cleared."""
+        if begun != self._begun:
+            return
+        chip = self._chip
+        if chip.stopped:
+            self.defer(lambda: self._select_timeout(begun))
+            return
+        self.selecting = False
+        chip.scsi.sstat1 |= SStat1.SELTO.mask
+        chip.scsi.look()
+
+    def defer(self, event: Callable[[], None]) -> None:
+        """Nothing moves while the sequencer stands still; *event* happens when it goes on."""
+        self._deferred.append(event)
+
+    def next_activity(self) -> Activity | None:
+        """What the sequencer has to do about the bus now."""
+        while self._deferred:
+            self._deferred.pop(0)()
+            if self._chip.stopped:
+                return None
+        if self._selected is not None:
+            return self._selection_done()
+        connection = self.connection
+        if connection is not None:
+            return connection.next_activity()
+        if self.ready and not self.selecting and self._chip.scsi.seq1 & _ENRSELI:
+            return self._reselected()
+        return None
+
+    # -- connections begin -----------------------------------------------------------------------------
+
+    def _selection_done(self) -> Activity:
+        chip, scsi = self._chip, self._chip.scsi
+        tag, self._selected = self._selected, None
+        assert tag is not None
+        yield chip.timing.idle_ns
+        scsi.sstat0 &= ~SStat0.SELDO.mask
+        scsi.seq0 &= ~_ENSELO
+        if chip.sequencer.take_head() != tag:
+            raise HardwareFault(f"WAITING_TID_HEAD was changed while SCB {tag:#x} was being selected")
+        slot = chip.slot(tag)
+        target = self.targets[slot[_SCSIID] >> 4]
+        entry = chip.banks[3].table[target.number]
+        if slot[_CONTROL] & Control.MK_MESSAGE or not entry[2] & _IU:
+            self.connection = connection = Connection(chip, target, tag)
+            yield from connection.selected()
+        else:
+            yield from self._packet_out(target, tag)
+
+    def _reselected(self) -> Activity:
+        chip = self._chip
+        task = self.ready.popleft()
+        if task.dead or task.target.must_wait(task):
+            return
+        chip.scsi.connected()
+        yield chip.timing.arbitrate_ns
+        if task.dead:
+            chip.scsi.bus_free()
+            return
+        if task.packetized:
+            yield from self._packet_in(task)
+        else:
+            chip.scsi.selid = task.target.number << 4
+            self.connection = connection = Connection(chip, task.target, task.tag, task)
+            yield from connection.reselected()
+
+    def check_table(self, target: SpiTarget) -> None:
+        """What the chip's negotiation table says of *target* is what was agreed, or data is garbled."""
+        period, offset, options, connection = self._chip.banks[3].table[target.number]
+        agreed = target.agreement
+        wide = connection & NegConOpts.WIDEXFER.mask
+        if (offset, bool(options & _IU), wide) != (agreed.offset, agreed.packetized, agreed.wide) or (
+                offset and period != agreed.period):
+            raise HardwareFault(f"data for target {target.number} with period {period:#x}, offset {offset:#x}, wide"
+                                f" {wide}, IU {options & _IU} in the negotiation table; agreed is {agreed}")
+
+    # -- packetized ------------------------------------------------------------------------------------
+
+    def _packet_out(self, target: SpiTarget, tag: int) -> Activity:
+        chip, scsi = self._chip, self._chip.scsi
+        scsi.packetized = True
+        self.currscb = tag
+        chip.banks[3].values["CURRSCB"] = tag
+        yield chip.timing.packet_ns
+        if chip.faults.armed:
+            yield from model_faulty.packet_out(chip, target, tag)
+            if self.currscb != tag:
+                return
+        if not target.agreement.packetized:
+            self.connection = connection = Connection(chip, target, tag)
+            yield from connection.agreement_lost()
+            return
+        self.lastscb = tag
+        chip.banks[3].values["LASTSCB"] = tag
+        slot, pointers = chip.slot(tag), chip.banks[4].values
+        lun = self._packet_lun(slot)
+        flags = TaskMgmt(slot[pointers["FLAGPTR"]])
+        scsi.bus_free()
+        if flags:
+            yield from self._task_management(target, tag, lun, flags)
+            return
+        at, length = pointers["CMDPTR"], slot[pointers["CMDLENPTR"]]
+        if length & 0x80:
+            raise HardwareFault(f"SCB {tag:#x}: a CDB by pointer in a packet is not modelled")
+        task = Task(target, tag, lun, bytes(slot[at:at + min(length, pointers["CDBLIMIT"])]), True, True)
+        self.start(task)
+
+    def start(self, task: Task) -> None:
+        """The target has the command."""
+        chip = self._chip
+        due_ns = task.target.accept(task, chip.clock.now_ns)
+        if chip.faults.armed:
+            due_ns += model_faulty.at_target(chip, task)
+        chip.clock.at_ns(due_ns, self._due, task)
+
+        self._unblock(task.target)
+
+    def _due(self, task: Task) -> None:
+        if not task.dead and not task.target.must_wait(task):
+            self.ready.append(task)
+            self._chip.kick()
+
+    def _unblock(self, target: SpiTarget) -> None:
+        """Commands that a contingent allegiance held up go on."""
+        self.ready.extend(target.unblocked())
+
+    def carry_out(self, task: Task, data: DataPhase) -> ScsiResult:
+        """The target does what it was told."""
+        result = task.target.carry_out(task, data)
+        self._unblock(task.target)
+        return result
+
+    def _packet_lun(self, slot: memoryview) -> int:
+        pointers = self._chip.banks[4].values
+        at, length = pointers["LUNPTR"], pointers["LUNLEN"]
+        if length == LUNLEN_SINGLE:
+            return 0x7F if self._chip.profile.rev_a else slot[at]       # Rev A sends what lies around it, too
+        return slot[at + 6]
+
+    def _task_management(self, target: SpiTarget, tag: int, lun: int, flags: TaskMgmt) -> Activity:
+        """The function is carried out at once; code 13, or 14 for a command that was over before."""
+        chip = self._chip
+        yield chip.timing.packet_ns
+        fate = model_faulty.tmf(chip) if chip.faults.armed else ""
+        if fate == "ignored":
+            return
+        beaten = fate == "beaten" or bool(flags & TaskMgmt.ABORT_TASK and tag in chip.sequencer.waiting())
+        if not beaten:
+            target.task_management(flags, lun, tag)
+        chip.set_mode(3, tag)
+        chip.raise_seqint(SeqIntCode.TASKMGMT_CMD_CMPLT_OKAY if beaten else SeqIntCode.TASKMGMT_FUNC_COMPLETE)
+        yield STOPPED
+
+    def _packet_in(self, task: Task) -> Activity:
+        """Data and status of a packetized command."""
+        chip, target, tag = self._chip, task.target, task.tag
+        chip.scsi.packetized = True
+        yield chip.timing.packet_ns
+        if task.dead:
+            chip.scsi.bus_free()
+            return
+        slot = chip.slot(tag)
+        number = 0 if chip.banks[0].owner is None else 1
+        data = DataPhase(chip, slot)
+        if data.length:
+            self.check_table(target)
+        overrun = target.wanted(task) > data.length
+        if chip.faults.armed:
+            again, forced = yield from model_faulty.packet_in(chip, task, number)
+            if again or task.dead:
+                chip.scsi.bus_free()
+                return
+            overrun |= forced
+        if overrun:
+            chip.set_mode(number, tag)
+            chip.raise_seqint(SeqIntCode.CFG4OVERRUN)
+            yield STOPPED
+        result = self.carry_out(task, data)
+        if result.hang:
+            chip.scsi.bus_free()
+            return
+        target.over(task)
+        yield from self.packet_status(number, tag, data, result, overrun)
+
+    def packet_status(self, number: int, tag: int, data: DataPhase, result: ScsiResult, overrun: bool) -> Activity:
+        """Good and complete: into the good-status FIFO.  Else the SCB has something to say."""
+        chip, slot = self._chip, self._chip.slot(tag)
+        left = data.note(result.transferred, overrun=overrun)
+        if result.status == GOOD and not left:
+            chip.scsi.bus_free()
+            chip.scsi.gsfifo.append(tag)
+            return
+        slot[_CONTROL] |= Control.STATUS_RCVD
+        slot[_SGPTR] |= SgFlag.STATUS_VALID
+        if result.status == GOOD:
+            slot[_STATUS] = GOOD
+        else:
+            chip.sequencer.freeze()
+            yield from self._status_iu(number, tag, result)
+            slot[_STATUS] = STATUS_PKT_SENSE
+        chip.scsi.bus_free()
+        chip.sequencer.completed(tag, upload=True)
+
+    def _status_iu(self, number: int, tag: int, result: ScsiResult) -> Activity:
+        """Code 0F: the host aims the FIFO at its sense buffer; code 10 when the IU is longer than that."""
+        chip, bank = self._chip, self._chip.fifos[number]
+        bank.owner = tag
+        chip.scsi.current_fifo = number
+        bank.values["DFCNTRL"] = 0
+        chip.set_mode(number, tag)
+        chip.raise_seqint(SeqIntCode.CFG4ISTAT_INTR)
+        yield STOPPED
+        iu = _IU_HEADER.pack(SIU_SNSVALID if result.sense else 0, result.status, len(result.sense), 0) + result.sense
+        if chip.faults.armed:
+            iu = model_faulty.status_iu(chip, iu)
+        control, room = bank.values["DFCNTRL"], bank.values["HCNT"]
+        if control & _AIMED != _AIMED or control & DfCntrl.DIRECTION.mask:
+            raise HardwareFault(f"status IU of SCB {tag:#x}: DFCNTRL is {control:#04x}, the FIFO was not aimed at"
+                                " host memory")
+        if not bank.values["SG_CACHE_PRE"] & (SG_CACHE_STATUS_IU | SG_CACHE_LAST_SEG):
+            raise HardwareFault(f"status IU of SCB {tag:#x}: SG_CACHE_PRE says that another segment follows")
+        if len(iu) > room:
+            chip.set_mode(number, tag)
+            chip.raise_seqint(SeqIntCode.STATUS_OVERRUN)
+            yield STOPPED
+            iu = iu[:room]
+        chip.dma.write(bank.values["HADDR"], iu)
+        bank.owner = None
+        chip.scsi.current_fifo = 3
+        bank.values["DFCNTRL"] = 0
+        chip.put(Scratch.LASTPHASE, P_BUSFREE)
+        if chip.scsi.phase != P_BUSFREE:
+            chip.scsi.phase = Phase.STATUS

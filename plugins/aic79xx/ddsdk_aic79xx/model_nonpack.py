@@ -1,0 +1,356 @@
+"""A non-packetized connection: IDENTIFY and tag, messages by the host, command, data, status, COMMAND COMPLETE.
+
+One object for the time in which one target has the bus.
+Source: effects of aic79xx.seq rev 99 (Linux 2.6.9); SPI-4, 13, 16.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Generator
+from struct import Struct
+from typing import TYPE_CHECKING, Final
+
+from ddsdk.errors import HardwareFault
+from ddsdk.sim.scsi_target import GOOD
+
+from . import model_faulty, model_faulty_nonpack
+from .frames import (
+    CDB_LEN_PTR,
+    IDENTIFY_DISCONNECT,
+    Control,
+    Msg,
+    SgFlag,
+    busy_slot,
+    is_null,
+)
+from .model_activity import STOPPED, Activity
+from .model_data import DataPhase
+from .model_target import After, Heard, SpiTarget, Task
+from .regs import IntStat, Mode, Scratch, SeqFlags, SeqIntCode
+from .sequencer import (
+    CONT_MSG_LOOP_READ,
+    CONT_MSG_LOOP_WRITE,
+    EXIT_MSG_LOOP,
+    HOST_MSG,
+    MSG_IDENTIFYFLAG,
+    MSG_NOOP,
+    P_BUSFREE,
+    SCB_LIST_NULL_HIGH,
+    Phase,
+)
+
+if TYPE_CHECKING:
+    from .model_control import ChipControl
+
+#: An activity that ends with what the target does next, None when the bus has gone free.
+MessageLoop = Generator[int, None, "Heard | None"]
+
+_STATUS, _CONTROL, _SCSIID, _LUN, _CDB_LEN, _SGPTR = 0x08, 0x12, 0x13, 0x14, 0x16, 0x24
+_ENBUSFREE: Final = 0x08            # SIMODE1
+_U16: Final = Struct("<H")
+#: A message loop that goes on for longer than this has no end.
+_MESSAGE_BYTES_MAX: Final = 512
+
+
+class Connection:
+    """One target has the bus, for SCB *tag*.  *task*: it reselected us for this command."""
+
+    def __init__(self, chip: ChipControl, target: SpiTarget, tag: int, task: Task | None = None) -> None:
+        self._chip, self.target, self.tag, self.task = chip, target, tag, task
+        self._lost_agreement = False
+
+    # -- what the bus asks -----------------------------------------------------------------------------
+
+    def next_activity(self) -> Activity | None:
+        """Data and status, once the target that waits on the bus has them."""
+        bus = self._chip.bus
+        if self.task is not None and self.task in bus.ready:
+            bus.ready.remove(self.task)
+            return self._data_and_status(self.task)
+        return None
+
+    def abandon(self) -> None:
+        """We let go: a command that had begun on the bus is lost to both sides."""
+        if self.task is not None:
+            self.target.over(self.task)
+
+    def _free(self) -> None:
+        """The bus goes free as it should."""
+        chip = self._chip
+        chip.bus.connection = None
+        chip.put(Scratch.LASTPHASE, P_BUSFREE)
+        chip.put(Scratch.SEQ_FLAGS, SeqFlags.NOT_IDENTIFIED.mask | SeqFlags.NO_CDB_SENT.mask)
+        chip.scsi.bus_free()
+
+    def busfree(self, lastphase: int) -> None:
+        """The bus goes free while ENBUSFREE says that the host wants to hear of it."""
+        chip = self._chip
+        chip.bus.connection = None
+        chip.put(Scratch.LASTPHASE, lastphase)
+        chip.scsi.bus_free(wanted=False)
+
+    def _phase(self, phase: Phase) -> None:
+        """The target changes the phase."""
+        chip = self._chip
+        chip.scsi.phase = phase
+        chip.put(Scratch.LASTPHASE, phase)
+
+    def _identified(self) -> None:
+        chip, slot = self._chip, self._chip.slot(self.tag)
+        chip.set_mode(Mode.SCSI, self.tag)
+        chip.put(Scratch.SAVED_SCSIID, slot[_SCSIID])
+        chip.put(Scratch.SAVED_LUN, slot[_LUN])
+        chip.scsi.simode1 |= _ENBUSFREE
+
+    # -- we select -------------------------------------------------------------------------------------
+
+    def selected(self) -> Activity:
+        """From message-out on."""
+        chip, slot = self._chip, self._chip.slot(self.tag)
+        self._identified()
+        chip.put(Scratch.SEQ_FLAGS, SeqFlags.NO_CDB_SENT.mask)
+        self._phase(Phase.MESGOUT)
+        chip.scsi.atn = True
+        chip.put(Scratch.MSG_OUT, MSG_IDENTIFYFLAG)
+        if chip.faults.armed and model_faulty.busfree(chip, "busfree-at-identify"):
+            self.busfree(Phase.MESGOUT)
+            return
+        if slot[_CONTROL] & Control.MK_MESSAGE:
+            heard = yield from self.host_messages()
+        else:
+            message = bytes((Msg.IDENTIFY | (IDENTIFY_DISCONNECT if slot[_CONTROL] & Control.DISCENB else 0)
+                             | slot[_LUN],))
+            if slot[_CONTROL] & Control.TAG_ENB:
+                message += bytes((slot[_CONTROL] & (Control.TAG_ENB | Control.TAG_TYPE), self.tag & 0xFF))
+            yield len(message) * chip.timing.message_ns
+            chip.scsi.atn = False
+            chip.put(Scratch.LAST_MSG, chip.get(Scratch.MSG_OUT))
+            chip.put(Scratch.MSG_OUT, MSG_NOOP)
+            if self.target.agreement.packetized:        # it expects L_Qs, not an IDENTIFY
+                self.busfree(Phase.MESGOUT)
+                return
+            heard = self.target.hear(message, slot[_LUN], self.tag)
+        if heard is not None and heard.after is After.COMMAND:
+            yield from self._command()
+
+    def agreement_lost(self) -> Activity:
+        """A target that was sent a packet without believing in packets wants a command: code 0D."""
+        chip = self._chip
+        self._lost_agreement = True
+        chip.scsi.packetized = False
+        self._phase(Phase.COMMAND)
+        chip.set_mode(Mode.SCSI, self.tag)
+        chip.raise_seqint(SeqIntCode.ILLEGAL_PHASE)
+        yield STOPPED
+        chip.scsi.simode1 |= _ENBUSFREE
+        slot = chip.slot(self.tag)
+        yield chip.timing.command_ns
+        if not chip.scsi.atn or chip.get(Scratch.MSG_OUT) != HOST_MSG:
+            raise HardwareFault(f"target {self.target.number} lost the packetized agreement, and the host did not"
+                                " assert ATN with MSG_OUT = FF")
+        if any(slot[:6]) or slot[_CDB_LEN] != 6:
+            raise HardwareFault("the command for a target that lost the packetized agreement is no TEST UNIT READY")
+        yield from self.host_messages()
+
+    def _command(self) -> Activity:
+        """Command phase; then the target disconnects if it may."""
+        chip, slot = self._chip, self._chip.slot(self.tag)
+        self._phase(Phase.COMMAND)
+        yield chip.timing.command_ns
+        length = slot[_CDB_LEN]
+        if length & CDB_LEN_PTR:
+            length = slot[_STATUS]
+            cdb = chip.dma.read(int.from_bytes(slot[:8], "little"), length)
+        else:
+            cdb = bytes(slot[:length])
+        chip.put(Scratch.SEQ_FLAGS, 0)
+        tagged = bool(slot[_CONTROL] & Control.TAG_ENB)
+        self.task = task = Task(self.target, self.tag, slot[_LUN], cdb, False, tagged)
+        if chip.faults.armed:
+            if model_faulty.busfree(chip, "busfree-at-command"):
+                self.task = None
+                self.busfree(Phase.COMMAND)
+                return
+            dropped = yield from model_faulty_nonpack.after_command(chip, self)
+            if dropped:
+                return
+        task.connected = not slot[_CONTROL] & Control.DISCENB
+        chip.bus.start(task)
+        if task.connected:
+            chip.scsi.phase = Phase.COMMAND             # BSY stays, no REQ yet
+            return
+        self._phase(Phase.MESGIN)
+        yield chip.timing.message_ns                    # DISCONNECT
+        slot[_CONTROL] |= Control.DISCONNECTED
+        if not tagged:
+            self._busy(self.tag)
+        self._free()
+
+    def _busy(self, tag: int | None) -> None:
+        """The busy target table: which untagged command (target, lun) works on."""
+        number, index = busy_slot(self.target.number, self._chip.slot(self.tag)[_LUN])
+        slot, at = self._chip.slot(number), 0x38 + 2 * index
+        if tag is None:
+            slot[at + 1] = SCB_LIST_NULL_HIGH
+        else:
+            _U16.pack_into(slot, at, tag)
+
+    # -- it reselects ----------------------------------------------------------------------------------
+
+    def reselected(self) -> Activity:
+        """IDENTIFY and tag lead to the SCB, which has to be one that disconnected."""
+        chip, task = self._chip, self.task
+        assert task is not None
+        self._phase(Phase.MESGIN)
+        chip.scsi.simode1 |= _ENBUSFREE
+        chip.put(Scratch.SEQ_FLAGS, SeqFlags.NOT_IDENTIFIED.mask)
+        yield (3 if task.tagged else 1) * chip.timing.message_ns
+        tag = task.tag
+        if not task.tagged:
+            number, index = busy_slot(self.target.number, task.lun)
+            tag = _U16.unpack_from(chip.slot(number), 0x38 + 2 * index)[0]
+        match = not is_null(tag) and chip.slot(tag)[_CONTROL] & Control.DISCONNECTED
+        if chip.faults.armed and model_faulty_nonpack.no_match(chip):
+            match = False
+        if not match:
+            yield from self._no_match()
+            return
+        self.tag = tag
+        self._identified()
+        chip.slot(tag)[_CONTROL] &= ~Control.DISCONNECTED & 0xFF
+        chip.put(Scratch.SEQ_FLAGS, 0)
+        if not task.tagged:
+            self._busy(None)
+        yield from self._data_and_status(task)
+
+    def _no_match(self) -> Activity:
+        """Code 04: the host asserts ATN and gets rid of it."""
+        chip = self._chip
+        chip.set_mode(Mode.SCSI)
+        chip.raise_seqint(SeqIntCode.NO_MATCH)
+        yield STOPPED
+        if not chip.scsi.atn or chip.get(Scratch.MSG_OUT) != HOST_MSG:
+            raise HardwareFault("a reselection without a match, and the host did not assert ATN with MSG_OUT = FF")
+        yield from self.host_messages()
+
+    # -- data, status, completion ----------------------------------------------------------------------
+
+    def _data_and_status(self, task: Task) -> Activity:
+        chip, slot = self._chip, self._chip.slot(self.tag)
+        if task.dead:
+            self.busfree(chip.get(Scratch.LASTPHASE))
+            return
+        chip.set_mode(Mode.SCSI, self.tag)
+        data = DataPhase(chip, slot)
+        if data.length:
+            chip.bus.check_table(self.target)
+        overrun = self.target.wanted(task) > data.length
+        if chip.faults.armed:
+            outcome = yield from model_faulty_nonpack.data_phase(chip, self, task, data)
+            if outcome is None:
+                return
+            overrun |= outcome
+        result = chip.bus.carry_out(task, data)
+        if result.hang:
+            if not task.connected:
+                self._free()
+            return
+        if result.transferred:
+            self._phase(Phase.DATAIN)
+            chip.put(Scratch.SEQ_FLAGS, SeqFlags.DPHASE.mask)
+        left = data.note(result.transferred, overrun=overrun)
+        if overrun:
+            chip.raise_seqint(SeqIntCode.DATA_OVERRUN)
+            yield STOPPED
+        self._phase(Phase.STATUS)
+        yield chip.timing.message_ns
+        slot[_STATUS] = result.status
+        slot[_CONTROL] |= Control.STATUS_RCVD
+        self._phase(Phase.MESGIN)
+        yield chip.timing.message_ns
+        self.target.over(task)
+        self.task = None
+        yield from self._complete(result.status != GOOD, left)
+
+    def _complete(self, bad: bool, left: bool) -> Activity:
+        """COMMAND COMPLETE: the bus goes free, the SCB onto one of the lists."""
+        chip, slot, tag = self._chip, self._chip.slot(self.tag), self.tag
+        if chip.faults.armed and model_faulty_nonpack.message_unsent(chip):
+            slot[_CONTROL] |= Control.MK_MESSAGE
+        if slot[_CONTROL] & Control.MK_MESSAGE:
+            chip.raise_seqint(SeqIntCode.MKMSG_FAILED)
+            yield STOPPED
+        self._free()
+        if bad:
+            chip.sequencer.freeze()
+        if bad or left:
+            slot[_SGPTR] |= SgFlag.STATUS_VALID
+        chip.sequencer.completed(tag, upload=bad or left)
+
+    # -- the host's messages ---------------------------------------------------------------------------
+
+    def _ask(self, phase: int) -> Activity:
+        """Code 07 in *phase*: the host says in RETURN_1 what to do."""
+        chip = self._chip
+        chip.scsi.phase = phase
+        chip.put(Scratch.LASTPHASE, phase)
+        chip.set_mode(Mode.SCSI, self.tag)
+        chip.raise_seqint(SeqIntCode.HOST_MSG_LOOP)
+        yield STOPPED
+
+    def host_messages(self) -> MessageLoop:
+        """Message-out by the host until ATN falls, the target's answer read by the host.
+
+        Returns what the target does then; None when the bus has gone free.
+        """
+        chip = self._chip
+        sent = bytearray()
+        while True:
+            yield from self._ask(Phase.MESGOUT)
+            if chip.get(Scratch.RETURN_1) != CONT_MSG_LOOP_WRITE:
+                raise HardwareFault(f"message-out phase, and RETURN_1 is {chip.get(Scratch.RETURN_1):#04x}")
+            sent.append(chip.get(Scratch.RETURN_2))
+            if len(sent) > _MESSAGE_BYTES_MAX:
+                raise HardwareFault("a message of more than 512 bytes: ATN has to fall with its last byte")
+            yield chip.timing.message_ns
+            if not chip.scsi.atn:
+                break
+        if chip.faults.armed and model_faulty_nonpack.message_again(chip):
+            chip.scsi.atn = False
+            return (yield from self.host_messages())    # and it all comes once more
+        before = self.target.agreement
+        heard = self.target.hear(bytes(sent), chip.get(Scratch.SAVED_LUN), self.tag & 0xFF)
+        if chip.faults.armed:
+            heard = model_faulty_nonpack.heard(chip, self.target, before, heard)
+        chip.put(Scratch.LAST_MSG, HOST_MSG)
+        chip.put(Scratch.MSG_OUT, MSG_NOOP)
+        return (yield from self._answer(heard))
+
+    def _answer(self, heard: Heard) -> MessageLoop:
+        chip = self._chip
+        if heard.after is After.FREE:
+            self.busfree(Phase.MESGOUT)
+            return None
+        for byte in heard.reply:
+            chip.scsi.bus_byte = byte
+            yield from self._ask(Phase.MESGIN)
+            if chip.get(Scratch.RETURN_1) != CONT_MSG_LOOP_READ:
+                raise HardwareFault(f"message-in phase, and RETURN_1 is {chip.get(Scratch.RETURN_1):#04x}")
+            yield chip.timing.message_ns
+        if heard.after is After.REPLY_FREE:
+            self.busfree(Phase.MESGIN)
+            return None
+        if chip.scsi.atn:                               # the host has more to say
+            return (yield from self.host_messages())
+        yield from self._ask(Phase.COMMAND)
+        if chip.get(Scratch.RETURN_1) != EXIT_MSG_LOOP:
+            raise HardwareFault(f"the target left the message phases, and RETURN_1 is"
+                                f" {chip.get(Scratch.RETURN_1):#04x}; it has to be {EXIT_MSG_LOOP:#04x}")
+        return Heard(After.COMMAND)
+
+    def illegal(self, code: SeqIntCode) -> Activity:
+        """Any sequencer interrupt in the middle of a connection."""
+        self._chip.set_mode(Mode.SCSI, self.tag)
+        self._chip.raise_seqint(code)
+        yield STOPPED
+        assert not self._chip.intstat & IntStat.SEQINT.mask
