@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import subprocess
 import tempfile
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -153,7 +153,7 @@ def test_our_split_set_is_reassembled_by_makedumpfile(lab: Lab, tools: Callable[
 
 
 @pytest.fixture(scope="module")
-def qemus(tools: Callable[..., None], tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[Path, Path, Path]]:
+def qemus(tools: Callable[..., None], tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Path, Path]:
     """(RAM, ELF, kdump-zlib) of a guest that stands still in its panic, as QEMU itself dumps it."""
     tools("qemu-system-x86_64")
     directory = tmp_path_factory.mktemp("qemu")
@@ -165,7 +165,7 @@ def qemus(tools: Callable[..., None], tmp_path_factory: pytest.TempPathFactory) 
             guest.wait_for_panic(120)
             for name, more in (("elf", {}), ("kdump", {"format": "kdump-zlib"})):
                 guest.qmp("dump-guest-memory", paging=False, protocol=f"file:{directory / name}", **more)
-    yield ram, directory / "elf", directory / "kdump"
+    return ram, directory / "elf", directory / "kdump"
 
 
 @pytest.mark.parametrize("which", [1, 2], ids=["ELF", "kdump-zlib"])
