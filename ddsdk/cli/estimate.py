@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 import click
@@ -18,6 +18,7 @@ from .console import progress_bar, result, result_json, say
 
 if TYPE_CHECKING:
     from ..vmcore.pageflags import Gap, Kind
+    from ..vmcore.sample import Estimate
 
 #: 64 TiB in 4 KiB pages, the most an x86_64 machine of these ABIs addresses (46 bits).
 MAX_PAGES = 1 << 34
@@ -33,9 +34,15 @@ USEFUL_LEVELS = (0, 1, 17, 23, 27, 31)
               help="Look at one level only: 1 zero, 2 cache, 4 private cache, 8 user, 16 free pages are left out.")
 @click.option("--levels/--no-levels", "with_levels", default=None,
               help="Look at the pages, all of them, and say what each level leaves out.  [default: of files]")
+@click.option("--rate", type=click.FloatRange(min=0.1), default=100.0, show_default=True, metavar="MB/S",
+              help="What the dump device or the disk under the vmcore writes; seconds are counted with it.")
 @json_option
-def command(memory: str, abi: str | None, dump_level: int | None, with_levels: bool | None, as_json: bool) -> None:
-    """Print the blocks a dump of MEMORY takes, and what each --dump-level would leave of its pages.
+def command(memory: str, abi: str | None, dump_level: int | None, with_levels: bool | None, rate: float,
+            as_json: bool) -> None:
+    """Print the blocks a dump of MEMORY takes, and what each --dump-level and codec would leave of its pages.
+
+    Sizes of compressed pages are those of a sample of each kind of page; seconds are of one processor that compresses,
+    and of the device that takes what comes out.
 
     MEMORY: an ELF core, a raw RAM image, synthetic:SIZE, or pages:N for N contiguous pages.
     """
@@ -55,7 +62,7 @@ def command(memory: str, abi: str | None, dump_level: int | None, with_levels: b
             return
         if not as_json:
             print_whole(*whole, {}, as_json)
-        rows, gaps = level_rows(source, memory, dump_level)
+        rows, gaps = level_rows(source, memory, dump_level, rate)
     if as_json:
         print_whole(*whole, {"levels": rows, "gaps": [{"what": gap.what, "consequence": gap.consequence}
                                                       for gap in gaps]}, as_json)
@@ -76,25 +83,41 @@ def print_whole(page: int, sub: int, bitmap: int, pages: int, more: Mapping[str,
     result(f"partition of at least {total * page} bytes ({show_size(total * page)}), blocks of {page}")
 
 
-def level_rows(source: MemorySource, name: str, level: int | None) -> tuple[list[dict[str, Any]], tuple[Gap, ...]]:
+def level_rows(source: MemorySource, name: str, level: int | None,
+               rate: float) -> tuple[list[dict[str, Any]], tuple[Gap, ...]]:
     """(one row a level, what is not known); *level* None: of all 32."""
+    from ..vmcore import sample
     from ..vmcore.classify import classify, classify_every_level
+    from ..vmcore.pageflags import ALWAYS
 
     with progress_bar(f"look at the pages of {name}") as update:
         if level is not None:
             one = classify(source, level, update)
-            return [level_row(source.abi, level, one.counts, one.kept_pages)], one.gaps
+            costs = sample.sample_kept(source, one.kept)
+            packed = {codec.value: sample.Estimate(round(one.kept_pages * cost.stored_bytes),
+                                                   one.kept_pages * cost.compress_ns / 1e9)
+                      for codec, cost in costs.items()}
+            return [level_row(source.abi, level, one.counts, one.kept_pages, packed, rate)], one.gaps
         every = classify_every_level(source, update)
-    return [level_row(source.abi, number, *every.counts(number)) for number in range(32)], every.gaps
+    by_kind = sample.sample_kinds(source, every.kinds, every.ram)
+    return [level_row(source.abi, number, *every.counts(number),
+                      {codec.value: sample.total(by_kind, every.histogram, number | ALWAYS.value, codec)
+                       for codec in sample.CODECS}, rate) for number in range(32)], every.gaps
 
 
-def level_row(abi: Abi, level: int, counts: Mapping[Kind, int], kept_pages: int) -> dict[str, Any]:
-    """What a level leaves, and the pages it leaves out by kind."""
-    return {"level": level, "kept_pages": kept_pages, "kept_bytes": kept_pages * abi.page_size,
-            "left_out": {str(kind.name).lower(): pages for kind, pages in counts.items()}}
+def level_row(abi: Abi, level: int, counts: Mapping[Kind, int], kept_pages: int, packed: Mapping[str, Estimate],
+              rate: float) -> dict[str, Any]:
+    """What a level leaves, the pages it leaves out by kind, and what codecs make of those that stay."""
+    kept_bytes = kept_pages * abi.page_size
+    return {"level": level, "kept_pages": kept_pages, "kept_bytes": kept_bytes,
+            "left_out": {str(kind.name).lower(): pages for kind, pages in counts.items()},
+            "write_seconds": round(kept_bytes / 1e6 / rate, 2),
+            "compressed": {name: {"bytes": one.stored_bytes, "compress_seconds": round(one.compress_s, 2),
+                                  "write_seconds": round(one.stored_bytes / 1e6 / rate, 2)}
+                           for name, one in packed.items()}}
 
 
-def print_table(rows: Iterable[dict[str, Any]], level: int | None) -> None:
+def print_table(rows: Sequence[dict[str, Any]], level: int | None) -> None:
     """The useful levels, or the one that was asked for."""
     result("level        pages           bytes  left out (pages)")
     for row in rows:
@@ -102,6 +125,19 @@ def print_table(rows: Iterable[dict[str, Any]], level: int | None) -> None:
             continue
         gone = ", ".join(f"{kind.replace('_', ' ')} {pages}" for kind, pages in row["left_out"].items() if pages)
         result(f"{row['level']:>5} {row['kept_pages']:>12} {show_size(row['kept_bytes']):>15}  {gone or 'nothing'}")
+    result(f"\nlevel  {'none':>20}" + "".join(f"  {name:>20}" for name in next(iter(rows))["compressed"]))
+    for row in rows:
+        if level is None and row["level"] not in USEFUL_LEVELS:
+            continue
+        cells = [cell(row["kept_bytes"], row["write_seconds"])]
+        cells += [cell(one["bytes"], max(one["compress_seconds"], one["write_seconds"]))
+                  for one in row["compressed"].values()]
+        result(f"{row['level']:>5}  " + "  ".join(f"{text:>20}" for text in cells))
+
+
+def cell(size: int, seconds: float) -> str:
+    """A size and the seconds it takes."""
+    return f"{show_size(size)} {seconds:.1f} s"
 
 
 def parse_pages(text: str) -> int:

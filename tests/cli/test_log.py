@@ -93,7 +93,8 @@ def test_estimate_shows_what_each_level_leaves(ddsdk: Ddsdk, tmp_path: Path) -> 
     path = core(tmp_path, kernel)
     ended = ddsdk("estimate", path)
     assert (ended.code, ended.err) == (0, "")
-    whole, partition, head, *rows = ended.out.splitlines()
+    levels, _, codecs = ended.out.partition("\n\n")
+    whole, partition, head, *rows = levels.splitlines()
     assert whole == "disk_dump: total blocks required: 10244 (header 3 + bitmap 1 + memory 10240)"
     assert partition == "partition of at least 41959424 bytes (40.0 MiB), blocks of 4096"
     assert head == "level        pages           bytes  left out (pages)"
@@ -108,8 +109,29 @@ def test_estimate_shows_what_each_level_leaves(ddsdk: Ddsdk, tmp_path: Path) -> 
     assert said["levels"][1]["kept_pages"] == FRAMES - zero
     assert said["gaps"] == []
     assert rows[-1].endswith(f"free 1024, cache 16, zero {zero - 1024}")
-    assert ddsdk("estimate", path, "--dump-level", "18").out.splitlines()[3:] == [
-        "   18         9200        35.9 MiB  free 1024, cache 16"]
+    assert ddsdk("estimate", path, "--dump-level", "18").out.splitlines()[3] == (
+        "   18         9200        35.9 MiB  free 1024, cache 16")
+    head, *rows = codecs.splitlines()
+    assert head.split() == ["level", "none", "zlib", "lzo", "snappy", "zstd"]
+    assert [row.split()[0] for row in rows] == ["0", "1", "17", "23", "27", "31"]
+
+
+def test_estimate_says_what_codecs_make_of_it(ddsdk: Ddsdk, tmp_path: Path) -> None:
+    """Bytes within a tenth of what convert writes, at a level that keeps little and one that keeps all."""
+    kernel = Kernel(frames=FRAMES)
+    for pfn in range(64):
+        kernel.page(pfn, flags=LRU)
+        kernel.write(pfn * P, bytes((pfn * at) >> 3 & 0xFF for at in range(P)))
+    path = core(tmp_path, kernel)
+    rows = json.loads(ddsdk("estimate", path, "--json", "--rate", "10").out)["levels"]
+    for level in (0, 30):
+        for codec in ("zlib", "zstd"):
+            target = tmp_path / f"{codec}{level}"
+            assert ddsdk("convert", path, target, "--compress", codec, "--dump-level", str(level)).code == 0
+            said = rows[level]["compressed"][codec]
+            assert said["bytes"] == pytest.approx(target.stat().st_size - 4 * P, rel=0.1)
+            assert said["write_seconds"] == pytest.approx(said["bytes"] / 1e7, abs=0.01)
+    assert rows[0]["write_seconds"] == 4.19
 
 
 def test_estimate_says_what_is_not_known(ddsdk: Ddsdk, tmp_path: Path) -> None:
@@ -118,7 +140,7 @@ def test_estimate_says_what_is_not_known(ddsdk: Ddsdk, tmp_path: Path) -> None:
     path.write_bytes(bytes(P) + b"x" * P)
     ended = ddsdk("estimate", path, "--abi", "i386")
     assert ended.code == 0
-    assert ended.out.splitlines()[-1] == "   31            1         4.0 KiB  zero 1"
+    assert ended.out.partition("\n\n")[0].splitlines()[-1] == "   31            1         4.0 KiB  zero 1"
     assert ended.err == (f"ddsdk: note: {path}: there is no VMCOREINFO, so nothing tells what the kernel used a page "
                          "for: only zero pages can be left out\n")
     assert ddsdk("estimate", path, "--abi", "i386", "--no-levels").err == ""
