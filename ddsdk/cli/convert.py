@@ -36,12 +36,13 @@ MAX_FILES = 64
 @click.option("--split", "files", type=click.IntRange(2, MAX_FILES), default=None, metavar="N",
               help="N files, DST.1 to DST.N, of a kdump set.")
 @click.option("--flatten", is_flag=True, help="makedumpfile's flattened format, as on a pipe (DST -).")
+@click.option("--skip-damaged", is_flag=True, help="Of a compressed dump file that is cut short take what is there.")
 @click.option("--force", is_flag=True, help="Replace DST.")
 @click.option("--abi", type=click.Choice([abi.name for abi in (*ABIS, *READ_ONLY_ABIS)]), default=None,
               help="The machine of a raw RAM image.")
 @json_option
 def command(sources: tuple[str, ...], target: str, kind: str, dump_level: int, compress: str | None, jobs: int,
-            files: int | None, flatten: bool, force: bool, abi: str | None, as_json: bool) -> int:
+            files: int | None, flatten: bool, skip_damaged: bool, force: bool, abi: str | None, as_json: bool) -> int:
     """Write the memory in SRC as another dump file DST.
 
     SRC: an ELF core, a compressed or LKCD dump file, each flattened or not; a raw RAM image with --abi; - for standard
@@ -52,9 +53,11 @@ def command(sources: tuple[str, ...], target: str, kind: str, dump_level: int, c
     if to_stdout and (as_json or files):
         raise UsageError("DST -: standard output has the dump; --json and --split need a file")
     count = jobs or len(os.sched_getaffinity(0))
+    # workers open SRC again, as it is
     conversion = Conversion.of(Format(kind), Codec(compress) if compress else None, dump_level,
-                               1 if spec == STDOUT else count, spec)
-    with open_pages(spec, abi=abi_named(abi) if abi else None) as source, packing(source, conversion) as packer:
+                               1 if spec == STDOUT or skip_damaged else count, spec)
+    machine = abi_named(abi) if abi else None
+    with open_pages(spec, abi=machine, rescue=skip_damaged) as source, packing(source, conversion) as packer:
         with PhaseBars(target) as bars:
             if files:
                 paths = [f"{target}.{number}" for number in range(1, files + 1)]

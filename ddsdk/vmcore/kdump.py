@@ -7,6 +7,8 @@ asked for: a file with a damaged page gives all the others.
 from __future__ import annotations
 
 from collections.abc import Sequence
+from functools import reduce
+from operator import or_
 
 import numpy as np
 import numpy.typing as npt
@@ -42,6 +44,8 @@ from .subnotes import parse_sub_notes
 
 #: Notes of 16384 CPUs of any machine; more is not believed.
 MAX_NOTES_BYTES = 64 << 20
+#: Page descriptors looked at together.
+_TABLE_STEP = 1 << 15
 
 
 @frozen(eq=False)
@@ -75,7 +79,7 @@ class KdumpHeader:
 class KdumpSource(PackedSource):
     """Memory in a compressed dump file (the protocol: pages.py)."""
 
-    def __init__(self, file: FileBytes, head: KdumpHeader) -> None:
+    def __init__(self, file: FileBytes, head: KdumpHeader, rescue: bool = False) -> None:
         super().__init__()
         abi, header, layout = head.abi, head.header, head.layout
         self.file, self.head, self.abi, self.origin = file, head, abi, file.path
@@ -84,6 +88,9 @@ class KdumpSource(PackedSource):
         self.dump_level = head.sub.dump_level if head.is_kdump and head.version >= HAS_LEVEL else 0
         self.ram = PageMap.of_bitmap(file.view(layout.bitmap1_at, layout.bitmap_bytes), head.max_pfn)
         self._all = PageMap.of_bitmap(file.view(layout.bitmap2_at, layout.bitmap_bytes), head.max_pfn)
+        if (strange := (self._all - self.ram).count()):
+            raise FormatError(f"{file.path}: {strange} pages are stored that are not RAM by its first bitmap; one of the "
+                              "bitmaps is damaged")
         self.stored = self._all
         self._below = self._all.rank(head.first)
         if (head.first, head.end) != (0, head.max_pfn):
@@ -98,6 +105,35 @@ class KdumpSource(PackedSource):
         self.incomplete = bool(header.status & KdumpStatus.INCOMPLETE) if head.is_kdump else header.status & 7 != 0
         self.crashtime = header.timestamp.tv_sec or vmci.number(vmci.parse(self.vmcoreinfo), "CRASHTIME")
         self._decompress = Decompressor(abi.page_size).page
+        if rescue:
+            whole = self.stored
+            self.stored = self._readable(whole)
+            self.incomplete |= self.stored != whole
+        else:
+            self._check_end()
+
+    def _check_end(self) -> None:
+        """FormatError when the last page, which writers put last, is not all there."""
+        count = self.stored.count()
+        if not count:
+            return
+        offset, size, *_ = self.descriptors(self.stored.nth_frame(count - 1), 1)[0].tolist()
+        if offset and offset + size > self.file.size:
+            raise FormatError(f"{self.origin}: its pages end at byte {offset + size}, the file at {self.file.size}: "
+                              f"{offset + size - self.file.size} bytes are missing, it is cut short; `ddsdk convert "
+                              "--skip-damaged` saves what is there")
+
+    def _readable(self, stored: PageMap) -> PageMap:
+        """The frames whose descriptors can be true."""
+        found = stored.copy()
+        for first, count in stored.runs():
+            for low in range(first, first + count, _TABLE_STEP):
+                table = self.descriptors(low, min(_TABLE_STEP, first + count - low))
+                offset, size = table["offset"].astype(np.int64), table["size"].astype(np.int64)
+                good = (offset > 0) & (size <= self.page_size) & (offset <= self.file.size - size)
+                for bad in np.flatnonzero(~good).tolist():
+                    found.drop_run(low + bad, 1)
+        return found
 
     def descriptors(self, first: int, count: int) -> npt.NDArray[np.void]:
         """The page descriptors of *count* stored frames from the stored frame *first* on."""
@@ -130,10 +166,13 @@ def is_kdump(file: FileBytes) -> bool:
     return file.size >= len(SIGNATURE) and file.view(0, len(SIGNATURE)) in (SIGNATURE, KDUMP_SIGNATURE)
 
 
-def open_kdump(file: FileBytes) -> KdumpSource:
-    """The memory in *file*, whose close() is ours from now on.  FormatError, one line, for anything it cannot be."""
+def open_kdump(file: FileBytes, *, rescue: bool = False) -> KdumpSource:
+    """The memory in *file*, whose close() is ours from now on.  FormatError, one line, for anything it cannot be.
+
+    *rescue*: pages that cannot be there, because the file is cut short or a descriptor damaged, are not `stored`.
+    """
     try:
-        return KdumpSource(file, read_kdump_header(file))
+        return KdumpSource(file, read_kdump_header(file), rescue)
     except BaseException:
         file.close()
         raise
@@ -159,7 +198,7 @@ def _machines(head: bytes | memoryview) -> list[Abi]:
     abis = [abi for abi in (*ABIS, *READ_ONLY_ABIS) if DiskDumpHeader.on(abi).size <= len(head)]
     read = {abi.name: DiskDumpHeader.on(abi).unpack(head) for abi in abis}
     fits = [abi for abi in abis if implausible(read[abi.name], abi, 1 << 62) is None]
-    return sorted(fits or abis[:1], key=lambda abi: not named(read[abi.name], abi))
+    return sorted(fits or abis, key=lambda abi: not named(read[abi.name], abi))[:None if fits else 1]
 
 
 def _believed(file: FileBytes, abi: Abi, header: DiskDumpHeader) -> KdumpHeader:
@@ -217,7 +256,7 @@ class SplitSource(KdumpSource):
         super().__init__(first.file, first.head)
         self.parts = sorted(parts, key=lambda part: (part.head.first, part.head.end))
         self.origin = f"{self.parts[0].origin} and {len(parts) - 1} more"
-        self.stored = first._all
+        self.stored = reduce(or_, (part.stored for part in parts))
         self.incomplete = any(part.incomplete for part in parts)
 
     def read_frames(self, first: int, count: int, into: memoryview) -> None:

@@ -19,8 +19,8 @@ from .dumpheader import SIGNATURE, DiskDumpHeader, bitmap_blocks, text
 KDUMP_SIGNATURE = b"KDUMP   "
 #: The first KDUMP version that has a sub header member of that name.
 HAS_LEVEL, HAS_SPLIT, HAS_VMCOREINFO, HAS_NOTES, HAS_ERASEINFO, HAS_64BIT = 1, 2, 3, 4, 5, 6
-#: The version we write.
-VERSION = 6
+#: The versions we write.
+VERSION, DISKDUMP_VERSION = 6, 1
 BLOCK_SIZES = (4096, 8192, 16384, 65536)
 DESCRIPTOR_BYTES = 24
 
@@ -96,8 +96,9 @@ def implausible(header: DiskDumpHeader, abi: Abi, file_size: int) -> str | None:
     """Why *header*, read as *abi*'s machine would have written it, cannot be a dump file's; None when it can."""
     if header.signature not in (SIGNATURE, KDUMP_SIGNATURE):
         return "it has another signature"
-    if not 0 <= header.header_version <= VERSION:
-        return f"its version is {header.header_version}; there are 0 to {VERSION}"
+    newest = VERSION if header.signature == KDUMP_SIGNATURE else DISKDUMP_VERSION
+    if not 0 <= header.header_version <= newest:
+        return f"its version is {header.header_version}; {text(header.signature).strip()} files have 0 to {newest}"
     if header.block_size not in BLOCK_SIZES:
         return f"its block size is {header.block_size}; there are {', '.join(map(str, BLOCK_SIZES))}"
     if not 0 <= header.sub_hdr_size <= file_size // header.block_size:

@@ -17,7 +17,15 @@ from ddsdk.errors import FormatError
 
 from .codecs import Codec, PageFlag
 from .dumpheader import SIGNATURE, DiskDumpHeader, NewUtsname, Timespec, bitmap_blocks
-from .kdump_layout import DESCRIPTOR_BYTES, KDUMP_SIGNATURE, VERSION, KdumpStatus, KdumpSubHeader, descriptor_dtype
+from .kdump_layout import (
+    DESCRIPTOR_BYTES,
+    DISKDUMP_VERSION,
+    KDUMP_SIGNATURE,
+    VERSION,
+    KdumpStatus,
+    KdumpSubHeader,
+    descriptor_dtype,
+)
 from .notes import VMCOREINFO, Note, pack_notes
 from .output import Output
 from .packing import SHARED_ZERO, Packed, Runs
@@ -141,7 +149,7 @@ def head_of(source: PageSource, options: KdumpOptions) -> bytes:
     seconds = source.crashtime if source.crashtime is not None else number(parse(source.vmcoreinfo), "CRASHTIME") or 0
     header = DiskDumpHeader(
         signature=SIGNATURE if options.diskdump else KDUMP_SIGNATURE,
-        header_version=1 if options.diskdump else VERSION,
+        header_version=DISKDUMP_VERSION if options.diskdump else VERSION,
         utsname=NewUtsname(sysname=b"Linux", nodename=source.nodename.encode()[:64],
                            release=source.release.encode()[:64], machine=abi.machine.encode()),
         timestamp=Timespec(tv_sec=seconds & (U32 >> 1 if abi.word_bytes == 4 else (1 << 63) - 1)),

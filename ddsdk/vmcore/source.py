@@ -56,8 +56,11 @@ def open_source(spec: str, *, abi: Abi | None = None) -> MemorySource:
         source.close()
 
 
-def open_pages(spec: str, *, abi: Abi | None = None) -> PageSource:
-    """The same for those who copy pages: a compressed dump file stays compressed."""
+def open_pages(spec: str, *, abi: Abi | None = None, rescue: bool = False) -> PageSource:
+    """The same for those who copy pages: a compressed dump file stays compressed.
+
+    *rescue*: of a compressed dump file that is cut short, the pages that are there.
+    """
     if spec.startswith(SYNTHETIC):
         from .synthetic import open_synthetic, parse_synthetic
 
@@ -72,16 +75,16 @@ def open_pages(spec: str, *, abi: Abi | None = None) -> PageSource:
         from .filebytes import open_bytes
         from .kdump import open_kdump, open_split
 
-        parts = [open_kdump(open_bytes(path)) for path in spec.removeprefix(SPLIT).split(",")]
+        parts = [open_kdump(open_bytes(path), rescue=rescue) for path in spec.removeprefix(SPLIT).split(",")]
         return _as_asked(open_split(parts), abi)
     if spec == KCORE or spec.startswith(KCORE_COPY):
         from .kcore import KcoreSource
 
         return _as_asked(KcoreSource(spec.removeprefix(KCORE_COPY)), abi)
-    return _open_file(spec, abi)
+    return _open_file(spec, abi, rescue)
 
 
-def _open_file(path: str, abi: Abi | None) -> PageSource:
+def _open_file(path: str, abi: Abi | None, rescue: bool) -> PageSource:
     from .filebytes import STDIN, PlainFile, open_bytes, rebuilt
 
     file = open_bytes(path)
@@ -94,7 +97,7 @@ def _open_file(path: str, abi: Abi | None) -> PageSource:
     if start in (SIGNATURE, KDUMP_SIGNATURE):
         from .kdump import open_kdump
 
-        return _as_asked(open_kdump(file), abi)
+        return _as_asked(open_kdump(file, rescue=rescue), abi)
     if start[::-1] in LKCD_MAGICS or start in LKCD_MAGICS:
         from .lkcd import open_lkcd
 
