@@ -50,7 +50,7 @@ FILES: dict[str, tuple[str, Bend, str]] = {
     "notes beyond the end": ("kdump-zlib", put(PAGE + 48, "<qQ", 1 << 40, 4096), "its notes lie at bytes"),
     "version 99": ("kdump-zlib", put(8, "<i", 99), "its version is 99"),
     "stored, and no RAM": ("kdump-zlib", lambda data: data.__setitem__(slice(2 * PAGE, 3 * PAGE), bytes(PAGE)),
-                           "pages are stored that are not RAM"),
+                           "pages are stored that are no RAM"),
     "ELF without PT_LOAD": ("elf", put(56, "<H", 1), "without any PT_LOAD"),
     "ELF of no machine": ("elf", put(18, "<H", 0x1234), "is none that ddsdk knows"),
     "ELF of type EXEC": ("elf", put(16, "<H", 2), "ET_CORE files"),
