@@ -89,8 +89,8 @@ class KdumpSource(PackedSource):
         self.ram = PageMap.of_bitmap(file.view(layout.bitmap1_at, layout.bitmap_bytes), head.max_pfn)
         self._all = PageMap.of_bitmap(file.view(layout.bitmap2_at, layout.bitmap_bytes), head.max_pfn)
         if (strange := (self._all - self.ram).count()):
-            raise FormatError(f"{file.path}: {strange} pages are stored that are no RAM by its first bitmap; one of the "
-                              "bitmaps is damaged")
+            raise FormatError(f"{file.path}: {strange} pages are stored that are no RAM by the first bitmap; one of "
+                              "them is damaged")
         self.stored = self._all
         self._below = self._all.rank(head.first)
         if (head.first, head.end) != (0, head.max_pfn):
