@@ -1,10 +1,11 @@
 """Commands carried out by polling: queued, polled for, judged, retried, given up on, all within fixed bounds.
 
 Source: RHEL 4 `drivers/scsi/scsi_dump.c` by formats.md 1.15.  The loop is {dump_poll, diskdump_update, 100 us}.
-Deliberate differences: a command that times out gets one reset and one more try before the device is declared dead
-(RHEL 4 gave up at once), at most three such resets a dump; several commands may be in flight; BUSY and "becoming
-ready" are retried after a pause and not counted among the five retries, only against the 60 s.  RHEL 4's IDE dump
-module waited without a bound and reset nothing (hw-ide.md 8); an IDE device is carried by this same loop.
+Deliberate differences: from 100 ms without news on it is 1 ms (helperlib/delay.py); a command that times out gets one
+reset and one more try before the device is declared dead (RHEL 4 gave up at once), at most three such resets a dump;
+several commands may be in flight; BUSY and "becoming ready" are retried after a pause and not counted among the five
+retries, only against the 60 s.  RHEL 4's IDE dump module waited without a bound and reset nothing (hw-ide.md 8); an IDE
+device is carried by this same loop.
 """
 
 from __future__ import annotations
@@ -18,6 +19,7 @@ from typing import TYPE_CHECKING, Any, ClassVar, Final, Generic, TypeVar
 from attrs import define
 
 from ddsdk.errors import DdsdkError, DriverFault
+from ddsdk.helperlib.delay import POLL_INTERVAL_US, poll_interval_us
 
 from .dump_io import FINISHED, QUEUED, WAITING, DumpIo
 from .outcome import Disposition, Outcome
@@ -32,7 +34,6 @@ Io = TypeVar("Io", bound=DumpIo[Any])
 NS_PER_S: Final = 1_000_000_000
 NS_PER_MS: Final = 1_000_000
 
-POLL_US: Final = 100
 QCMND_TIMEOUT_NS: Final = 5 * NS_PER_S      # the driver refuses
 IO_TIMEOUT_NS: Final = 30 * NS_PER_S        # one try
 SCMND_TIMEOUT_NS: Final = 60 * NS_PER_S     # a command with all its tries
@@ -77,6 +78,7 @@ class PolledQueue(ABC, Generic[Io]):
         self._update = kernel.diskdump_update
         self._udelay = kernel.udelay
         self._poll = kernel.poll_once
+        self._news_ns = 0                   # when a command was handed over or ended last
 
     # --- what a mid-layer says -----------------------------------------------------------------------------
 
@@ -149,8 +151,7 @@ class PolledQueue(ABC, Generic[Io]):
         while io.state != FINISHED:
             self._round(tuple(self.flying))
             if io.state != FINISHED:
-                self._update()
-                self._udelay(POLL_US)
+                self._pause()
         self.flying.remove(io)
         return io.error
 
@@ -163,8 +164,7 @@ class PolledQueue(ABC, Generic[Io]):
         while io.state != FINISHED:
             self._round((io,))
             if io.state != FINISHED:
-                self._update()
-                self._udelay(POLL_US)
+                self._pause()
         self.flying.remove(io)
         return io.error
 
@@ -177,9 +177,9 @@ class PolledQueue(ABC, Generic[Io]):
         command = io.command
         deadline_ns = io.deadline_ns
         poll()
-        while not command.done and clock.now_ns < deadline_ns:
+        while not command.done and (now_ns := clock.now_ns) < deadline_ns:
             update()
-            udelay(POLL_US)
+            udelay(poll_interval_us(now_ns - io.issued_ns))
             poll()
         if not command.done or not self._good(io):
             return False
@@ -204,8 +204,12 @@ class PolledQueue(ABC, Generic[Io]):
             if ended:
                 self.flying = [io for io in self.flying if io.state != FINISHED]
                 return ended
-            self._update()
-            self._udelay(POLL_US)
+            self._pause()
+
+    def _pause(self) -> None:
+        """From one turn of the loop to the next."""
+        self._update()
+        self._udelay(poll_interval_us(self._clock.now_ns - self._news_ns))
 
     def _round(self, ios: tuple[Io, ...]) -> None:
         """One turn of the loop, without its delay: poll, judge what ended, queue what is due, look at the clock."""
@@ -214,6 +218,7 @@ class PolledQueue(ABC, Generic[Io]):
         for io in ios:
             if io.state == QUEUED:
                 if io.command.done:
+                    self._news_ns = now_ns
                     self._judge(io)
                 elif now_ns >= io.deadline_ns:
                     self._timed_out(io)
@@ -225,7 +230,7 @@ class PolledQueue(ABC, Generic[Io]):
     def _queue(self, io: Io) -> None:
         """Hand the command to the driver; refused, it waits for its next try in 100 us."""
         refused = self._submit(io)
-        now_ns = self._clock.now_ns
+        now_ns = self._news_ns = self._clock.now_ns
         if not refused:
             io.busy_since_ns = 0
             io.issued_ns = now_ns
@@ -234,7 +239,7 @@ class PolledQueue(ABC, Generic[Io]):
             return
         io.command.done = True
         io.state = WAITING
-        io.not_before_ns = now_ns + POLL_US * 1000
+        io.not_before_ns = now_ns + POLL_INTERVAL_US * 1000
         io.busy_since_ns = io.busy_since_ns or now_ns
 
     # --- how commands end ----------------------------------------------------------------------------------

@@ -10,6 +10,7 @@ from collections.abc import Callable, Sequence
 from contextlib import redirect_stdout
 from pathlib import Path
 
+import attrs
 import click
 
 from ..conformance.check import FAMILIES
@@ -18,9 +19,9 @@ from ..conformance.expression import parse
 from ..conformance.junit import as_junit
 from ..conformance.load import doubts, plans_for
 from ..conformance.plan import Plan
-from ..conformance.processes import Job, default_jobs, run_jobs
+from ..conformance.processes import Job, default_jobs, parts_for, run_jobs
 from ..conformance.report import ChipReport, Report, as_json
-from ..conformance.runner import Item, items_of, run
+from ..conformance.runner import Item, concluded, each, items_of
 from ..conformance.terminal import chip_lines, closing_lines, list_lines
 from ..errors import DeviceError, UsageError, VerdictError
 from ..target import BACKENDS
@@ -86,16 +87,22 @@ def _judge(target: str, chosen: Sequence[tuple[Plan, Sequence[Item]]], select: s
            width: int) -> list[ChipReport]:
     """Every chip with each seed, *width* at a time, and a bar on the terminal meanwhile."""
     total = sum(len(items) for _, items in chosen) * repeat
-    jobs = [Job(target, plan.model.chip.name, plan.backend, plan.seed + number, select)
-            for plan, _ in chosen for number in range(repeat)]
+    jobs = [Job(target, plan.model.chip.name, plan.backend, plan.seed + number, select, part, parts)
+            for plan, items in chosen for number in range(repeat) for parts in (parts_for(len(items)),)
+            for part in range(parts)]
     with progress_bar(chosen[0][0].driver.name) as update, redirect_stdout(sys.stderr):
         tell = _counter(update, total)
-        if len(jobs) == 1:
-            results = [run(chosen[0][0], chosen[0][1], tell=lambda result: tell())]
-        else:
-            results = run_jobs(jobs, width, tell)
-    runs = [(job.seed, found) for job, found in zip(jobs, results, strict=True)]
-    return [ChipReport.of(plan, runs[at * repeat:(at + 1) * repeat]) for at, (plan, _) in enumerate(chosen)]
+        alone = len(jobs) == 1
+        found = iter([each(*chosen[0], tell=lambda result: tell())] if alone else run_jobs(jobs, width, tell))
+        chips = []
+        for plan, items in chosen:
+            runs = []
+            for number in range(repeat):
+                seeded = attrs.evolve(plan, seed=plan.seed + number)
+                results = [result for _ in range(parts_for(len(items))) for result in next(found)]
+                runs.append((seeded.seed, concluded(seeded, results)))
+            chips.append(ChipReport.of(plan, runs))
+    return chips
 
 
 def _counter(update: Callable[[int, int], None], total: int) -> Callable[[], None]:

@@ -14,6 +14,7 @@ from typing import Any, Final, TypeVar
 from ddsdk.block.load import BlockLoad
 from ddsdk.bus import Segment
 from ddsdk.errors import DdsdkError, LockFault, PluginError
+from ddsdk.helperlib.delay import poll_interval_us
 from ddsdk.hookspecs.device import BoundHooks, bind
 from ddsdk.hookspecs.profile import Role
 from ddsdk.integrity import CodeImage
@@ -273,8 +274,11 @@ class Bench(World):
                 if self.crashed:
                     break
             return over()
+        began_ns = self.now_ns
         while not over() and self.now_ns < end_ns:
-            self.turn()
+            self.poll()
+            self.kernel.diskdump_update()
+            self.kernel.udelay(poll_interval_us(self.now_ns - began_ns))
         return over()
 
     def let_pass(self, ms: int) -> None:

@@ -1,4 +1,4 @@
-"""Several runs at a time: a process for each chip and seed, started anew, told what to judge by name.
+"""Several runs at a time: a process for each part of a chip's items, started anew, told what to judge by name.
 
 What comes back is the same whoever ran it, so a report does not depend on how many ran at once.
 """
@@ -18,7 +18,7 @@ from ddsdk.errors import PluginError
 from .checks import all_checks
 from .expression import parse
 from .load import plans_for
-from .runner import Item, Result, Verdict, items_of, run
+from .runner import Item, Result, Verdict, each, items_of
 
 #: How much of the work is told at a time: (items done) or the end.
 _TICK: Final = "tick"
@@ -26,15 +26,31 @@ _END: Final = "end"
 _BROKE: Final = "broke"
 
 
+#: A process for so many items; one that judges the whole kit of a chip has four parts.
+_PART_ITEMS: Final = 180
+
+
 @frozen
 class Job:
-    """One run: *target* as typed, a chip of it, a seed, and the `-k` expression."""
+    """One run: *target* as typed, a chip of it, a seed, the `-k` expression; part number *part* of *parts*."""
 
     target: str
     chip: str
     backend: str
     seed: int
     select: str = ""
+    part: int = 0
+    parts: int = 1
+
+    def of(self, items: Sequence[Item]) -> Sequence[Item]:
+        """Those of *items* that are this job's: neighbours, because they share what is measured once."""
+        low, high = (len(items) * number // self.parts for number in (self.part, self.part + 1))
+        return items[low:high]
+
+
+def parts_for(items: int) -> int:
+    """In how many parts *items* are judged, however many of them run at a time: reports do not depend on that."""
+    return -(-items // _PART_ITEMS)
 
 
 def default_jobs() -> int:
@@ -115,9 +131,9 @@ def _work(connection: Connection, job: Job) -> None:
 
 
 def run_here(job: Job, tell: Callable[[], None] = lambda: None) -> list[Result]:
-    """Run *job* in this process."""
+    """Run *job* in this process; `runner.concluded` has the last word on all parts together."""
     plan, items = _items(job)
-    return run(plan, items, tell=lambda result: tell())
+    return each(plan, job.of(items), tell=lambda result: tell())
 
 
 def _items(job: Job) -> tuple[Any, list[Item]]:

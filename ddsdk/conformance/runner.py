@@ -116,11 +116,21 @@ def run(plan: Plan, items: Sequence[Item], *, tell: Callable[[Result], None] = l
 
     PluginError: the driver cannot be run at all.  An exception that is our own goes through.
     """
+    return concluded(plan, each(plan, items, tell=tell), trace=trace)
+
+
+def each(plan: Plan, items: Sequence[Item], *, tell: Callable[[Result], None] = lambda result: None) -> list[Result]:
+    """What became of each of *items* by itself; causes are not named yet."""
     results = []
     for item in items:
         result = judge(plan, item, trace=False)
         tell(result)
         results.append(result)
+    return results
+
+
+def concluded(plan: Plan, results: Sequence[Result], *, trace: bool = True) -> list[Result]:
+    """All of *results* seen together: causes named, failures with what led to them."""
     judged = attribute(plan, results)
     return [_with_trace(plan, result) for result in judged] if trace else judged
 
