@@ -164,6 +164,8 @@ def test_a_power_cut_leaves_what_the_header_counts(codec: str, status: int, bloc
     fresh, seen = bytes(device.medium), list[tuple[int, int, int]]()
 
     def look() -> None:
+        if codec == "zlib" and len(device.calls) % 25 and device.calls:      # its stream is many writes like each other
+            return
         Path(target.path).write_bytes(device.after_a_power_cut(len(device.calls)))
         found = read_partition(target)
         if found.facts is None:

@@ -7,7 +7,7 @@ import tracemalloc
 
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from ddsdk.abi import X86_64
@@ -32,7 +32,7 @@ def busy(model: str = "vmemmap") -> Kernel:
 
 
 @pytest.mark.parametrize("model", ["vmemmap", "scattered"])
-@pytest.mark.parametrize("level", [31, 30, 0, None])
+@pytest.mark.parametrize("level", [31, None])
 def test_after_the_crash_nothing_is_allocated_beyond_the_budget(level: int | None, model: str) -> None:
     """Built before; what `run` takes, with what was built, stays below what was declared."""
     memory = busy(model).source()
@@ -58,7 +58,7 @@ def test_each_level_alone_is_what_the_pass_for_all_says() -> None:
     """Same frames, same counts."""
     memory = busy().source()
     together = classify_every_level(memory)
-    for level in range(32):
+    for level in (0, 1, 2, 4, 8, 16, 18, 30, 31):
         alone, of_all = classify(memory, level), together.at(level)
         assert alone.kept == of_all.kept
         assert (alone.counts, alone.kept_pages) == (of_all.counts, of_all.kept_pages)
@@ -168,6 +168,7 @@ def test_damaged_memory_never_raises_and_never_loses_a_frame(spots: list[tuple[s
 @given(key=st.sampled_from(sorted(Kernel(frames=10240).info)), value=st.one_of(
     st.integers(-(1 << 70), 1 << 70).map(str), st.text(max_size=20), st.integers(0, 200).map(str)),
     level=st.integers(0, 31))
+@settings(max_examples=25)
 def test_damaged_vmcoreinfo_never_raises(key: str, value: str, level: int) -> None:
     """Any value of any key: an answer, all frames accounted for."""
     kernel = Kernel(frames=10240)

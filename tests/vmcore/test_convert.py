@@ -62,7 +62,7 @@ def test_round_trip(abi: Abi, tmp_path: Path) -> None:
     assert (tmp_path / "0").read_bytes() == (tmp_path / "3").read_bytes() == (tmp_path / "7").read_bytes()
 
 
-@pytest.mark.parametrize("codec", Codec, ids=lambda codec: codec.value)
+@pytest.mark.parametrize("codec", [Codec.ZLIB, Codec.LZO], ids=lambda codec: codec.value)
 def test_the_number_of_workers_does_not_show(codec: Codec, tmp_path: Path) -> None:
     """One process or three: the same bytes."""
     core = converted(MEMORY, tmp_path / "core", Format.ELF)
