@@ -16,7 +16,7 @@ from ddsdk.abi import Abi
 from ddsdk.errors import FormatError
 
 from .codecs import Codec, PageFlag
-from .dumpheader import SIGNATURE, DiskDumpHeader, NewUtsname, Timespec, bitmap_blocks
+from .dumpheader import SIGNATURE, DiskDumpHeader, Timespec, bitmap_blocks
 from .kdump_layout import (
     DESCRIPTOR_BYTES,
     DISKDUMP_VERSION,
@@ -32,6 +32,7 @@ from .packing import SHARED_ZERO, Packed, Runs
 from .pagemap import PageMap
 from .pages import PageSource
 from .subnotes import pack_sub_header
+from .utsname import utsname_of
 from .vmcoreinfo import number, parse
 from .workers import Packing
 
@@ -150,8 +151,7 @@ def head_of(source: PageSource, options: KdumpOptions) -> bytes:
     header = DiskDumpHeader(
         signature=SIGNATURE if options.diskdump else KDUMP_SIGNATURE,
         header_version=DISKDUMP_VERSION if options.diskdump else VERSION,
-        utsname=NewUtsname(sysname=b"Linux", nodename=source.nodename.encode()[:64],
-                           release=source.release.encode()[:64], machine=abi.machine.encode()),
+        utsname=utsname_of(source),
         timestamp=Timespec(tv_sec=seconds & (U32 >> 1 if abi.word_bytes == 4 else (1 << 63) - 1)),
         status=_status(options), block_size=page, sub_hdr_size=len(sub) // page, bitmap_blocks=2 * single,
         max_mapnr=min(source.max_pfn, U32), nr_cpus=max(1, len(source.cpus)),

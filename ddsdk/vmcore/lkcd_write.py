@@ -16,7 +16,6 @@ from isal import igzip_lib
 
 from ddsdk.abi import Abi
 
-from .dumpheader import NewUtsname
 from .lkcd import NT_RAM, RAM_NOTE
 from .lkcd_layout import (
     ARCH,
@@ -38,6 +37,7 @@ from .pagemap import PageMap
 from .pages import PageSource
 from .rle import rle_compress
 from .subnotes import AREA_ALIGN, area
+from .utsname import utsname_of
 
 VERSION: Final = 9
 _PIECE_BYTES: Final = 1 << 20
@@ -114,8 +114,7 @@ def head_of(source: PageSource, kept: PageMap, compress: LkcdCompress) -> bytes:
                       memory_size=source.max_pfn, memory_end=source.max_pfn * page, num_pages=kept.count() & U32)
     header = LkcdPacked(
         fixed=fixed, tv_sec=source.crashtime or 0, compress=int(compress), buffer_size=buffer_bytes,
-        utsname=NewUtsname(sysname=b"Linux", nodename=source.nodename.encode()[:64],
-                           release=source.release.encode()[:64], machine=abi.machine.encode()))
+        utsname=utsname_of(source))
     return (wire.pack(header) + behind).ljust(buffer_bytes, b"\0")
 
 

@@ -145,3 +145,11 @@ def test_a_page_that_is_damaged_is_named(tmp_path: Path) -> None:
             converted(str(path), tmp_path / "again", Format.KDUMP, codec=Codec.LZO, jobs=jobs)
     with open_pages(str(path)) as source:
         assert len(bytes(source.view(first * 4096, 4096))) == 4096
+
+
+def test_headers_say_who_the_machine_was(tmp_path: Path) -> None:
+    """No member of utsname is empty: libkdumpfile believes no other."""
+    path = converted(MEMORY, tmp_path / "k", Format.KDUMP)
+    names = [part.rstrip(b"\0") for part in (Path(path).read_bytes()[12 + 65 * n:12 + 65 * (n + 1)] for n in range(6))]
+    with open_source(MEMORY) as memory:
+        assert names == [b"Linux", b"(none)", memory.release.encode(), b"(none)", b"x86_64", b"(none)"]
