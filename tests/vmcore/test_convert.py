@@ -152,4 +152,4 @@ def test_headers_say_who_the_machine_was(tmp_path: Path) -> None:
     path = converted(MEMORY, tmp_path / "k", Format.KDUMP)
     names = [part.rstrip(b"\0") for part in (Path(path).read_bytes()[12 + 65 * n:12 + 65 * (n + 1)] for n in range(6))]
     with open_source(MEMORY) as memory:
-        assert names == [b"Linux", b"(none)", memory.release.encode(), b"(none)", b"x86_64", b"(none)"]
+        assert names == [b"Linux", memory.nodename.encode(), memory.release.encode(), b"(none)", b"x86_64", b"(none)"]
