@@ -13,9 +13,9 @@ import numpy as np
 import numpy.typing as npt
 from attrs import evolve, field, frozen
 
-from ddsdk.abi import ABIS, I386, PPC64, X86_64, Abi
+from ddsdk.abi import ABIS, PPC64, X86_64, Abi
 from ddsdk.errors import FormatError
-from ddsdk.vmcore.dumpheader import SIGNATURE, DiskDumpHeader, bitmap_blocks, text, unpack_tasks
+from ddsdk.vmcore.dumpheader import SIGNATURE, DiskDumpHeader, bitmap_blocks, names_machine, text, unpack_tasks
 from ddsdk.vmcore.pagemap import PageMap
 from ddsdk.vmcore.subnotes import MAX_SUB_HEADER_BYTES
 
@@ -203,14 +203,9 @@ def _machines(block: bytes, page: int) -> list[Abi]:
         abi = abi_with_page_size(native, page)
         header = DiskDumpHeader.on(abi).unpack(block)
         if header.block_size == page:
-            named = native.machine == text(header.utsname.machine) or (native is I386 and _is_x86_32(header))
+            named = names_machine(header.utsname, native)
             fits.append((not named, native.page_size != page, abi))
     return [abi for *_, abi in sorted(fits, key=lambda fit: fit[:2])]
-
-
-def _is_x86_32(header: DiskDumpHeader) -> bool:
-    name = text(header.utsname.machine)
-    return len(name) == 4 and name[0] == "i" and name.endswith("86")
 
 
 def _implausible(header: DiskDumpHeader, blocks: int) -> str | None:

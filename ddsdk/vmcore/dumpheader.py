@@ -13,6 +13,7 @@ from ddsdk.abi import Abi
 from ddsdk.layout import CStruct, c_int, c_long, c_struct, c_uint, char, nested
 
 SIGNATURE = b"DISKDUMP"
+KDUMP_SIGNATURE = b"KDUMP   "
 
 
 @c_struct
@@ -72,6 +73,12 @@ def text(value: bytes) -> str:
     """A utsname member as text: to the first NUL, printable ASCII only, `?` for the rest."""
     raw = value.split(b"\0", 1)[0]
     return "".join(chr(byte) if 32 <= byte < 127 else "?" for byte in raw)
+
+
+def names_machine(utsname: NewUtsname, abi: Abi) -> bool:
+    """Whether utsname.machine is *abi*'s; any of i386 to i686 is i386."""
+    machine = text(utsname.machine)
+    return machine == abi.machine or (abi.name == "i386" and len(machine) == 4 and machine[0] + machine[2:] == "i86")
 
 
 def bitmap_blocks(max_pfn: int, page_size: int) -> int:

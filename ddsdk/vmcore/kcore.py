@@ -18,7 +18,7 @@ from ddsdk.abi import abi_for_elf
 from ddsdk.errors import DeviceError, FormatError
 
 from .elfread import KERNEL_IMAGE_VADDR, MAX_NOTES_BYTES
-from .image import MAX_PADDR, Run
+from .image import MAX_PADDR
 from .notes import VMCOREINFO, Note, cpus_and_vmcoreinfo, parse_notes
 from .pagemap import PageMap
 from .pages import PackedSource
@@ -101,11 +101,6 @@ class KcoreSource(PackedSource):
     def stored(self) -> PageMap:  # type: ignore[override]
         """The same."""
         return self.ram
-
-    @cached_property
-    def runs(self) -> tuple[Run, ...]:
-        """The same, as runs."""
-        return tuple(Run(first, count) for first, count in self.ram.runs())
 
     def read_frames(self, first: int, count: int, into: memoryview) -> None:
         """What they are now; pages that cannot be read are zeros."""

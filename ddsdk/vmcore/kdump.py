@@ -19,7 +19,7 @@ from ddsdk.errors import FormatError
 
 from . import vmcoreinfo as vmci
 from .codecs import Decompressor, PageFlag
-from .dumpheader import SIGNATURE, DiskDumpHeader, text
+from .dumpheader import KDUMP_SIGNATURE, SIGNATURE, DiskDumpHeader, names_machine, text
 from .filebytes import FileBytes
 from .image import MAX_PADDR
 from .kdump_layout import (
@@ -29,13 +29,11 @@ from .kdump_layout import (
     HAS_NOTES,
     HAS_SPLIT,
     HAS_VMCOREINFO,
-    KDUMP_SIGNATURE,
     KdumpLayout,
     KdumpStatus,
     KdumpSubHeader,
     descriptor_dtype,
     implausible,
-    named,
 )
 from .notes import CpuNote, Note, cpus_and_vmcoreinfo, parse_notes
 from .pagemap import PageMap
@@ -126,13 +124,12 @@ class KdumpSource(PackedSource):
     def _readable(self, stored: PageMap) -> PageMap:
         """The frames whose descriptors can be true."""
         found = stored.copy()
-        for first, count in stored.runs():
-            for low in range(first, first + count, _TABLE_STEP):
-                table = self.descriptors(low, min(_TABLE_STEP, first + count - low))
-                offset, size = table["offset"].astype(np.int64), table["size"].astype(np.int64)
-                good = (offset > 0) & (size <= self.page_size) & (offset <= self.file.size - size)
-                for bad in np.flatnonzero(~good).tolist():
-                    found.drop_run(low + bad, 1)
+        for low, count in stored.pieces(_TABLE_STEP):
+            table = self.descriptors(low, count)
+            offset, size = table["offset"].astype(np.int64), table["size"].astype(np.int64)
+            good = (offset > 0) & (size <= self.page_size) & (offset <= self.file.size - size)
+            for bad in np.flatnonzero(~good).tolist():
+                found.drop_run(low + bad, 1)
         return found
 
     def descriptors(self, first: int, count: int) -> npt.NDArray[np.void]:
@@ -198,7 +195,7 @@ def _machines(head: bytes | memoryview) -> list[Abi]:
     abis = [abi for abi in (*ABIS, *READ_ONLY_ABIS) if DiskDumpHeader.on(abi).size <= len(head)]
     read = {abi.name: DiskDumpHeader.on(abi).unpack(head) for abi in abis}
     fits = [abi for abi in abis if implausible(read[abi.name], abi, 1 << 62) is None]
-    return sorted(fits or abis, key=lambda abi: not named(read[abi.name], abi))[:None if fits else 1]
+    return sorted(fits or abis, key=lambda abi: not names_machine(read[abi.name].utsname, abi))[:None if fits else 1]
 
 
 def _believed(file: FileBytes, abi: Abi, header: DiskDumpHeader) -> KdumpHeader:

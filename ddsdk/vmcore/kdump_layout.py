@@ -14,9 +14,8 @@ from ddsdk.abi import Abi
 from ddsdk.errors import FormatError
 from ddsdk.layout import CStruct, c_int, c_struct, c_ulong, s64, u64
 
-from .dumpheader import SIGNATURE, DiskDumpHeader, bitmap_blocks, text
+from .dumpheader import KDUMP_SIGNATURE, SIGNATURE, DiskDumpHeader, bitmap_blocks, text
 
-KDUMP_SIGNATURE = b"KDUMP   "
 #: The first KDUMP version that has a sub header member of that name.
 HAS_LEVEL, HAS_SPLIT, HAS_VMCOREINFO, HAS_NOTES, HAS_ERASEINFO, HAS_64BIT = 1, 2, 3, 4, 5, 6
 #: The versions we write.
@@ -108,9 +107,3 @@ def implausible(header: DiskDumpHeader, abi: Abi, file_size: int) -> str | None:
     if header.max_mapnr == 0 and header.header_version < HAS_64BIT:
         return "it counts no page frames"
     return None
-
-
-def named(header: DiskDumpHeader, abi: Abi) -> bool:
-    """Whether utsname.machine is *abi*'s; any of i386 to i686 is i386."""
-    machine = text(header.utsname.machine)
-    return machine == abi.machine or (abi.name == "i386" and len(machine) == 4 and machine[0] + machine[2:] == "i86")

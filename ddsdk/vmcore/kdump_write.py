@@ -16,11 +16,10 @@ from ddsdk.abi import Abi
 from ddsdk.errors import FormatError
 
 from .codecs import Codec, PageFlag
-from .dumpheader import SIGNATURE, DiskDumpHeader, Timespec, bitmap_blocks
+from .dumpheader import KDUMP_SIGNATURE, SIGNATURE, DiskDumpHeader, Timespec, bitmap_blocks
 from .kdump_layout import (
     DESCRIPTOR_BYTES,
     DISKDUMP_VERSION,
-    KDUMP_SIGNATURE,
     VERSION,
     KdumpStatus,
     KdumpSubHeader,

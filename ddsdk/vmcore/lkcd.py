@@ -15,7 +15,7 @@ from ddsdk.abi import ABIS, READ_ONLY_ABIS, Abi, with_page_size
 from ddsdk.errors import FormatError
 
 from .codecs import Decompressor, PageFlag
-from .dumpheader import NewUtsname, text
+from .dumpheader import NewUtsname, names_machine, text
 from .filebytes import FileBytes
 from .image import MAX_PADDR, bounded_frames
 from .kdump_layout import BLOCK_SIZES
@@ -116,12 +116,6 @@ class LkcdSource(PackedSource):
             raise damaged(self, pfn, error) from None
 
 
-def is_lkcd(file: FileBytes) -> bool:
-    """Whether *file* starts with LKCD's magic number, in either byte order."""
-    start = bytes(file.view(0, min(file.size, 8)))
-    return any(struct.pack(order + "Q", magic) == start for order in "<>" for magic in (MAGIC, LIVE_MAGIC))
-
-
 def open_lkcd(file: FileBytes) -> LkcdSource:
     """The memory in *file*, whose close() is ours from now on.  FormatError, one line, for anything it cannot be."""
     try:
@@ -171,9 +165,7 @@ def _read_as(file: FileBytes, abi: Abi) -> LkcdHeader | None:
         seconds = int.from_bytes(data[places.time:places.time + word], order)
         compress = int.from_bytes(data[places.compress:places.compress + 4], order)
         data_at = OLD_DATA_AT
-    machine = text(utsname.machine)
-    same = machine == abi.machine or (abi.name == "i386" and len(machine) == 4 and machine[0] + machine[2:] == "i86")
-    if not same:
+    if not names_machine(utsname, abi):
         return None
     method = LkcdCompress.RLE if version < COMPRESS_FROM else LkcdCompress(compress & 3)
     return LkcdHeader(abi, version, fixed, seconds, utsname, method, data_at, mclx)
@@ -224,7 +216,8 @@ def _notes(file: FileBytes, head: LkcdHeader) -> tuple[tuple[CpuNote, ...], tupl
     records = area_records(abi, data, size + -size % AREA_ALIGN)
     if records is not None:
         notes = parse_notes(abi, records)
-        return (*cpus_and_vmcoreinfo(abi, notes)[:1], tuple(notes), cpus_and_vmcoreinfo(abi, notes)[1])
+        cpus, vmcoreinfo = cpus_and_vmcoreinfo(abi, notes)
+        return cpus, tuple(notes), vmcoreinfo
     return _arch_cpus(head, data), (), None
 
 

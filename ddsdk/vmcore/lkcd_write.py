@@ -62,15 +62,13 @@ def write_lkcd(source: PageSource, output: Output, kept: PageMap, compress: Lkcd
     at, done, most = len(head), 0, _PIECE_BYTES // page
     pack = _Packer(source.abi, page, compress)
     buffer = memoryview(bytearray(_PIECE_BYTES))
-    for first, count in kept.runs():
-        for low in range(first, first + count, most):
-            pages = min(most, first + count - low)
-            source.read_frames(low, pages, buffer[:pages * page])
-            data = pack.pages(low, buffer[:pages * page])
-            output.write(at, data)
-            at, done = at + len(data), done + pages
-            source.release_range(low * page, pages * page)
-            tell(done, total)
+    for low, pages in kept.pieces(most):
+        source.read_frames(low, pages, buffer[:pages * page])
+        data = pack.pages(low, buffer[:pages * page])
+        output.write(at, data)
+        at, done = at + len(data), done + pages
+        source.release_range(low * page, pages * page)
+        tell(done, total)
     end = LkcdPageHeader.on(source.abi).pack(LkcdPageHeader(flags=int(LkcdPage.END)))
     output.write(at, end)
     return LkcdReport(done, at + len(end))

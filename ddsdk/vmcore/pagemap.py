@@ -154,6 +154,12 @@ class PageMap:
         if start >= 0:
             yield start, stop - start
 
+    def pieces(self, most: int, first: int = 0, end: int | None = None) -> Iterator[tuple[int, int]]:
+        """The runs of [first, end), none longer than *most* frames."""
+        for start, count in self.runs(first, end):
+            for low in range(start, start + count, most):
+                yield low, min(most, start + count - low)
+
     def frames(self, first: int, end: int) -> npt.NDArray[np.int64]:
         """The frames of [first, end) that are in, ascending."""
         return np.flatnonzero(self.flags(first, max(0, min(end, self.max_pfn) - first))) + first

@@ -5,7 +5,8 @@ from __future__ import annotations
 from ddsdk.abi import Abi
 from ddsdk.errors import FormatError
 
-from .dumpheader import SIGNATURE
+from .dumpheader import KDUMP_SIGNATURE, SIGNATURE
+from .filebytes import MAGIC as FLATTENED
 from .image import MemoryExtent, MemorySource, Run
 from .notes import CpuNote
 from .pages import PageSource
@@ -13,10 +14,8 @@ from .raw import open_raw
 
 __all__ = ["CpuNote", "MemoryExtent", "MemorySource", "PageSource", "Run", "open_pages", "open_source"]
 
-#: The readers say these too; each brings a library with it and is imported when its turn comes.
+#: The readers say some of these too; each brings a library with it and is imported when its turn comes.
 ELF_MAGIC = b"\x7fELF"
-KDUMP_SIGNATURE = b"KDUMP   "
-FLATTENED = b"makedumpfile".ljust(16, b"\0")
 #: Most significant byte first; the second is a live system's.
 LKCD_MAGICS = (bytes.fromhex("a8190173618f23ed"), bytes.fromhex("a8190173618f23cd"))
 SYNTHETIC = "synthetic:"

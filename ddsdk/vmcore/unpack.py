@@ -46,9 +46,7 @@ def _fill(source: PageSource, runs: list[Run], fd: int) -> None:
     buffer = memoryview(bytearray(_PIECE_BYTES))
     most = _PIECE_BYTES // page
     for run in runs:
-        for first, count in source.stored.runs(run.start_pfn, run.start_pfn + run.npages):
-            for low in range(first, first + count, most):
-                pages = min(most, first + count - low)
-                source.read_frames(low, pages, buffer[:pages * page])
-                os.pwrite(fd, buffer[:pages * page], at + (low - run.start_pfn) * page)
+        for low, pages in source.stored.pieces(most, run.start_pfn, run.start_pfn + run.npages):
+            source.read_frames(low, pages, buffer[:pages * page])
+            os.pwrite(fd, buffer[:pages * page], at + (low - run.start_pfn) * page)
         at += run.npages * page
