@@ -1,8 +1,6 @@
 """One PCI function emulated by QEMU, behind the same protocol as a Python model.
 
-The one place in ddsdk where real time matters: QEMU works while we wait.  A poll that makes no progress
-sleeps a little, so that virtual time, which the driver spends, does not run ahead of real time, which QEMU
-needs.
+A read that finds a register as it was may wait: see `pace`.
 """
 
 from __future__ import annotations
@@ -20,15 +18,11 @@ from ddsdk.sim.irq import IrqLine
 from ddsdk.sim.machine import CrashRecord, Machine
 
 from .dma import BOUNCE_BYTES, BounceDma
+from .pace import Pace
 from .pci import ConfigSpace, check_config_access
 from .qtest import POSTED_LIMIT, QTest
 from .ram import SharedRam
 
-#: Reads of one register that may return the same value before each further one costs a real sleep, as long as
-#: the virtual time that went by between the two, within these bounds.
-FREE_POLLS = 2
-POLL_SLEEP_MIN_NS = 50_000
-POLL_SLEEP_MAX_NS = 1_000_000
 #: Normal mode looks at the interrupt pin this often, in virtual and in real time; less often in the long run.
 PIN_PERIOD_NS = 100_000
 PIN_PERIOD_MAX_NS = 1_000_000
@@ -44,8 +38,8 @@ _IO_SIZES: Final = {1: (b"inb", b"outb"), 2: (b"inw", b"outw"), 4: (b"inl", b"ou
 class QemuWindow:
     """A BAR: reads are round trips, writes are posted."""
 
-    __slots__ = ("_base", "_bit", "_function", "_last", "_name", "_polled_ns", "_qtest", "_reads", "_same",
-                 "_sizes", "_value", "_writes", "size")
+    __slots__ = ("_base", "_bit", "_function", "_name", "_pace", "_qtest", "_reads", "_sizes", "_values", "_writes",
+                 "size")
 
     def __init__(self, function: QemuPciFunction, number: int, bar: Bar) -> None:
         self.size = bar.size
@@ -57,10 +51,8 @@ class QemuWindow:
         self._sizes = _IO_SIZES if bar.kind == "io" else _MEM_SIZES
         self._reads: dict[int, bytes] = {}
         self._writes: dict[int, bytes] = {}
-        self._last = -1         # register read last, its value, and how often it came back unchanged
-        self._value = -1
-        self._same = 0
-        self._polled_ns = 0
+        self._values: dict[int, int] = {}       # what each register said last
+        self._pace = function.pace
 
     def read(self, offset: int, size: int) -> int:
         """See `bus.Window.read`."""
@@ -74,10 +66,11 @@ class QemuWindow:
             line = self._reads[key] = b"%s 0x%x\n" % (command, self._base + offset)
         function.stall.tick(self._name)
         value = int(self._qtest.ask(line), 16)
-        if key == self._last and value == self._value:
-            self._no_progress()
+        if self._values.get(key) == value:
+            self._pace.nothing_new()
         else:
-            self._last, self._value, self._same = key, value, 0
+            self._values[key] = value
+            self._pace.news()
         if function.pin_up:
             function.sample_pin()
         if function.trace.on:
@@ -96,7 +89,6 @@ class QemuWindow:
             head = self._writes[key] = b"%s 0x%x " % (command, self._base + offset)
         function.stall.tick(self._name)
         self._qtest.post(head + b"0x%x\n" % (value & (1 << 8 * size) - 1))
-        self._last = -1
         function.pin_period_ns = PIN_PERIOD_NS
         if function.pin_up:
             function.sample_pin()
@@ -110,7 +102,6 @@ class QemuWindow:
             return [(1 << 8 * size) - 1] * count
         line = b"%s 0x%x\n" % (self._commands("read", offset, size)[0], self._base + offset)
         function.stall.tick(self._name)
-        self._last = -1
         values = [int(answer, 16) for answer in self._batch([line] * count)]
         if function.trace.on:
             function.trace.add("read", f"{self._name}+{offset:#x}", count, "times")
@@ -123,7 +114,6 @@ class QemuWindow:
             return
         head = b"%s 0x%x " % (self._commands("write", offset, size)[1], self._base + offset)
         function.stall.tick(self._name)
-        self._last = -1
         self._batch([head + b"0x%x\n" % value for value in values])
         if function.trace.on:
             function.trace.add("write", f"{self._name}+{offset:#x}", len(values), "times")
@@ -132,14 +122,6 @@ class QemuWindow:
         """In pieces that the socket's buffers hold."""
         return [answer for at in range(0, len(lines), POSTED_LIMIT)
                 for answer in self._qtest.batch(lines[at:at + POSTED_LIMIT])]
-
-    def _no_progress(self) -> None:
-        """The register said the same again: give QEMU the time that the driver believes has passed."""
-        now_ns = self._function.clock.now_ns
-        self._same += 1
-        if self._same > FREE_POLLS:
-            time.sleep(min(max(now_ns - self._polled_ns, POLL_SLEEP_MIN_NS), POLL_SLEEP_MAX_NS) / NS_PER_S)
-        self._polled_ns = now_ns
 
     def _commands(self, verb: str, offset: int, size: int) -> tuple[bytes, bytes]:
         what = f"{self._function.name}: {size}-byte {verb} at {offset:#x}"
@@ -187,6 +169,7 @@ class QemuPciFunction:
         self.clock = machine.clock
         self.trace = machine.trace
         self.stall = machine.stall
+        self.pace = Pace(machine.clock)
         self.decodes = 0                # COMMAND as last written: what the windows decode
         self._config = ConfigSpace(qtest)
         self._bars = bars
@@ -208,6 +191,7 @@ class QemuPciFunction:
     def config_read(self, offset: int, size: int) -> int:
         """See `bus.PciFunction.config_read`."""
         check_config_access(self.name, "read", offset, size)
+        self.pace.nothing_new()
         return self._config.read(self._slot, offset, size, self._func)
 
     def config_write(self, offset: int, size: int, value: int) -> None:

@@ -69,5 +69,6 @@ def ddsdk(*argv: object, status: int = 0) -> str:
     """stdout of the command line; fails the test unless it ends with *status*."""
     done = subprocess.run([sys.executable, "-m", "ddsdk", *map(str, argv)], capture_output=True, text=True,
                           check=False)
-    assert done.returncode == status, f"ddsdk {' '.join(map(str, argv))}: {done.returncode}\n{done.stderr}"
+    assert done.returncode == status, (f"ddsdk {' '.join(map(str, argv))}: {done.returncode}\n{done.stdout}\n"
+                                       f"{done.stderr}")
     return done.stdout

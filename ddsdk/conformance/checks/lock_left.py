@@ -41,11 +41,13 @@ def _after_quiesce(bench: Bench) -> None:
 def _after_poll(bench: Bench) -> None:
     bench.take_over()
     for enter in (dumping.idle, dumping.in_flight, dumping.pending):
-        enter(bench)
+        commands = enter(bench)
         for _ in range(4):
             bench.poll()
             _none_left(bench, "dump_poll", "called by the dump loop")
             bench.kernel.udelay(1000)
+        bench.wait(*commands)
+        _none_left(bench, "dump_poll", "called by the dump loop until all commands have ended")
     for role in (Role.COMPLETION_DUPLICATE, Role.COMPLETION_FOREIGN, Role.FIRMWARE_FAULT, Role.ADAPTER_GONE):
         if not bench.plays(role):
             continue
