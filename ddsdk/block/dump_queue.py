@@ -77,6 +77,7 @@ class PolledQueue(ABC, Generic[Io]):
         self._spin_unlock = kernel.spin_unlock
         self._update = kernel.diskdump_update
         self._udelay = kernel.udelay
+        self._settle = kernel.diskdump_pause
         self._poll = kernel.poll_once
         self._news_ns = 0                   # when a command was handed over or ended last
 
@@ -352,9 +353,7 @@ class PolledQueue(ABC, Generic[Io]):
 
     def settle(self) -> None:
         """5000 times {diskdump_update, 1 ms}: disks find their feet after a reset."""
-        for _ in range(SETTLE_MS):
-            self._update()
-            self._udelay(1000)
+        self._settle(SETTLE_MS)
 
 
 def blame(plugin: str, error: BaseException) -> DriverFault:

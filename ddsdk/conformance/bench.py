@@ -290,9 +290,7 @@ class Bench(World):
 
     def settle(self) -> None:
         """The dump layer's pause after a host reset: 5 s, without a poll."""
-        for _ in range(SETTLE_MS):
-            self.kernel.diskdump_update()
-            self.kernel.udelay(1000)
+        self.kernel.diskdump_pause(SETTLE_MS)
 
     def start_all(self, commands: Sequence[Command]) -> list[Command]:
         """Hand them over until the driver says busy; those it took."""

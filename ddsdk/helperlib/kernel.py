@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 from attrs import frozen
 
 from .alloc import GFP_ATOMIC, GFP_KERNEL, Allocator, Kmem
-from .delay import Delays
+from .delay import NSEC_PER_MSEC, Delays
 from .dma import DMA_BIDIRECTIONAL, DMA_FROM_DEVICE, DMA_TO_DEVICE, DmaBuffer, DmaCalls
 from .guard import Guard
 from .highmem import Highmem
@@ -205,6 +205,30 @@ class Kernel(IoCalls, PciCalls):
             self._timers.run_due()
             self._tasklets.run()
             self._works.run()
+
+    def diskdump_pause(self, ms: int) -> None:
+        """*ms* times {diskdump_update(), 1000 us}: how the dump layer gives disks time after a reset.
+
+        Where updates would find nothing to do and no adapter has anything to say, time passes in one step.
+        """
+        while ms > 0:
+            self.diskdump_update()
+            quiet_ms = min(ms - 1, self._quiet_ms())
+            if quiet_ms > 0:
+                self._clock.now_ns += quiet_ms * NSEC_PER_MSEC
+                self.diskdump_update()
+                ms -= quiet_ms
+            self.udelay(1000)
+            ms -= 1
+
+    def _quiet_ms(self) -> int:
+        """Crash mode: whole milliseconds before anything can happen."""
+        if not self.machine.crashdump_mode or self._tasklets.queue or self._works.queue:
+            return 0
+        due, until_ns = self._timers.next_due, self._clock.horizon_ns
+        if due is not None:
+            until_ns = min(until_ns, self._ticks.ns_of(due))
+        return (until_ns - 1 - self._clock.now_ns) // NSEC_PER_MSEC
 
     def printk(self, text: str) -> None:
         """int printk(const char *): a line of the kernel's log."""

@@ -102,6 +102,37 @@ def update_moves_everything(w: World) -> None:
     assert w.ran == ["timer", "tasklet", "work"]
 
 
+@works("diskdump_pause", modes=(NORMAL,))
+def pause_lets_time_pass(w: World) -> None:
+    """Three milliseconds."""
+    before_ns = w.machine.clock.now_ns
+    w.kernel.diskdump_pause(3)
+    assert w.machine.clock.now_ns - before_ns == 3_000_000
+
+
+@works("diskdump_pause", modes=(CRASH,))
+def pause_misses_nothing(w: World) -> None:
+    """A timer, an adapter's event and what it leads to happen at the millisecond a loop of updates would see them at;
+    the watchdog's five seconds pass twice."""
+    k, clock = w.kernel, w.machine.clock
+    began_ns, seen = clock.now_ns, list[tuple[str, int]]()
+
+    def note(what: object) -> None:
+        seen.append((str(what), (clock.now_ns - began_ns) // 1000))
+
+    k.mod_timer(k.setup_timer(note, "timer"), k.jiffies + 700)
+    tasklet = k.tasklet_init(note, "tasklet")
+
+    def event() -> None:
+        note("event")
+        k.tasklet_schedule(tasklet)
+
+    clock.after_ns(1_500_300_000, event)
+    k.diskdump_pause(10_000)
+    assert seen == [("timer", 700_000), ("event", 1_500_300), ("tasklet", 1_501_000)]
+    assert clock.now_ns - began_ns == 10_000_000_000
+
+
 @works("poll_once")
 def polls_without_reentry(w: World) -> None:
     """The poll is run once, though it polls itself."""
