@@ -25,7 +25,7 @@ lint: $(STAMP)
 	$(BIN)/mypy
 
 conformance: $(STAMP)   ## every driver in plugins/ judged on its own model
-	set -e; for plugin in $(patsubst %/pyproject.toml,%,$(PLUGINS)); do $(BIN)/ddsdk conformance $$plugin; done
+	$(BIN)/ddsdk conformance $(patsubst %/pyproject.toml,%,$(PLUGINS))
 
 matrix: $(STAMP)        ## the proof that the checks bite: every saboteur is caught, every required check is needed
 	$(BIN)/python -m ddsdk.conformance.saboteurs.matrix --enough --cases $(CASES)

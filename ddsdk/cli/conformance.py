@@ -12,6 +12,7 @@ from pathlib import Path
 
 import attrs
 import click
+from attrs import frozen
 
 from ..conformance.check import FAMILIES
 from ..conformance.checks import all_checks
@@ -21,7 +22,7 @@ from ..conformance.load import doubts, plans_for
 from ..conformance.plan import Plan
 from ..conformance.processes import Job, default_jobs, parts_for, run_jobs
 from ..conformance.report import ChipReport, Report, as_json
-from ..conformance.runner import Item, concluded, each, items_of
+from ..conformance.runner import Item, Result, concluded, each, items_of
 from ..conformance.terminal import chip_lines, closing_lines, list_lines
 from ..errors import DeviceError, UsageError, VerdictError
 from ..target import BACKENDS
@@ -31,7 +32,7 @@ REPEAT_MAX = 10_000
 
 
 @click.command("conformance")
-@click.argument("target")
+@click.argument("targets", metavar="TARGET...", nargs=-1, required=True)
 @click.option("--chip", default=None, metavar="C", help="Only this chip.  [default: each one the backend can play]")
 @click.option("--backend", type=click.Choice(BACKENDS), default="model", show_default=True,
               help="model: the plugin's own (simulated); qemu: QEMU's adapter (emulated).")
@@ -45,11 +46,11 @@ REPEAT_MAX = 10_000
 @click.option("--repeat", type=click.IntRange(1, REPEAT_MAX), default=1, show_default=True, metavar="N",
               help="N runs with seeds that count up; bad once is bad.")
 @click.option("-j", "--jobs", type=click.IntRange(1, 64), default=None, metavar="N",
-              help="Chips and seeds judged at a time.  [default: one a CPU]")
+              help="Parts of the work done at a time.  [default: one a CPU; on qemu, which waits a lot, two]")
 @click.option("--list", "only_list", is_flag=True, help="Say what would run, and run nothing.")
-def command(target: str, chip: str | None, backend: str, select: str, junit: str | None, json_file: str | None,
-            seed: int, repeat: int, jobs: int | None, only_list: bool) -> int:
-    """Judge the driver TARGET: the directory of a plugin (plugins/NAME), or the name of an installed driver.
+def command(targets: tuple[str, ...], chip: str | None, backend: str, select: str, junit: str | None,
+            json_file: str | None, seed: int, repeat: int, jobs: int | None, only_list: bool) -> int:
+    """Judge each driver TARGET: the directory of a plugin (plugins/NAME), or the name of an installed driver.
 
     Each check gets a fresh machine.  Exit codes: 0 all is well, 1 a required or if-offered check is bad, 2 usage,
     3 the plugin cannot be judged: it cannot be loaded, registers nothing, has no model, or its hooks do not bind.
@@ -58,51 +59,70 @@ def command(target: str, chip: str | None, backend: str, select: str, junit: str
     wanted = parse(select)
     files = {name: path for name, path in (("--json", json_file), ("--junit", junit)) if path is not None}
     _refuse_files(files, only_list)
-    plans = plans_for(target, chip=chip, backend=backend, seed=seed)
+    _refuse_twice(targets)
     checks = all_checks()
-    for line in dict.fromkeys(line for plan in plans for line in doubts(plan, checks)):
+    work = [Work(target, plan, [item for item in items_of(plan, checks) if wanted(item)])
+            for target in targets for plan in plans_for(target, chip=chip, backend=backend, seed=seed)]
+    for line in dict.fromkeys(line for one in work for line in doubts(one.plan, checks)):
         say(line)
-    matching = [(plan, [item for item in items_of(plan, checks) if wanted(item)]) for plan in plans]
-    chosen = [(plan, items) for plan, items in matching if items]
+    chosen = [one for one in work if one.items]
     if not chosen:
         raise UsageError(f"-k {select!r} matches nothing; there are the families {', '.join(FAMILIES)}, and `ddsdk"
                          " explain` lists every check")
     page = Page(aside="-" in files.values())
     if only_list:
-        for plan, items in chosen:
-            page.print(list_lines(plan, items, page.width if page.is_terminal else None))
+        for one in chosen:
+            page.print(list_lines(one.plan, one.items, page.width if page.is_terminal else None))
         return 0
-    chips = _judge(target, chosen, select, repeat, jobs or default_jobs())
-    for one in chips:
-        page.print(chip_lines(one, page.width))
+    reports = _judge(chosen, select, repeat, jobs or default_jobs(backend))
+    for chip_report in reports:
+        page.print(chip_lines(chip_report, page.width))
         page.print([()])
-    report = Report(target, backend, seed, repeat, select, tuple(chips))
+    report = Report(" ".join(targets), backend, seed, repeat, select, tuple(reports))
     page.print(closing_lines(report, page.width))
     for name, path in files.items():
         _write(path, json.dumps(as_json(report), indent=2).encode() + b"\n" if name == "--json" else as_junit(report))
     return VerdictError.exit_code if report.bad else 0
 
 
-def _judge(target: str, chosen: Sequence[tuple[Plan, Sequence[Item]]], select: str, repeat: int,
-           width: int) -> list[ChipReport]:
-    """Every chip with each seed, *width* at a time, and a bar on the terminal meanwhile."""
-    total = sum(len(items) for _, items in chosen) * repeat
-    jobs = [Job(target, plan.model.chip.name, plan.backend, plan.seed + number, select, part, parts)
-            for plan, items in chosen for number in range(repeat) for parts in (parts_for(len(items)),)
-            for part in range(parts)]
-    with progress_bar(chosen[0][0].driver.name) as update, redirect_stdout(sys.stderr):
+@frozen
+class Work:
+    """One chip of one target, and what it is judged by."""
+
+    target: str
+    plan: Plan
+    items: Sequence[Item]
+
+    def jobs(self, select: str, seed: int) -> list[Job]:
+        """The parts of one run."""
+        parts = parts_for(len(self.items))
+        return [Job(self.target, self.plan.model.chip.name, self.plan.backend, seed, select, part, parts)
+                for part in range(parts)]
+
+
+def _refuse_twice(targets: Sequence[str]) -> None:
+    twice = [target for number, target in enumerate(targets) if target in targets[:number]]
+    if twice:
+        raise UsageError(f"{twice[0]}: named twice; once is enough, and --repeat N makes N runs")
+
+
+def _judge(chosen: Sequence[Work], select: str, repeat: int, width: int) -> list[ChipReport]:
+    """Every chip with each seed, *width* parts at a time, and a bar on the terminal meanwhile."""
+    total = sum(len(one.items) for one in chosen) * repeat
+    runs = [(one, one.plan.seed + number) for one in chosen for number in range(repeat)]
+    jobs = [job for one, seed in runs for job in one.jobs(select, seed)]
+    drivers = list(dict.fromkeys(one.plan.driver.name for one in chosen))
+    with progress_bar(", ".join(drivers)) as update, redirect_stdout(sys.stderr):
         tell = _counter(update, total)
-        alone = len(jobs) == 1
-        found = iter([each(*chosen[0], tell=lambda result: tell())] if alone else run_jobs(jobs, width, tell))
-        chips = []
-        for plan, items in chosen:
-            runs = []
-            for number in range(repeat):
-                seeded = attrs.evolve(plan, seed=plan.seed + number)
-                results = [result for _ in range(parts_for(len(items))) for result in next(found)]
-                runs.append((seeded.seed, concluded(seeded, results)))
-            chips.append(ChipReport.of(plan, runs))
-    return chips
+        if len(jobs) == 1:
+            found = iter([each(chosen[0].plan, chosen[0].items, tell=lambda result: tell())])
+        else:
+            found = iter(run_jobs(jobs, width, tell))
+        judged: dict[int, list[tuple[int, list[Result]]]] = {}
+        for one, seed in runs:
+            results = [result for _ in one.jobs(select, seed) for result in next(found)]
+            judged.setdefault(id(one), []).append((seed, concluded(attrs.evolve(one.plan, seed=seed), results)))
+        return [ChipReport.of(one.plan, judged[id(one)]) for one in chosen]
 
 
 def _counter(update: Callable[[int, int], None], total: int) -> Callable[[], None]:

@@ -102,7 +102,7 @@ class World(ABC):
             self._image = memoryview(mmap.mmap(file.fileno(), self.setup.disk_bytes))   # shared: QEMU's writes show
         channel, target = self.plan.profile.disk_at
         adapter = EmulatedAdapter.start(self.machine, self._ram, AdapterSpec.of(qemu, chip),
-                                        [DiskImage(str(path), target, channel=channel)])
+                                        [DiskImage(str(path), target, channel=channel, throwaway=True)])
         return self._stack.enter_context(adapter).function
 
     def close(self) -> None:

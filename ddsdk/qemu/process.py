@@ -120,7 +120,7 @@ class QemuProcess:
 def _machine_arguments(ram_bytes: int, ram_fd: int, rom_fd: int) -> list[str]:
     return [
         "-nodefaults", "-no-user-config", "-display", "none", "-accel", "tcg",
-        "-machine", "pc,memory-backend=ram,usb=off,vmport=off,hpet=off,graphics=off",
+        "-machine", "pc,memory-backend=ram,usb=off,vmport=off,hpet=off,graphics=off,acpi=off",
         "-m", f"{ram_bytes >> 20}M",
         "-object", f"memory-backend-file,id=ram,size={ram_bytes},mem-path=/proc/self/fd/{ram_fd},share=on",
         "-bios", f"/proc/self/fd/{rom_fd}",

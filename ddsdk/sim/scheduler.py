@@ -151,10 +151,7 @@ class Scheduler:
         if (until_ns >= self.clock.horizon_ns or self.tasks or self.deferred or self.irqs.ready or task is not self.boot
                 or self.stopped):
             return False
-        for cpu in self.cpus:
-            if cpu.task is not None and cpu.task is not task:
-                return False
-        return True
+        return all(cpu.task is None or cpu.task is task for cpu in self.cpus)
 
     def _wait(self, task: Task) -> None:
         """Leave the running context until the loop picks it again."""

@@ -51,6 +51,20 @@ mptfusion 53c1030: 3 checks, 3 items: 3 passed (simulated)
 """
 
 
+def test_several_drivers(ddsdk: Ddsdk, tmp_path: Path) -> None:
+    """One report of all of them, in the order they were named; one JSON object."""
+    report = tmp_path / "report.json"
+    ended = ddsdk("conformance", "ide", PLUGIN, "-k", "REG-1", "--json", report)
+    assert (ended.code, ended.out.splitlines()[-4:]) == (0, [
+        "ide piix3: 1 check, 1 item: 1 passed (simulated)",
+        "ide piix4: 1 check, 1 item: 1 passed (simulated)",
+        "mptfusion 53c1030: 1 check, 1 item: 1 passed (simulated)",
+        "mptfusion sas1068: 1 check, 1 item: 1 passed (simulated)"])
+    said = json.loads(report.read_text())
+    assert (said["target"], [chip["chip"] for chip in said["chips"]]) == (
+        f"ide {PLUGIN}", ["piix3", "piix4", "53c1030", "sas1068"])
+
+
 def test_every_chip_by_path(ddsdk: Ddsdk) -> None:
     """By path, without --chip: one after the other."""
     ended = ddsdk("conformance", PLUGIN, "-k", "REG-1")
@@ -249,7 +263,7 @@ def test_colour_where_a_terminal_shows_it(ddsdk: Ddsdk, monkeypatch: pytest.Monk
      " ERR, E2E, and `ddsdk explain` lists every check"),
     (("mptfusion", "-k", "REG and"), "-k 'REG and': column 8: the end stands where a word, not, or ( must be"),
     (("mptfusion", "--repeat", "0"), "Invalid value for '--repeat': 0 is not in the range 1<=x<=10000."),
-    ((), "Missing argument 'TARGET'."),
+    ((), "Missing argument 'TARGET...'."),
 ])
 def test_usage(ddsdk: Ddsdk, args: tuple[str, ...], text: str) -> None:
     """Exit 2, one line, what there is."""

@@ -65,11 +65,14 @@ def test_a_qemu_that_says_nothing_is_ended_in_time(ram: SharedRam, tmp_path: Pat
         os.kill(int(pid_file.read_text()), 0)
 
 
-def test_qemu_dies_with_its_parent(tmp_path: Path) -> None:
-    """Killed without warning, a parent takes its child along: the kernel sees to it."""
+@pytest.mark.parametrize("setpriv", ["setpriv", "no-such-program"])
+def test_qemu_dies_with_its_parent(tmp_path: Path, setpriv: str) -> None:
+    """Killed without warning, a parent takes its child along: the kernel sees to it, with or without setpriv."""
     parent = subprocess.Popen([sys.executable, "-c", (
-        "import sys, time\n"
+        "import shutil, time\n"
         "from ddsdk.qemu.spawn import spawn_bound_to_parent\n"
+        "which = shutil.which\n"
+        f"shutil.which = lambda program: which({setpriv!r})\n"
         "child = spawn_bound_to_parent(['sleep', '1000'], stderr=open('/dev/null', 'wb'))\n"
         "print(child.pid, flush=True)\n"
         "time.sleep(1000)\n")], stdout=subprocess.PIPE, cwd=tmp_path, text=True)
