@@ -26,6 +26,15 @@ DMA_TO_DEVICE = 1
 DMA_FROM_DEVICE = 2
 
 
+def store_le32(view: memoryview, offset: int, value: int) -> None:
+    """`*(volatile __le32 *)p = cpu_to_le32(value)`: one store, of a word that a device may read at this very moment.
+
+    It finds the old word or the new one.  `struct.pack_into` fills its bytes with zeroes first, which an emulated
+    adapter, running beside us, does see now and then: use it for what no device looks at yet.
+    """
+    view[offset:offset + 4] = value.to_bytes(4, "little")
+
+
 @frozen(eq=False)
 class DmaBuffer:
     """Coherent memory at `paddr`: the device uses `bus_addr`, the CPU `view`, writable, `len(view)` bytes."""

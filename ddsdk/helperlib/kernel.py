@@ -13,7 +13,7 @@ from attrs import frozen
 
 from .alloc import GFP_ATOMIC, GFP_KERNEL, Allocator, Kmem
 from .delay import NSEC_PER_MSEC, Delays
-from .dma import DMA_BIDIRECTIONAL, DMA_FROM_DEVICE, DMA_TO_DEVICE, DmaBuffer, DmaCalls
+from .dma import DMA_BIDIRECTIONAL, DMA_FROM_DEVICE, DMA_TO_DEVICE, DmaBuffer, DmaCalls, store_le32
 from .guard import Guard
 from .highmem import Highmem
 from .io import IoCalls, Iomem
@@ -32,7 +32,7 @@ if TYPE_CHECKING:
 __all__ = [
     "DMA_32BIT_MASK", "DMA_64BIT_MASK", "DMA_BIDIRECTIONAL", "DMA_FROM_DEVICE", "DMA_TO_DEVICE", "GFP_ATOMIC",
     "GFP_KERNEL", "IRQ_HANDLED", "IRQ_NONE", "Completion", "DmaBuffer", "Iomem", "Kernel", "Kmem", "PciDev",
-    "SetAside", "TaskletStruct", "TimerList", "WaitQueueHead", "WorkStruct",
+    "SetAside", "TaskletStruct", "TimerList", "WaitQueueHead", "WorkStruct", "store_le32",
 ]
 
 

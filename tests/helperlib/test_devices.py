@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from ddsdk.errors import AllocationFault, DmaFault, RegisterAccessFault, UsageError
-from ddsdk.helperlib.kernel import DMA_TO_DEVICE, GFP_ATOMIC, GFP_KERNEL, IRQ_HANDLED, IRQ_NONE, PciDev
+from ddsdk.helperlib.kernel import DMA_TO_DEVICE, GFP_ATOMIC, GFP_KERNEL, IRQ_HANDLED, IRQ_NONE, PciDev, store_le32
 from ddsdk.sim.trace import Trace
 from tests.helperlib.board import BoardRegs, Mode, Status, World, build
 
@@ -229,3 +229,10 @@ def test_same_world_same_trace() -> None:
     first, second = history(), history()
     assert first == second
     assert {"timer", "tasklet", "work", "printk", "crash", "irq", "read", "write"} <= set(first[1])
+
+
+def test_a_word_in_one_store() -> None:
+    """Little-endian, four bytes, the neighbours as they were."""
+    memory = bytearray(b"\xee" * 12)
+    store_le32(memoryview(memory), 4, 0x11223344)
+    assert memory == b"\xee" * 4 + b"\x44\x33\x22\x11" + b"\xee" * 4

@@ -10,6 +10,7 @@ from collections import deque
 from struct import Struct
 from typing import TYPE_CHECKING, Final
 
+from ddsdk.helperlib.kernel import store_le32
 from ddsdk.scsi.cmnd import ScsiCmnd
 
 from .chips import Features
@@ -163,8 +164,8 @@ class Hcb:
         return self.labels[label] - self.code.bus_addr
 
     def poke(self, label: str, value: int, word: int = 0) -> None:
-        """Write a word of the program: the *word*th behind *label*."""
-        WORD.pack_into(self.code_view, self.at(label) + word * WORD_BYTES, value)
+        """Write a word of the program, which may be running: the *word*th behind *label*."""
+        store_le32(self.code_view, self.at(label) + word * WORD_BYTES, value)
 
     def peek(self, label: str, word: int = 0) -> int:
         """Read one."""
@@ -178,8 +179,8 @@ class Hcb:
         return self.labels["slots"] + slot % SLOTS * INSN_BYTES
 
     def fill_slot(self, slot: int, target: int) -> None:
-        """What the slot's JUMP jumps to."""
-        WORD.pack_into(self.code_view, self.at("slots") + slot % SLOTS * INSN_BYTES + WORD_BYTES, target)
+        """What the slot's JUMP jumps to; SCRIPTS may be just there."""
+        store_le32(self.code_view, self.at("slots") + slot % SLOTS * INSN_BYTES + WORD_BYTES, target)
 
     @property
     def start(self) -> int:
@@ -222,7 +223,7 @@ class Hcb:
         ccb.scmd, ccb.sensing = None, False
         self.without_tag -= ccb.without_tag
         ccb.without_tag = False
-        WORD.pack_into(self.view, ccb.offset + _RESUME_AT + INSN_BYTES, INT)
+        store_le32(self.view, ccb.offset + _RESUME_AT + INSN_BYTES, INT)
         self.busy.pop(ccb.tag, None)
         (self.aborted if rests else self.free).append(ccb)
 
