@@ -14,6 +14,8 @@ from ddsdk.sim.clock import NS_PER_S, Clock
 
 #: Virtual time may be this far ahead before an access waits: a few polls, so that what ends at once is seen at once.
 LEAD_NS: Final = 200_000
+#: Time that passed in a leap, without an access, is given so far: what an adapter did not do in 100 ms it waits with.
+LEAP_NS: Final = 100_000_000
 #: One access waits for so long at the least (the system's own resolution) and at the most; a driver that polls pays
 #: the rest at its next access, one that goes on to something else need not.
 WAIT_MIN_NS: Final = 50_000
@@ -41,4 +43,7 @@ class Pace:
         if lead_ns < 0:
             self.news()                 # the real clock's lead is not saved up
         elif lead_ns > LEAD_NS:
+            if lead_ns > LEAP_NS:
+                self._virtual_ns += lead_ns - LEAP_NS
+                lead_ns = LEAP_NS
             time.sleep(min(max(lead_ns - LEAD_NS, WAIT_MIN_NS), WAIT_MAX_NS) / NS_PER_S)
