@@ -5,9 +5,9 @@ from __future__ import annotations
 import click
 
 from ..abi import ABIS, abi_named
-from ..errors import FormatError
+from ..errors import FormatError, UsageError
 from ..vmcore.klog import kernel_log, log_lines
-from ..vmcore.source import open_source
+from ..vmcore.source import open_pages
 from .arguments import json_option
 from .console import result, result_json, say
 
@@ -21,10 +21,10 @@ from .console import result, result_json, say
 @json_option
 def command(vmcore: str, levels: bool, callers: bool, abi: str | None, as_json: bool) -> None:
     """Print the log of the kernel whose memory is in VMCORE; no debug information is needed."""
-    with open_source(vmcore, abi=abi_named(abi) if abi else None) as source:
+    with open_pages(vmcore, abi=abi_named(abi) if abi else None) as source:
         try:
             log = kernel_log(source)
-        except FormatError as error:
+        except (FormatError, UsageError) as error:      # UsageError: a page of it was left out of the dump
             raise FormatError(f"{vmcore}: {error}") from None
     if not log.records and log.warnings:
         raise FormatError(f"{vmcore}: {log.warnings[0]}")

@@ -54,7 +54,8 @@ class GuestSpec:
 
     `devices`: QEMU arguments for adapters and disks, `modules`: names or aliases of what drives them.  `load`: disks
     to be busy with, below /dev.  `crash_us`: when it crashes by sysrq-c, after the load began; None: not by itself.
-    `fill_mib`: memory that it fills with text, code and noise before.
+    `fill_mib`: memory that it fills with text, code and noise before.  `task`: a disk, below /dev, with a tar archive;
+    its script `task` is run and nothing else happens.
     """
 
     tree: KernelTree
@@ -66,6 +67,7 @@ class GuestSpec:
     crash_us: int | None = 2_000_000
     reserved_bytes: int = 4 << 20
     fill_mib: int = 0
+    task: str = ""
 
     @property
     def reserved_paddr(self) -> int:
@@ -77,9 +79,10 @@ class GuestSpec:
     def kernel_args(self) -> str:
         """The kernel's command line.  An NMI that nobody expects is a panic too."""
         crash = "never" if self.crash_us is None else self.crash_us
+        task = f" ddsdk.task={self.task}" if self.task else ""
         return (f"console=ttyS0 panic=0 oops=panic unknown_nmi_panic quiet loglevel=7 "
                 f"memmap={self.reserved_bytes >> 10}K$0x{self.reserved_paddr:x} "
-                f"ddsdk.load={self.load} ddsdk.crash_us={crash} ddsdk.fill={self.fill_mib}")
+                f"ddsdk.load={self.load} ddsdk.crash_us={crash} ddsdk.fill={self.fill_mib}{task}")
 
 
 @frozen(eq=False)
@@ -99,6 +102,13 @@ class RunningGuest:
         if initramfs.NO_DISK in self._said():
             raise LabError(f"the guest's Linux {self.spec.tree.version} found no disk /dev/{self.spec.load} to be busy"
                            " with: its own driver does not get along with QEMU's adapter")
+
+    def wait_for_task(self, limit_s: float) -> None:
+        """Return when the script on the task's disk has ended well; LabError when it did not, in time or at all."""
+        self._wait(limit_s, "end its task", lambda: initramfs.TASK_ENDED in self._said())
+        status = self._said().partition(initramfs.TASK_ENDED)[2].split()[0]
+        if status != "0":
+            raise LabError(f"the guest's task ended with status {status}; see {self.serial}")
 
     def wait_for_panic(self, limit_s: float = PANIC_LIMIT_S) -> None:
         """Return when the machine stands still in its panic."""

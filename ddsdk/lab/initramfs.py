@@ -3,6 +3,7 @@
 The init takes its orders from the kernel's command line: `ddsdk.load=GLOB` are the disks to be busy with (below /dev),
 `ddsdk.crash_us=N` is when it crashes by sysrq-c after the load began; `never` leaves the crash to whoever is outside;
 `ddsdk.fill=N` has it fill N MiB of memory before, so that a large machine is not a large empty one.
+`ddsdk.task=DISK` has it do something else instead: unpack the tar archive on that disk and run the script `task` in it.
 """
 
 from __future__ import annotations
@@ -25,6 +26,8 @@ PROGRAMS = ("busybox", "cpio", "gzip", "modprobe")
 LOAD_BYTES = 48 << 20
 #: What the console says when the load is on, and when there is nothing to put it on.
 LOADED, NO_DISK = "LAB loaded", "LAB no disk"
+#: What it says when the task of a disk is over; its exit status follows.
+TASK_ENDED = "LAB task ended"
 
 INIT = """#!/bin/busybox sh
 /bin/busybox --install -s /bin
@@ -52,6 +55,14 @@ if [ "${fill:-0}" -gt 0 ]; then
   done
 fi
 for n in 1 2 3; do sleep 100000 & done
+task=$(option task)
+if [ "$task" ]; then
+  for n in $(seq 600); do [ -b /dev/$task ] && break; usleep 100000; done
+  mkdir /task; mount -t tmpfs -o size=60% tmpfs /task
+  tar xf /dev/$task -C /task && cd /task && sh ./task
+  echo "LAB task ended $?"
+  while true; do sleep 100; done
+fi
 (while true; do sha1sum /mnt/random > /dev/null; done) &
 
 # the crash must find commands in flight

@@ -78,7 +78,8 @@ def layout_core(abi: Abi, segments: Sequence[CoreSegment], notes: bytes, *, inco
         offsets.append(at)
         at += segment.size
     headers = [wire.ehdr(len(segments) + 1, incomplete), wire.phdr(PT_NOTE, 0, notes_at, 0, 0, len(notes), 0)]
-    headers += [wire.phdr(PT_LOAD, PF_RWX, offset if segment.size else 0, segment.vaddr, segment.paddr, segment.size,
+    # an offset even where there are no bytes: crash takes the first one for the size of the headers
+    headers += [wire.phdr(PT_LOAD, PF_RWX, offset, segment.vaddr, segment.paddr, segment.size,
                           segment.memsz)
                 for offset, segment in zip(offsets, segments, strict=True)]
     if extended:

@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 from itertools import pairwise
 
-from attrs import evolve, frozen
+from attrs import frozen
 
 from .elf import CoreLayout, CoreSegment, layout_core
 from .kernelmap import KernelPiece, kernel_piece
@@ -101,25 +101,25 @@ def _joined(kept: PageMap, stored: PageMap, first: int, end: int) -> Iterator[tu
 
 
 def _with_kernel(segments: list[CoreSegment], source: PageSource, page: int) -> list[CoreSegment]:
-    """The kernel's own piece as a segment of its own, with its virtual address, where one segment holds all of it."""
+    """What lies in the kernel's own piece in segments of its own, with virtual addresses: gdb looks there."""
     piece = kernel_piece(source.abi, source.vmcoreinfo)
     if piece is None:
         return segments
     cut: list[CoreSegment] = []
     for segment in segments:
-        inside = segment.paddr <= piece.paddr and piece.paddr + piece.size <= segment.paddr + segment.size
-        cut += _cut(segment, piece) if inside else [segment]
+        apart = segment.paddr + segment.memsz <= piece.paddr or piece.paddr + piece.size <= segment.paddr
+        cut += [segment] if apart else _cut(segment, piece)
     return cut
 
 
 def _cut(segment: CoreSegment, piece: KernelPiece) -> list[CoreSegment]:
-    end = segment.paddr + segment.size
-    edges = sorted({segment.paddr, piece.paddr, piece.paddr + piece.size, end})
-    parts = [CoreSegment(low, high - low, piece.vaddr if low == piece.paddr else 0, high - low)
-             for low, high in pairwise(edges)]
-    tail = segment.memory_size - segment.size
-    parts[-1] = evolve(parts[-1], memory_size=parts[-1].size + tail)
-    return parts
+    bytes_end, end = segment.paddr + segment.size, segment.paddr + segment.memsz
+    edges = sorted({segment.paddr, end, *(edge for edge in (piece.paddr, piece.paddr + piece.size)
+                                          if segment.paddr < edge < end)})
+    return [CoreSegment(low, max(0, min(high, bytes_end) - low),
+                        piece.vaddr + low - piece.paddr if piece.paddr <= low < piece.paddr + piece.size else 0,
+                        high - low)
+            for low, high in pairwise(edges)]
 
 
 def copy_segment(source: PageSource, output: Output, segment: CoreSegment, offset: int) -> Iterator[int]:

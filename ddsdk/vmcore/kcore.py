@@ -19,7 +19,7 @@ from ddsdk.errors import DeviceError, FormatError
 
 from .elfread import KERNEL_IMAGE_VADDR, MAX_NOTES_BYTES
 from .image import MAX_PADDR
-from .notes import VMCOREINFO, Note, cpus_and_vmcoreinfo, parse_notes
+from .notes import NT_PRPSINFO, NT_PRSTATUS, VMCOREINFO, CpuNote, Note, cpus_and_vmcoreinfo, parse_notes
 from .pagemap import PageMap
 from .pages import PackedSource
 from .vmcoreinfo import parse
@@ -84,9 +84,11 @@ class KcoreSource(PackedSource):
         if not segments or len(segments) != len({segment.paddr for segment in segments}):
             raise FormatError(f"{self.origin}: its segments have no physical addresses: the kernel is too old")
         self._segments = sorted(segments, key=lambda segment: segment.paddr)
-        # the registers in its notes are those of whoever reads, and no CPU's that stopped
-        self.notes: tuple[Note, ...] = tuple(note for note in parse_notes(abi, notes) if note.name == VMCOREINFO)
-        self.cpus, self.vmcoreinfo = cpus_and_vmcoreinfo(abi, self.notes)
+        # no CPU has stopped; the empty registers among the notes stay, because crash opens no file without any
+        self.notes: tuple[Note, ...] = tuple(note for note in parse_notes(abi, notes)
+                                             if note.name == VMCOREINFO or note.type in (NT_PRSTATUS, NT_PRPSINFO))
+        self.cpus: tuple[CpuNote, ...] = ()
+        self.vmcoreinfo = cpus_and_vmcoreinfo(abi, self.notes)[1]
         self.release = parse(self.vmcoreinfo).get("OSRELEASE", "")
 
     @cached_property

@@ -16,6 +16,7 @@ from ddsdk.abi import Abi
 from ddsdk.errors import FormatError
 
 NT_PRSTATUS = 1
+NT_PRPSINFO = 3
 CORE = b"CORE"
 VMCOREINFO = b"VMCOREINFO"
 #: A name longer than this is no note name.
