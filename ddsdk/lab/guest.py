@@ -54,7 +54,8 @@ class GuestSpec:
 
     `devices`: QEMU arguments for adapters and disks, `modules`: names or aliases of what drives them.  `load`: disks
     to be busy with, below /dev.  `crash_us`: when it crashes by sysrq-c, after the load began; None: not by itself.
-    `fill_mib`: memory that it fills with text, code and noise before.
+    `fill_mib`: memory that it fills with text, code and noise before.  `swap`: a disk, below /dev, with a swap area for
+    it to use; `swap_pages`: how many numbered pages it writes, so that some are paged out.
     """
 
     tree: KernelTree
@@ -66,6 +67,8 @@ class GuestSpec:
     crash_us: int | None = 2_000_000
     reserved_bytes: int = 4 << 20
     fill_mib: int = 0
+    swap: str = ""
+    swap_pages: int = 0
 
     @property
     def reserved_paddr(self) -> int:
@@ -79,7 +82,8 @@ class GuestSpec:
         crash = "never" if self.crash_us is None else self.crash_us
         return (f"console=ttyS0 panic=0 oops=panic unknown_nmi_panic quiet loglevel=7 "
                 f"memmap={self.reserved_bytes >> 10}K$0x{self.reserved_paddr:x} "
-                f"ddsdk.load={self.load} ddsdk.crash_us={crash} ddsdk.fill={self.fill_mib}")
+                f"ddsdk.load={self.load} ddsdk.crash_us={crash} ddsdk.fill={self.fill_mib}"
+                + (f" ddsdk.swap={self.swap} ddsdk.swap_pages={self.swap_pages}" if self.swap else ""))
 
 
 @frozen(eq=False)
