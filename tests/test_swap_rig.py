@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 
+from ddsdk.block.load import Region
 from ddsdk.diskdump.engine import DumpReport
 from ddsdk.diskdump.format import format_device
 from ddsdk.diskdump.partition import DumpState, read_partition
@@ -66,6 +67,25 @@ def test_a_disk_that_answers_no_more(to: str, swap: str, tmp_path: Path) -> None
     assert seconds < 600
     found = read_partition(DumpTarget(str(tmp_path / "d.img")))
     assert (found.state, found.written_pages) == (DumpState.COMPLETE, report.saved_pages)
+
+
+@pytest.mark.parametrize("seed", range(3))
+@pytest.mark.parametrize(("to", "swap"), [("mptfusion", "ide"), ("ide", "mptfusion"), ("mptfusion", "mptfusion")])
+def test_a_crash_under_load(to: str, swap: str, seed: int, tmp_path: Path) -> None:
+    """Both adapters have commands in flight when the machine stops: every page of memory and swap is saved."""
+
+    def work(rig: Rig) -> None:
+        loads = [adapter.load(Region(0, PAGES * 8), seed) for adapter in rig.adapters]
+        for load in loads:
+            load.start()
+        rig.machine.run(for_ns=3_000_000 + seed * 777_777)
+        assert all(load.in_flight for load in loads)
+
+    report, _ = dump(tmp_path, to, swap, between=work)
+    assert (report.complete, report.swap_whole, report.swap[0].why) == (True, True, "")
+    saved = save(DumpTarget(str(tmp_path / "d.img")), str(tmp_path / "out"))
+    assert saved.whole
+    assert Path(saved.swap[0].path or "").read_bytes() == (tmp_path / "s.img").read_bytes() == swap_area(PAGES)
 
 
 def test_an_adapter_that_is_not_sane(tmp_path: Path) -> None:

@@ -132,7 +132,7 @@ def parse_note(desc: bytes, dump_page: int) -> tuple[SwapArea, ...]:
                 or page_size != dump_page):
             raise FormatError(f"sub header: the note on swap areas says of area {number + 1} {pages} pages of"
                               f" {page_size} bytes, {bad} bad ones, a name of {length} bytes; it is damaged")
-        name = desc[at:at + length].decode("utf-8", "replace")
+        name = "".join(char if char.isprintable() else "?" for char in desc[at:at + length].decode("utf-8", "replace"))
         areas.append(SwapArea(name, identity, text(label), pages, page_size, bad))
         at += length
     return tuple(areas)

@@ -126,6 +126,7 @@ def test_the_note_comes_back() -> None:
     assert len(note) == 8 + 2 * (52 + 11)
     assert parse_note(note, 4096) == (AREA, OTHER)
     assert (AREA.uuid_text, OTHER.uuid_text) == (UUID_TEXT, "")
+    assert parse_note(pack_note((evolve(AREA, name="a\n\x1b[1mb"),)), 4096)[0].name == "a??[1mb"
 
 
 @pytest.mark.parametrize(("note", "message"), [

@@ -25,13 +25,11 @@ DEVICES = ("-drive", "file={scratch}/load.img,format=raw,if=none,id=d0", "-devic
 
 
 def numbers(path: Path) -> set[int]:
-    """The numbered pages that the file *path* has, each a page of its own."""
-    found, at = set[int](), 0
+    """The numbered pages that the file *path* has: pages of 4 KiB, at multiples of it in both kinds of file."""
+    found = set[int]()
     with path.open("rb") as file:
         while piece := file.read(1 << 24):
-            # an ELF core's pages may start anywhere: a numbered page is told by its text, and by the spaces behind it
             found |= {int(number) for number in re.findall(rb"ddsdk-swap (\d{8}) {64}", piece)}
-            at += len(piece)
     return found
 
 
