@@ -33,7 +33,7 @@ def dump(tmp_path: Path, to: str, swap: str, *armed: DiskFault, on_dump: bool = 
     disk.write_bytes(bytes(4 << 20))
     format_device(DumpTarget(str(disk)))
     with open_source("synthetic:2M") as source, Rig.build(
-            source, [Target(to, str(disk))], discover("mptfusion,ide"), swaps=[Target(swap, str(area))]) as rig:
+            source, [Target(to, str(disk))], discover(f"{to},{swap}"), swaps=[Target(swap, str(area))]) as rig:
         victim = rig.adapters[0 if on_dump else 1].disk
         assert victim is not None
         for fault in armed:
@@ -86,6 +86,31 @@ def test_a_crash_under_load(to: str, swap: str, seed: int, tmp_path: Path) -> No
     saved = save(DumpTarget(str(tmp_path / "d.img")), str(tmp_path / "out"))
     assert saved.whole
     assert Path(saved.swap[0].path or "").read_bytes() == (tmp_path / "s.img").read_bytes() == swap_area(PAGES)
+
+
+@pytest.mark.parametrize(("to", "swap"), [("sym53c8xx", "aic7xxx"), ("ipr", "aic79xx"), ("aic79xx", "ipr"),
+                                          ("aic7xxx", "sym53c8xx")])
+def test_every_driver(to: str, swap: str, tmp_path: Path) -> None:
+    """No driver is disturbed by another one that is polled with it."""
+    report, _ = dump(tmp_path, to, swap)
+    assert (report.complete, report.swap_whole, report.swap[0].saved) == (True, True, 90)
+
+
+def test_the_first_dump_device_fails(tmp_path: Path) -> None:
+    """A swap area on its disk is read all the same, the adapter brought up anew; the dump goes to the second."""
+    first, second = tmp_path / "1.img", tmp_path / "2.img"
+    first.write_bytes(bytes(4 << 20) + swap_area(PAGES))            # not formatted
+    second.write_bytes(bytes(4 << 20))
+    format_device(DumpTarget(str(second)))
+    targets = [Target("mptfusion", str(first), size_bytes=4 << 20), Target("ide", str(second))]
+    area = Target("mptfusion", str(first), offset_bytes=4 << 20)
+    with open_source("synthetic:2M") as source, Rig.build(source, targets, discover("mptfusion,ide"),
+                                                          swaps=[area]) as rig:
+        assert len(rig.adapters) == 2
+        report = rig.crash_and_dump()
+    assert (report.device, len(report.rejections), report.swap_whole) == (f"ide:{second}", 1, True)
+    saved = save(DumpTarget(str(second)), str(tmp_path / "out"))
+    assert Path(saved.swap[0].path or "").read_bytes() == swap_area(PAGES)
 
 
 def test_an_adapter_that_is_not_sane(tmp_path: Path) -> None:
