@@ -29,7 +29,7 @@ from .diskdump.target import DumpTarget, lock_fd
 from .diskdump.writer import Progress, Stage
 from .errors import DdsdkError, DeviceError, UsageError
 from .helperlib.kernel import Kernel, PciDev
-from .hookspecs.device import bind
+from .hookspecs.device import BoundHooks, bind
 from .hookspecs.discovery import DriverInfo, HardwareModelInfo
 from .integrity import CodeImage, Region
 from .registry import Registry
@@ -45,6 +45,8 @@ if TYPE_CHECKING:       # a dump onto a model needs no QEMU, one through SCSI no
     from .ata.host import IdeDrive
     from .block.load import BlockLoad
     from .block.load import Region as LoadRegion
+    from .diskdump.swap_write import SwapSaved
+    from .diskdump.swapheader import SwapHeader
     from .qemu.guest import CrashedGuest
     from .qemu.ram import SharedRam
     from .scsi.host import ScsiDevice
@@ -115,6 +117,7 @@ class Rig:
     guest: CrashedGuest | None = None
     adapters: list[Adapter] = field(factory=list)
     refused: list[Rejection] = field(factory=list)
+    swap_refused: list[SwapSaved] = field(factory=list)
     _stack: ExitStack = field(factory=ExitStack)
     _locked: set[tuple[int, ...]] = field(factory=set)
 
@@ -130,23 +133,26 @@ class Rig:
               config: DumpConfig | None = None, queue_depth: int = 1, ncpus: int | None = None,
               progress: Callable[[Progress], None] = silent, trace: Trace | None = None,
               observers: Sequence[object] = (), regions: Sequence[Region] = (), code_check: bool = True,
-              guest: CrashedGuest | None = None) -> Rig:
+              guest: CrashedGuest | None = None, swaps: Sequence[Target] = ()) -> Rig:
         """Assemble the machine, probe each target's driver, scan its bus, register its partition.
 
         A target whose adapter cannot be brought up is remembered in `refused`; the others go on.  *regions* are
         checked at the crash together with the dump code: parts of memory, or `elf_module_regions("driver.ko")`.
         *code_check* False: no code is; that is half of the time a small dump takes.  *guest*: *source* is its memory,
-        the targets are disks behind its own adapter.
+        the targets are disks behind its own adapter.  *swaps*: swap areas to save behind the memory; FormatError for
+        one that has no header that Linux would take, `swap_refused` has those whose adapter cannot be brought up.
         """
-        refuse_conflicts(targets, {extent.fd for extent in source.extents if extent.fd is not None})
-        midlayers = {bus: midlayer(bus) for bus in sorted({str(t.resolve(registry)[0].bus) for t in targets})}
+        refuse_conflicts(targets, {extent.fd for extent in source.extents if extent.fd is not None}, swaps)
+        headers = swap_headers(swaps, source)
+        everyone = (*targets, *swaps)
+        midlayers = {bus: midlayer(bus) for bus in sorted({str(t.resolve(registry)[0].bus) for t in everyone})}
         with ExitStack() as stack:
             extents = [Extent(e.paddr, e.view, "ram", e.drop) for e in source.extents]
             ram = None
             if guest is not None:
                 ram = guest.ram
                 extents += ram.extents
-            elif any(target.backend == "qemu" for target in targets):
+            elif any(target.backend == "qemu" for target in everyone):
                 from .qemu.ram import SharedRam
 
                 ram = stack.enter_context(SharedRam.build(extents))
@@ -157,7 +163,10 @@ class Rig:
             config = config or DumpConfig()
             if config.partial is not None:
                 importlib.import_module(f"{__package__}.diskdump.filter")       # before its code is fingerprinted
-            core = core_image(regions, config.partial is not None) if code_check else CodeImage.take([], regions)
+            if swaps:
+                importlib.import_module(f"{__package__}.diskdump.swap_write")
+            filtered = config.partial is not None or bool(swaps)
+            core = core_image(regions, filtered) if code_check else CodeImage.take([], regions)
             service = DiskDump(source, Scratch(scratch, memory.view(scratch, SCRATCH_BYTES)), core, config, progress)
             rig = cls(machine, Kernel(machine), source, service, ram, tuple(observers), midlayers, code_check,
                       guest)
@@ -165,27 +174,52 @@ class Rig:
         try:
             for target in targets:
                 rig._add(target, registry, queue_depth)
+            for target, header in zip(swaps, headers, strict=True):
+                rig._add_swap(target, header, registry)
         except BaseException:
             rig._stack.close()
             raise
         return rig
 
     def _add(self, target: Target, registry: Registry, queue_depth: int) -> None:
+        adapter = self._adapter(target, registry, queue_depth)
+        if isinstance(adapter, Rejection):
+            self.refused.append(adapter)
+        else:
+            self.adapters.append(adapter)
+            self.disk_dump.register(adapter.device)
+
+    def _add_swap(self, target: Target, header: SwapHeader, registry: Registry) -> None:
+        """A swap area behind an adapter of its own, or behind that of a target on the same disk."""
+        shared = next((adapter for adapter in self.adapters if target.shares_disk(adapter.target)), None)
+        if shared is not None:
+            driver = target.resolve(registry)[0]
+            self.disk_dump.register_swap(self._partition(target, driver, shared.midlayer, shared.unit,
+                                                         shared.device.hooks, 1), header)
+            return
+        adapter = self._adapter(target, registry, 1)
+        if isinstance(adapter, Rejection):
+            from .diskdump.swap_write import SwapSaved, area_of
+            from .diskdump.swappart import AreaState
+
+            self.swap_refused.append(SwapSaved(area_of(str(target), header), AreaState.NOT_READ, why=adapter.reason))
+            return
+        self.adapters.append(adapter)
+        self.disk_dump.register_swap(adapter.device, header)
+
+    def _adapter(self, target: Target, registry: Registry, queue_depth: int) -> Adapter | Rejection:
+        """*target* brought up, or why it cannot be."""
         driver, model = target.resolve(registry)
         try:
-            adapter = self._bring_up(target, driver, model, queue_depth)
+            return self._bring_up(target, driver, model, queue_depth)
         except UsageError:
             raise
         except (DdsdkError, OSError) as error:
-            self.refused.append(Rejection(str(target), Stage.REGISTER, str(error), error))
-            return
+            return Rejection(str(target), Stage.REGISTER, str(error), error)
         except Exception as error:      # a driver's or a model's own mistake; the others can still be used
             if os.environ.get("DDSDK_DEBUG"):
                 raise
-            self.refused.append(Rejection(str(target), Stage.REGISTER, mistake(error), error))
-            return
-        self.adapters.append(adapter)
-        self.disk_dump.register(adapter.device)
+            return Rejection(str(target), Stage.REGISTER, mistake(error), error)
 
     def _bring_up(self, target: Target, driver: DriverInfo, model: HardwareModelInfo, queue_depth: int) -> Adapter:
         layer = self.midlayers[driver.bus]
@@ -198,12 +232,16 @@ class Rig:
             how_many = f"only {len(found)}" if found else "no"
             raise DeviceError(f"{driver.name} found {how_many} disk that is ready behind the {model.chip.name}")
         unit = found[target.nth]
-        start, sectors = target.sectors(unit)
         hooks = bind(driver.hooks, layer.specs, self.observers, plugin=driver.name)
+        device = self._partition(target, driver, layer, unit, hooks, queue_depth)
+        return Adapter(target, pdev, host, unit, device, disk, layer)
+
+    def _partition(self, target: Target, driver: DriverInfo, layer: MidLayer, unit: Unit, hooks: BoundHooks,
+                   queue_depth: int) -> PolledDumpDevice[Any]:
+        start, sectors = target.sectors(unit)
         modules = driver.modules if self.code_check else ()
         image = CodeImage.take([importlib.import_module(name) for name in modules])
-        device = layer.dump_device(unit, hooks, start, sectors, self.source.page_size, image, queue_depth, str(target))
-        return Adapter(target, pdev, host, unit, device, disk, layer)
+        return layer.dump_device(unit, hooks, start, sectors, self.source.page_size, image, queue_depth, str(target))
 
     def _plug(self, target: Target, model: HardwareModelInfo, layer: MidLayer) -> tuple[PciFunction, Disk | None]:
         """The adapter on the bus, the target's disk at bus 0, id 0 (IDE: channel 0, unit 0); a guest's as it is."""
@@ -240,11 +278,25 @@ class Rig:
     def dump(self, record: CrashRecord, seconds: int = 0, nanoseconds: int = 0) -> DumpReport:
         """Save memory after *record*; the time (since the epoch) goes into the header."""
         report = self.disk_dump.dump(crash_facts(self.source, record, seconds, nanoseconds))
-        return attrs.evolve(report, rejections=(*self.refused, *report.rejections))
+        return attrs.evolve(report, rejections=(*self.refused, *report.rejections),
+                            swap=(*self.swap_refused, *report.swap))
 
     def crash_and_dump(self, trigger: Trigger = Trigger.PANIC, seconds: int = 0) -> DumpReport:
         """Crash from the boot context and save memory."""
         return self.dump(self.machine.crash(trigger), seconds)
+
+
+def swap_headers(swaps: Sequence[Target], source: MemorySource) -> list[SwapHeader]:
+    """The header of each of *swaps*, read as the host reads: this machine still runs."""
+    if not swaps:
+        return []
+    from .diskdump.swapheader import read_swap_header  # for who saves swap areas
+
+    headers = []
+    for swap in swaps:
+        with DumpTarget(swap.path, swap.offset_bytes, swap.size_bytes).open() as file:
+            headers.append(read_swap_header(file, source.abi))
+    return headers
 
 
 def midlayer(bus: str) -> MidLayer:

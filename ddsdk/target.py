@@ -1,4 +1,4 @@
-"""Dump targets as typed: `--to DRIVER:PATH[,chip=C][,backend=B][,offset=O][,size=S]`."""
+"""Dump targets and swap areas as typed: `--to DRIVER:PATH[,chip=C][,backend=B][,offset=O][,size=S]`."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ BACKENDS = ("model", "qemu")
 
 @frozen
 class Target:
-    """One `--to DRIVER:PATH[,chip=C][,backend=B][,offset=O][,size=S]`.  Offset and size in bytes.
+    """One `--to` or `--swap DRIVER:PATH[,chip=C][,backend=B][,offset=O][,size=S]`.  Offset and size in bytes.
 
     `nth`: which of the disks behind the adapter, in the order they are found, from 0.
     """
@@ -39,23 +39,24 @@ class Target:
         return f"{self.driver}:{self.path}{offset}{size}"
 
     @classmethod
-    def parse(cls, text: str) -> Target:
-        """The Target that *text* spells; UsageError says which part is wrong and lists what may stand there."""
+    def parse(cls, text: str, option: str = "--to") -> Target:
+        """The Target that *text*, of *option*, spells; UsageError says which part is wrong and what may stand there."""
         driver, colon, rest = text.partition(":")
         path, *options = rest.split(",")
-        if not (driver and colon and path):
-            raise UsageError(f"--to {text!r}: it must be DRIVER:PATH[,chip=C][,backend=B][,offset=O][,size=S]")
+        if not (driver and colon and path) or "/" in driver:
+            why = "" if colon and "/" not in driver else "; after a crash nothing but a driver reaches a disk"
+            raise UsageError(f"{option} {text!r}: it must be DRIVER:PATH[,chip=C][,backend=B][,offset=O][,size=S]{why}")
         values: dict[str, str] = {}
-        for option in options:
-            key, equals, value = option.partition("=")
+        for part in options:
+            key, equals, value = part.partition("=")
             if key not in ("chip", "backend", "offset", "size") or not (equals and value):
-                raise UsageError(f"--to {text!r}: option {option!r} is none of chip=, backend=, offset=, size=")
+                raise UsageError(f"{option} {text!r}: option {part!r} is none of chip=, backend=, offset=, size=")
             if key in values:
-                raise UsageError(f"--to {text!r}: {key}= is given twice")
+                raise UsageError(f"{option} {text!r}: {key}= is given twice")
             values[key] = value
         backend = values.get("backend", "model")
         if backend not in BACKENDS:
-            raise UsageError(f"--to {text!r}: unknown backend {backend!r}: there are {', '.join(BACKENDS)}")
+            raise UsageError(f"{option} {text!r}: unknown backend {backend!r}: there are {', '.join(BACKENDS)}")
         size = parse_size(values["size"], "size=") if "size" in values else None
         return cls(driver, path, values.get("chip"), backend,
                    parse_size(values.get("offset", "0"), "offset="), size)
@@ -74,6 +75,15 @@ class Target:
             choice = f"use chip={' or chip='.join(able)}" if able else f"{driver.name} has only models"
             raise UsageError(f"{self}: chip {self.chip or 'any'} has no backend {self.backend}: {choice}")
         return driver, models[self.chip or able[0]]
+
+    def shares_disk(self, other: Target) -> bool:
+        """Whether *other* is on the same disk, and behind what may be the same adapter."""
+        try:
+            disks = [identity(os.stat(target.path)) for target in (self, other)]
+        except OSError:
+            return False
+        return (disks[0] == disks[1] and self.chip in (None, other.chip)
+                and (self.driver, self.backend, self.nth) == (other.driver, other.backend, other.nth))
 
     def require_disk(self) -> None:
         """DeviceError unless the path is a block device, or a file of a sector at least: not every backend asks."""
@@ -104,11 +114,14 @@ class Target:
         return self.offset_bytes // PARTITION_SECTOR, size // PARTITION_SECTOR
 
 
-def refuse_conflicts(targets: Sequence[Target], memory_fds: Iterable[int] = ()) -> None:
-    """UsageError when two *targets* share bytes, or one is the file that the memory itself (*memory_fds*) is in."""
+def refuse_conflicts(targets: Sequence[Target], memory_fds: Iterable[int] = (), swaps: Sequence[Target] = ()) -> None:
+    """UsageError when two *targets* share bytes, or one is the file that the memory itself (*memory_fds*) is in.
+
+    A swap area of *swaps* may not lie where a dump goes either, nor be given twice.
+    """
     memory = {identity(os.fstat(fd)) for fd in memory_fds}
     taken: list[tuple[tuple[int, ...], float, float, Target]] = []
-    for target in targets:
+    for target in (*targets, *swaps):
         try:
             disk = identity(os.stat(target.path))
         except OSError:
@@ -118,6 +131,9 @@ def refuse_conflicts(targets: Sequence[Target], memory_fds: Iterable[int] = ()) 
         start = target.offset_bytes
         end = math.inf if target.size_bytes is None else start + target.size_bytes
         for other, low, high, who in taken:
+            if other == disk and start < high and low < end and target in swaps:
+                raise UsageError(f"{target} and {who} are the same bytes of one disk; a swap area is saved once, and"
+                                 " not from where the dump goes")
             if other == disk and start < high and low < end:
                 raise UsageError(f"{target} and {who} are the same bytes of one disk; a second dump device is there"
                                  " for when the first fails")

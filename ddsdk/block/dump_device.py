@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any, ClassVar, Final, Generic, Protocol
 from attrs import frozen
 
 from ddsdk.errors import UsageError, errno_name
+from ddsdk.helperlib.delay import PollBoth
 from ddsdk.hookspecs.device import BoundHooks
 
 from .bounce import Bounce
@@ -102,6 +103,7 @@ class PolledDumpDevice(ABC, Generic[Io]):
         self._ring = [self._new_io() for _ in range(self._ring_size)]
         self._turn = 0
         self._bound_poll = partial(hooks.dump_poll, unit)
+        self._beside: Callable[[], object] | None = None
 
     def _geometry(self, limits: Limits, start_sector: int, nr_sectors: int) -> None:
         page, size = self._page, self._unit.sector_size
@@ -212,6 +214,39 @@ class PolledDumpDevice(ABC, Generic[Io]):
             self._kernel.poll = None
         self._quiesced = not error
         return error
+
+    def take_up(self, beside: object, risky: bool = True) -> int:
+        """Make ready to be read while *beside*, a dump device that was quiesced, is at work.  0 or -errno.
+
+        Sanity check (*risky*: one that cannot tell will do) and quiesce, and from then on both drivers are polled.
+        Where *beside* is on the same disk, there is nothing to be done.
+        """
+        if isinstance(beside, PolledDumpDevice) and beside._unit is self._unit:
+            self.why = ""
+            return 0
+        verdict = self.sanity_check()
+        if verdict < 0 or (verdict and not risky):
+            return -abs(verdict)
+        self._beside = self._kernel.poll
+        self._kernel.poll = self._bound_poll if self._beside is None else PollBoth(self._beside, self._bound_poll)
+        try:
+            error = self._quiesce()
+            self._quiesced = not error
+        finally:
+            if not self._quiesced:              # a fault of the driver's comes this way, too
+                self._kernel.poll = self._beside
+        return error
+
+    def let_go(self) -> int:
+        """The end of what `take_up` began: the driver's shutdown, and only the other one is polled.  0 or -errno."""
+        if not self._quiesced:
+            return 0
+        self._quiesced = False
+        try:
+            answer = self._ask(self.hooks.shutdown, "shutdown")
+        finally:
+            self._kernel.poll, self._beside = self._beside, None
+        return -abs(answer)
 
     def _quiesce(self) -> int:
         answer = self._ask(self.hooks.quiesce, "quiesce")

@@ -13,7 +13,7 @@ from ..diskdump.plan import CrashFacts, DumpPlan, blocks_line
 from ..sizes import show_size
 from ..vmcore.dumpheader import bitmap_blocks
 from ..vmcore.source import SYNTHETIC, MemorySource, open_source
-from .arguments import json_option
+from .arguments import json_option, parse_device
 from .console import progress_bar, result, result_json, say
 
 if TYPE_CHECKING:
@@ -36,9 +36,11 @@ USEFUL_LEVELS = (0, 1, 17, 23, 27, 31)
               help="Look at the pages, all of them, and say what each level leaves out.  [default: of files]")
 @click.option("--rate", type=click.FloatRange(min=0.1), default=100.0, show_default=True, metavar="MB/S",
               help="What the dump device or the disk under the vmcore writes; seconds are counted with it.")
+@click.option("--swap", "swaps", multiple=True, metavar="DEVICE[,offset=O][,size=S]",
+              help="A swap area that is to be saved, too: the most blocks that it takes.")
 @json_option
 def command(memory: str, abi: str | None, dump_level: int | None, with_levels: bool | None, rate: float,
-            as_json: bool) -> None:
+            swaps: tuple[str, ...], as_json: bool) -> None:
     """Print the blocks a dump of MEMORY takes, and what each --dump-level and codec would leave of its pages.
 
     Sizes of compressed pages are those of a sample of each kind of page; seconds are of one processor that compresses,
@@ -50,13 +52,15 @@ def command(memory: str, abi: str | None, dump_level: int | None, with_levels: b
     if memory.startswith("pages:"):
         if with_levels or dump_level is not None:
             raise click.UsageError(f"{memory[:80]!r} has no pages to look at; levels need a memory")
-        pages, page = parse_pages(memory), (machine or abi_named("x86_64")).page_size
-        print_whole(page, 1, bitmap_blocks(pages, page), pages, {}, as_json)
+        machine = machine or abi_named("x86_64")
+        pages, page = parse_pages(memory), machine.page_size
+        print_whole(page, 1, bitmap_blocks(pages, page), pages, swap_blocks(swaps, machine), {}, as_json)
         return
     with_levels = dump_level is not None or with_levels or (with_levels is None and not memory.startswith(SYNTHETIC))
     with open_source(memory, abi=machine) as source:
         plan = DumpPlan.of(source, CrashFacts(0, 0, 0, source.cpus))
-        whole = plan.page_size, plan.sub_hdr_blocks, plan.bitmap_blocks, plan.total_pages
+        whole = (plan.page_size, plan.sub_hdr_blocks, plan.bitmap_blocks, plan.total_pages,
+                 swap_blocks(swaps, source.abi))
         if not with_levels:
             print_whole(*whole, {}, as_json)
             return
@@ -72,14 +76,34 @@ def command(memory: str, abi: str | None, dump_level: int | None, with_levels: b
     print_table(rows, dump_level)
 
 
-def print_whole(page: int, sub: int, bitmap: int, pages: int, more: Mapping[str, object], as_json: bool) -> None:
+def swap_blocks(swaps: Sequence[str], abi: Abi) -> int:
+    """The most blocks that the areas on *swaps* take behind the memory of a machine like *abi*."""
+    if not swaps:
+        return 0
+    from ..diskdump.swap_write import area_of
+    from ..diskdump.swapheader import read_swap_header
+    from ..diskdump.swappart import part_blocks
+
+    areas = []
+    for text in swaps:
+        with parse_device(text).open() as file:
+            areas.append(area_of(text, read_swap_header(file, abi)))
+    return part_blocks(areas)
+
+
+def print_whole(page: int, sub: int, bitmap: int, pages: int, swap: int, more: Mapping[str, object],
+                as_json: bool) -> None:
     """The size of a dump of everything."""
     total = LEADING_BLOCKS + sub + bitmap + pages
     if as_json:
         result_json({"total_blocks": total, "header_blocks": LEADING_BLOCKS + sub, "bitmap_blocks": bitmap,
-                     "memory_blocks": pages, "block_bytes": page, "total_bytes": total * page, **more})
+                     "memory_blocks": pages, "swap_blocks": swap, "block_bytes": page,
+                     "total_bytes": (total + swap) * page, **more})
         return
     result(blocks_line(sub, bitmap, pages))
+    if swap:
+        result(f"swap areas: at most {swap} blocks behind them")
+        total += swap
     result(f"partition of at least {total * page} bytes ({show_size(total * page)}), blocks of {page}")
 
 

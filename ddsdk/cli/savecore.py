@@ -33,8 +33,9 @@ def command(device: str, directory: str, keep: bool, kind: str, dump_level: int,
     """Save the dump on DEVICE as DIR/127.0.0.1-DATE/vmcore (DIR: /var/crash), then give DEVICE its signatures back.
 
     DATE is the time of the crash, UTC.  A dump that did not finish becomes vmcore-incomplete with the pages that are
-    there (exit code 1).  The kernel's log is written first, as vmcore-dmesg.txt.  When DIR has not enough room,
-    DIR/scripts/diskdump-nospace may make some.
+    there (exit code 1).  The kernel's log is written first, as vmcore-dmesg.txt; last come swap areas that were dumped
+    with the memory, as swap-1.img, swap-2.img, ...  When DIR has not enough room, DIR/scripts/diskdump-nospace may make
+    some.
     """
     options = SaveOptions(kind, dump_level, compress, jobs or len(os.sched_getaffinity(0)))
     with PhaseBars(device) as bars:
@@ -48,7 +49,7 @@ def command(device: str, directory: str, keep: bool, kind: str, dump_level: int,
             result(line)
     if report.problem:
         say(f"error: {report.problem}")
-    return 0 if report.state is DumpState.COMPLETE and not report.problem else VerdictError.exit_code
+    return 0 if report.whole else VerdictError.exit_code
 
 
 def describe(report: SaveReport, keep: bool) -> list[str]:
@@ -62,6 +63,7 @@ def describe(report: SaveReport, keep: bool) -> list[str]:
         if report.uncertain_pages:
             lines.append(f"up to {report.uncertain_pages} more pages may be on the device; its sparse format cannot"
                          " tell")
+    lines += [str(area) for area in report.swap]
     if report.resigned_blocks is not None:
         lines.append(f"{report.resigned_blocks} blocks signed again; the device is ready for the next dump")
     elif keep:

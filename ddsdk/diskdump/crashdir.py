@@ -90,6 +90,10 @@ class CrashDirectory:
             return CaseDirectory(self, name, fd)
         raise DeviceError(f"{self.path}/{base}: taken, and so are {_MAX_SAME_SECOND - 2} more names; remove old ones")
 
+    def itself(self) -> CaseDirectory:
+        """The directory as one that files go to; it stays this one's, open and all."""
+        return CaseDirectory(self, "", self.fd)
+
     def free_bytes(self) -> int:
         """Bytes that we may still write there."""
         status = os.fstatvfs(self.fd)
@@ -108,19 +112,11 @@ class CaseDirectory:
     @property
     def path(self) -> str:
         """For people; nothing is opened by it."""
-        return os.path.join(self.parent.path, self.name)
+        return os.path.join(self.parent.path, self.name) if self.name else self.parent.path
 
     def create(self, size_bytes: int) -> VmcoreFile:
         """`vmcore-incomplete`, 0600, its *size_bytes* reserved.  NoSpaceError when they are not there."""
-        if size_bytes + SLACK_BYTES > self.parent.free_bytes():
-            raise NoSpaceError(self.path, size_bytes, self.parent.free_bytes())
-        flags = os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
-        try:
-            fd = os.open(INCOMPLETE_NAME, flags, 0o600, dir_fd=self.fd)
-            os.fchmod(fd, 0o600)
-        except OSError as error:
-            raise _failed(f"{self.path}/{INCOMPLETE_NAME}: cannot be made", error) from None
-        file = VmcoreFile(f"{self.path}/{INCOMPLETE_NAME}", fd)
+        file = self._new_file(INCOMPLETE_NAME, size_bytes)
         try:
             file.reserve(size_bytes)
         except OSError as error:
@@ -130,6 +126,42 @@ class CaseDirectory:
                 raise NoSpaceError(self.path, size_bytes, self.parent.free_bytes()) from None
             raise _failed(f"{self.path}/{INCOMPLETE_NAME}: {size_bytes} bytes cannot be reserved", error) from None
         return file
+
+    def create_sparse(self, name: str, new_name: str, size_bytes: int, data_bytes: int) -> VmcoreFile:
+        """A file *name*, 0600, that reads as *size_bytes* zeros, *data_bytes* of which are going to be written.
+
+        DeviceError also when there is a file *new_name*, which it is to be called in the end.
+        """
+        with suppress(FileNotFoundError):
+            os.stat(new_name, dir_fd=self.fd, follow_symlinks=False)
+            raise DeviceError(f"{self.path}/{new_name}: there is such a file; move it, or name another directory")
+        file = self._new_file(name, data_bytes)
+        try:
+            file.resize(size_bytes)
+        except OSError as error:
+            file.close()
+            self.remove_file(name)
+            raise _failed(f"{file.path}: cannot be made {size_bytes} bytes long", error) from None
+        return file
+
+    def _new_file(self, name: str, data_bytes: int) -> VmcoreFile:
+        if data_bytes + SLACK_BYTES > self.parent.free_bytes():
+            raise NoSpaceError(self.path, data_bytes, self.parent.free_bytes(), name)
+        flags = os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
+        try:
+            fd = os.open(name, flags, 0o600, dir_fd=self.fd)
+            os.fchmod(fd, 0o600)
+        except OSError as error:
+            raise _failed(f"{self.path}/{name}: cannot be made", error) from None
+        return VmcoreFile(f"{self.path}/{name}", fd)
+
+    def rename(self, name: str, new_name: str) -> None:
+        """Give a synced file its final name, and sync the directory."""
+        try:
+            os.rename(name, new_name, src_dir_fd=self.fd, dst_dir_fd=self.fd)
+            os.fsync(self.fd)
+        except OSError as error:
+            raise _failed(f"{self.path}/{new_name}: cannot be named so", error) from None
 
     def write_text(self, name: str, text: str) -> None:
         """A small file beside the vmcore, 0600, on the medium when this returns.  DeviceError: it could not be made."""
@@ -156,10 +188,10 @@ class CaseDirectory:
             raise _failed(f"{self.path}: the vmcore cannot be named", error) from None
         return os.path.join(self.path, COMPLETE_NAME if complete else INCOMPLETE_NAME)
 
-    def remove_file(self) -> None:
-        """Remove `vmcore-incomplete`, if it is there."""
+    def remove_file(self, name: str = INCOMPLETE_NAME) -> None:
+        """Remove `vmcore-incomplete`, or another file, if it is there."""
         try:
-            os.unlink(INCOMPLETE_NAME, dir_fd=self.fd)
+            os.unlink(name, dir_fd=self.fd)
         except OSError:
             return
 
@@ -180,10 +212,11 @@ class CaseDirectory:
 
 
 class NoSpaceError(DeviceError):
-    """The file system is too full for the vmcore."""
+    """The file system is too full for the vmcore, or for another file beside it."""
 
-    def __init__(self, path: str, needed: int, free: int) -> None:
-        super().__init__(f"{path}: no space: the vmcore takes {needed} bytes, {free} are free; make room there or "
+    def __init__(self, path: str, needed: int, free: int, name: str = INCOMPLETE_NAME) -> None:
+        what = "the vmcore" if name == INCOMPLETE_NAME else name
+        super().__init__(f"{path}: no space: {what} takes {needed} bytes, {free} are free; make room there or "
                          "name another directory")
 
 
@@ -212,7 +245,7 @@ class VmcoreFile:
         """Set the file's size; what is new reads as zeros."""
         os.ftruncate(self.fd, size_bytes)
 
-    def write(self, offset: int, data: bytes | memoryview) -> None:
+    def write(self, offset: int, data: bytes | bytearray | memoryview) -> None:
         """Store *data* at *offset*; NoSpaceError when there is no room, DeviceError when the file system refuses."""
         view = memoryview(data)
         done = 0

@@ -61,6 +61,37 @@ class DumpDevice(Protocol):
         """Flush the device's cache; the last call."""
 
 
+class SwapDevice(Protocol):
+    """A swap area behind a driver, read while a dump device is written.  Blocks and return codes as DumpDevice's."""
+
+    @property
+    def name(self) -> str:
+        """How messages call the area."""
+
+    @property
+    def blocks(self) -> int:
+        """Size of the partition or file in page-size blocks."""
+
+    @property
+    def max_blocks(self) -> int:
+        """The most blocks one I/O of this device can carry."""
+
+    @property
+    def why(self) -> str:
+        """One sentence on the last refusal, empty when there was none."""
+
+    def take_up(self, beside: object, risky: bool = True) -> int:
+        """Make ready while *beside*, the dump device, is at work: sanity check (*risky*: one that cannot tell will do)
+        and quiesce.  Nothing where both are on one disk.
+        """
+
+    def rw_block(self, write: bool, block: int, sg: Sequence[Segment]) -> int:
+        """One transfer, synchronous; never a write."""
+
+    def let_go(self) -> int:
+        """The end of what `take_up` began."""
+
+
 class MemoryRun(Protocol):
     """A run of page frames that are RAM."""
 

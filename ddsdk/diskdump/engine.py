@@ -2,7 +2,7 @@
 
 Source: RHEL 4 `drivers/block/diskdump.c` (2.6.9-89.29.1.EL) by formats.md 1.8 and 1.10.  Deliberate differences:
 pages go out as scatter lists instead of through a bounce buffer; a partition that is too small for a plain dump is
-refused before anything on it changes; notes travel in the sub header.
+refused before anything on it changes; notes travel in the sub header; swap areas may follow the memory (swappart.py).
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ from attrs import define, evolve, field, frozen
 
 from ..errors import DeviceError, DriverFault, UsageError
 from ..integrity import CodeImage
-from .device import DumpDevice, DumpMemory, Scratch
+from .device import DumpDevice, DumpMemory, Scratch, SwapDevice
 from .notes import PartialNote
 from .plan import CrashFacts, DumpPlan
 from .signature import SignatureKind
@@ -22,6 +22,8 @@ from .writer import Attempt, AttemptFailed, Progress, Stage, because
 
 if TYPE_CHECKING:
     from .filter import DumpFilter
+    from .swap_write import SwapSaved, SwapSaver
+    from .swapheader import SwapHeader
 
 BLOCK_ORDER_MAX = 8
 SAMPLE_RATE_MAX = 31
@@ -81,7 +83,7 @@ class DumpReport:
     """What happened.  `device` is None when no device took the dump; then `rejections` says why, one a device.
 
     `saved_pages` of `kept_pages`, those that the filter kept, are on the device; all of them unless it was `short`.
-    `gaps`: what the filter could not tell, and what was kept for it.
+    `gaps`: what the filter could not tell, and what was kept for it.  `swap`: what became of each area, in order.
     """
 
     device: str | None
@@ -93,11 +95,17 @@ class DumpReport:
     kept_pages: int = 0
     short: bool = False
     gaps: tuple[str, ...] = ()
+    swap: tuple[SwapSaved, ...] = ()
 
     @property
     def complete(self) -> bool:
-        """The header on the device says so, and every page that was to be saved is behind it."""
+        """The header on the device says so, and every page of memory that was to be saved is behind it."""
         return self.device is not None and not self.short
+
+    @property
+    def swap_whole(self) -> bool:
+        """So is every page of the swap areas."""
+        return all(area.whole for area in self.swap)
 
 
 def silent(_progress: Progress) -> None:
@@ -120,6 +128,7 @@ class DiskDump:
     devices: list[DumpDevice] = field(init=False, factory=list)
     _entered: bool = field(init=False, default=False)
     _filter: DumpFilter | None = field(init=False, default=None)
+    _swap: SwapSaver | None = field(init=False, default=None)
 
     def __attrs_post_init__(self) -> None:
         if self.config.partial is not None:
@@ -131,12 +140,28 @@ class DiskDump:
         """Append *device* to the list tried at the crash, in order of registration."""
         self.devices.append(device)
 
+    def register_swap(self, device: SwapDevice, header: SwapHeader) -> None:
+        """A swap area to save behind the memory, in order of registration.  UsageError: it does not fit *device*."""
+        from .swap_write import SwapSaver, SwapSource  # a dump without swap does without
+        from .swappart import MAX_AREAS
+
+        page = self.memory.abi.page_size
+        if header.page_size != page or header.pages > device.blocks:
+            raise UsageError(f"{device.name}: {header.pages} pages of {header.page_size} bytes on a device of"
+                             f" {device.blocks} pages of {page}; a swap area lies on its device, in pages of the"
+                             " machine's size")
+        if self._swap is None:
+            self._swap = SwapSaver(header.page_size, self.config.codec)
+        if len(self._swap.sources) == MAX_AREAS:
+            raise UsageError(f"{device.name}: there are {MAX_AREAS} swap areas already, the most that Linux uses")
+        self._swap.sources.append(SwapSource(device, header))
+
     def dump(self, facts: CrashFacts) -> DumpReport:
         """Save memory to the first device that is sane and ours; the report says which, or why none.
 
         A second call - a panic inside the dump - is refused: the kernel clears its hook before calling it.
         """
-        plan = DumpPlan.of(self.memory, facts, self.config.partial)
+        plan = DumpPlan.of(self.memory, facts, self.config.partial, self._swap.areas if self._swap else ())
         if self._entered:
             return self._refused(plan, "a panic inside the dump: diskdump is not entered twice")
         self._entered = True
@@ -204,14 +229,31 @@ class DiskDump:
         try:
             record = attempt.read_format()
             kind = attempt.check_signatures(record)
-            report = self._write(attempt)
+            report = evolve(self._write(attempt), kind=kind, rejections=tuple(rejections))
+            if self._swap is not None:
+                attempt.flush()         # the memory is safe: whatever happens to the swap part
         except AttemptFailed:
             device.shutdown()           # every device used is shut down; this one's answer no longer matters
             raise
+        if self._swap is not None and not report.short:
+            return self._add_swap(attempt, report, self._swap)
         error = device.shutdown()
         if error:
             raise AttemptFailed(Stage.SHUTDOWN, because(device, error))
-        return evolve(report, kind=kind, rejections=tuple(rejections))
+        return report if self._swap is None else evolve(report, swap=self._swap.no_room(f"{device.name} is full"))
+
+    def _add_swap(self, attempt: Attempt, report: DumpReport, swap: SwapSaver) -> DumpReport:
+        """Save the swap areas, and shut down; neither can spoil the attempt any more."""
+        device = attempt.device
+        saved = swap.save(attempt, report.written_blocks, self.config.allow_risky_dumps)
+        try:
+            error = device.shutdown()
+            why = because(device, error) if error else ""
+        except (DriverFault, DeviceError) as fault:
+            why = f"{type(fault).__name__}: {fault}"
+        if why:
+            why = f"the dump device failed at its shutdown: {why}"
+        return evolve(report, swap=tuple(evolve(area, why=area.why or why) for area in saved))
 
     def _write(self, attempt: Attempt) -> DumpReport:
         plan, name = attempt.plan, attempt.device.name

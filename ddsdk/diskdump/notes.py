@@ -1,6 +1,7 @@
 """The sub header of a dump partition: vmcore/subnotes.py's, with one note more, the device's FormatRecord.
 
-    DDSDK (the record, or zeros), CORE NT_PRSTATUS one a CPU, VMCOREINFO, of a partial dump DDSDK NT_PARTIAL
+    DDSDK (the record, or zeros), CORE NT_PRSTATUS one a CPU, VMCOREINFO, of a partial dump DDSDK NT_PARTIAL,
+    of one with swap areas DDSDK NT_SWAP (swappart.py)
 
 It overwrites the block in which the formatter left the record, and carries it on.  It may run on into further blocks:
 then sub_hdr_size says so.
@@ -20,10 +21,12 @@ from ddsdk.vmcore.subnotes import AREA_HEAD_BYTES, area, area_offset, pack_sub_h
 
 from .device import CpuRegisters
 from .record import RECORD_BYTES, FormatRecord
+from .swappart import SwapArea, pack_note, parse_note
 
 RECORD_NOTE = b"DDSDK"
 NT_FORMAT_RECORD = 1            # 2 is LKCD files' (vmcore/lkcd.py)
 NT_PARTIAL = 3
+NT_SWAP = 4
 _PARTIAL = struct.Struct("<II16s")
 _PARTIAL_VERSION = 1
 
@@ -57,7 +60,8 @@ class SubHeader:
     """A sub header read back.
 
     `cpus`: one CpuNote a CPU; from a dump without our area just the dumping CPU, with the registers it left.
-    `record`: the format of the device before the dump, None when unknown.
+    `record`: the format of the device before the dump, None when unknown.  `swap`: areas saved with the memory;
+    `swap_damage`: why they are not known.
     """
 
     regs: bytes
@@ -66,6 +70,8 @@ class SubHeader:
     record: FormatRecord | None
     has_area: bool
     partial: PartialNote | None = None
+    swap: tuple[SwapArea, ...] = ()
+    swap_damage: str = ""
 
     def notes(self, abi: Abi) -> bytes:
         """The PT_NOTE contents of the vmcore."""
@@ -73,7 +79,8 @@ class SubHeader:
 
 
 def build_sub_header(abi: Abi, cpus: Sequence[CpuRegisters], vmcoreinfo: bytes | None,
-                     record: FormatRecord | None = None, partial: PartialNote | None = None) -> bytes:
+                     record: FormatRecord | None = None, partial: PartialNote | None = None,
+                     swap: Sequence[SwapArea] = ()) -> bytes:
     """The sub header in whole zero-padded blocks; *cpus* has the dumping CPU first (none: zero registers).
 
     A CPU that is a CpuNote keeps its original NT_PRSTATUS verbatim.
@@ -85,6 +92,8 @@ def build_sub_header(abi: Abi, cpus: Sequence[CpuRegisters], vmcoreinfo: bytes |
     notes.insert(0, Note(RECORD_NOTE, NT_FORMAT_RECORD, record.pack() if record else bytes(RECORD_BYTES)))
     if partial is not None:
         notes.append(Note(RECORD_NOTE, NT_PARTIAL, partial.pack()))
+    if swap:
+        notes.append(Note(RECORD_NOTE, NT_SWAP, pack_note(swap)))
     return pack_sub_header(abi, regs, notes)
 
 
@@ -119,4 +128,10 @@ def parse_sub_header(abi: Abi, data: bytes, dumping_cpu: int = 0) -> SubHeader:
                    if note.name == RECORD_NOTE and note.type == NT_FORMAT_RECORD), None)
     partial = next((PartialNote.parse(note.desc) for note in read.notes
                     if note.name == RECORD_NOTE and note.type == NT_PARTIAL), None)
-    return SubHeader(read.regs, read.cpus, read.vmcoreinfo, record, read.has_area, partial)
+    swap, damage = tuple[SwapArea, ...](), ""
+    try:
+        swap = next((parse_note(note.desc, abi.page_size) for note in read.notes
+                     if note.name == RECORD_NOTE and note.type == NT_SWAP), ())
+    except FormatError as error:            # it costs no note of the memory's
+        damage = str(error)
+    return SubHeader(read.regs, read.cpus, read.vmcoreinfo, record, read.has_area, partial, swap, damage)

@@ -57,7 +57,7 @@ class PartitionSource(PackedSource):
         self.codec = codec
         self._base = facts.data_start * self.abi.page_size
         if layout.records is not None:
-            self._flag = _flag_of(codec, self.origin)
+            self._flag = flag_of(codec, self.origin)
             self._unpack = Decompressor(self.abi.page_size)
             if sub is not None and not sub.has_area:
                 self._find_codec(layout.records)
@@ -192,7 +192,8 @@ class PartitionSource(PackedSource):
         return found
 
 
-def _flag_of(codec: str, origin: str) -> PageFlag:
+def flag_of(codec: str, origin: str) -> PageFlag:
+    """The bit of *codec*, what the dump on *origin* is compressed with; FormatError for one that is none of ours."""
     try:
         return Codec(codec).flag
     except ValueError:

@@ -26,6 +26,7 @@ from .record import FormatRecord, abi_with_page_size
 from .saved import RECORD_HEAD_BYTES, SavedPages, read_saved
 from .scan import Extents, scan_data
 from .signature import SignatureKind, kind_of_block
+from .swap_read import SwapPart, read_swap
 from .target import DumpTarget, TargetFile
 
 Progress = Callable[[int, int], None]
@@ -86,7 +87,7 @@ class PartitionDump:
     `pages` are the pages that are there, by block; `uncertain_pages` more may be there, but a sparse format
     cannot tell (they are not in `pages`).  `touched_end` is the first block the dump certainly left alone.
     `layout`: bitmaps and records.  `stored`: the page frames that are there, of a partial or compressed dump; one of
-    records has no `pages`.
+    records has no `pages`.  `swap`: areas saved behind the memory, None when none were to be.
     """
 
     state: DumpState
@@ -100,6 +101,7 @@ class PartitionDump:
     touched_end: int = 0
     warnings: tuple[str, ...] = ()
     layout: SavedPages | None = field(default=None, eq=False, repr=False)
+    swap: SwapPart | None = field(default=None, eq=False, repr=False)
     stored: PageMap | None = field(default=None, eq=False, repr=False)
 
     @property
@@ -154,6 +156,8 @@ class PartitionDump:
                       "dump_level": self.dump_level, "compress": self.codec_name}
         if self.sub is not None:
             shown |= {"cpus_with_registers": len(self.sub.cpus), "vmcoreinfo": self.sub.vmcoreinfo is not None}
+        if self.swap is not None:
+            shown |= {"swap": self.swap.describe()}
         return shown | {"warnings": list(self.warnings)}
 
 
@@ -173,7 +177,12 @@ def read_open_partition(file: TargetFile, progress: Progress | None = None) -> P
     if facts.status & Status.INCOMPLETED and facts.header.written_blocks < facts.data_start:
         return evolve(dump, touched_end=_touched_end(file, dump, facts.data_start, progress),
                       why=f"{file}: the dump stopped before any page was written")
-    return _with_pages(file, dump, facts, progress)
+    dump = _with_pages(file, dump, facts, progress)
+    swap = read_swap(file, dump, progress)
+    if swap is None:
+        return dump
+    return evolve(dump, swap=swap, touched_end=max(dump.touched_end, swap.touched_end),
+                  warnings=(*dump.warnings, *swap.warnings))
 
 
 def read_header(file: TargetFile) -> HeaderFacts | None:

@@ -16,6 +16,7 @@ from .device import Chunk, CpuRegisters, DumpMemory, MemoryRun, Segment
 from .header import LEADING_BLOCKS, Status, bitmap_piece
 from .notes import PartialNote, build_sub_header
 from .saved import RECORD_HEAD_BYTES
+from .swappart import SwapArea, part_blocks
 
 U32 = 0xFFFF_FFFF
 
@@ -46,7 +47,8 @@ def blocks_line(sub_hdr_blocks: int, bitmap: int, pages: int) -> str:
 class DumpPlan:
     """The partition map of one dump, in blocks of the crashed machine's page size.
 
-    `partial`: there is a second bitmap, and records when it names a codec; None: a plain dump.
+    `partial`: there is a second bitmap, and records when it names a codec; None: a plain dump.  `swap`: areas that go
+    behind the memory, where there is room.
     """
 
     abi: Abi
@@ -58,13 +60,15 @@ class DumpPlan:
     release: str
     nodename: str
     partial: PartialNote | None = None
+    swap: tuple[SwapArea, ...] = ()
 
     @classmethod
-    def of(cls, memory: DumpMemory, facts: CrashFacts, partial: PartialNote | None = None) -> DumpPlan:
+    def of(cls, memory: DumpMemory, facts: CrashFacts, partial: PartialNote | None = None,
+           swap: tuple[SwapArea, ...] = ()) -> DumpPlan:
         """The plan for *memory*; the sub header carries every CPU's registers and VMCOREINFO."""
-        sub = build_sub_header(memory.abi, facts.cpus, memory.vmcoreinfo, partial=partial)
+        sub = build_sub_header(memory.abi, facts.cpus, memory.vmcoreinfo, partial=partial, swap=swap)
         return cls(memory.abi, tuple(memory.runs), memory.max_pfn, memory.total_pages, sub, facts,
-                   memory.release, memory.nodename, partial)
+                   memory.release, memory.nodename, partial, swap)
 
     @property
     def page_size(self) -> int:
@@ -103,10 +107,10 @@ class DumpPlan:
 
     def reach_blocks(self, device_blocks: int) -> int:
         """Blocks of a device of *device_blocks* that the dump may write: those whose signatures count (1.8)."""
-        if self.partial is None:
+        if self.partial is None and not self.swap:
             return self.total_blocks
         heads = -(-self.total_pages * RECORD_HEAD_BYTES // self.page_size) if self.records else 0
-        return min(self.total_blocks + heads, device_blocks)
+        return min(self.total_blocks + heads + part_blocks(self.swap), device_blocks)
 
     def __str__(self) -> str:
         return blocks_line(self.sub_hdr_blocks, self.bitmap_blocks, self.total_pages)

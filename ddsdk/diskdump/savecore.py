@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Protocol, TypeVar
 
 from attrs import define, evolve, field, frozen
 
-from ddsdk.errors import DdsdkError, DeviceError
+from ddsdk.errors import DdsdkError, DeviceError, FormatError
 from ddsdk.vmcore.elf import CoreLayout
 
 from .crashdir import CaseDirectory, CrashDirectory, NoSpaceError, VmcoreFile, run_nospace_script
@@ -28,6 +28,8 @@ from .target import DumpTarget, TargetFile
 
 if TYPE_CHECKING:
     from ddsdk.vmcore.convert import Conversion
+
+    from .swap_save import SwapImage
 
 T = TypeVar("T")
 
@@ -51,7 +53,7 @@ class SaveOptions:
 
 
 class Report(Protocol):
-    """Called with (phase, done, total): phase "scan", "copy" or "sign", counts in blocks."""
+    """Called with (phase, done, total): phase "scan", "copy", "swap" or "sign", counts in blocks."""
 
     def __call__(self, phase: str, done: int, total: int) -> None:
         """Take note."""
@@ -64,7 +66,7 @@ OnNospace = Callable[[str, str], int | None]
 
 @frozen
 class SaveReport:
-    """What was saved and what became of the partition.
+    """What was saved and what became of the partition.  `swap`: the areas that were dumped with the memory.
 
     `state` NONE: there was no dump.  `path` is the vmcore, None when there is none.  `resigned_blocks` is
     None when the dump was left on the partition: asked for, or for the reason in `problem`.
@@ -83,13 +85,21 @@ class SaveReport:
     problem: str | None = None
     format: str = "elf"
     warnings: tuple[str, ...] = ()
+    swap: tuple[SwapImage, ...] = ()
+
+    @property
+    def whole(self) -> bool:
+        """Memory and swap areas are saved whole, and nothing is left to be done."""
+        return (self.state is DumpState.COMPLETE and not self.problem
+                and not any(area.missing_pages for area in self.swap))
 
     def describe(self) -> dict[str, object]:
         """What `--json` shows."""
         return {"state": self.state.value, "format": self.format, "why": self.why, "path": self.path,
                 "pages": self.pages, "total_pages": self.total_pages, "uncertain_pages": self.uncertain_pages,
                 "file_bytes": self.file_bytes, "segments": self.segments, "elf_class": self.elf_class,
-                "resigned_blocks": self.resigned_blocks, "problem": self.problem, "warnings": list(self.warnings)}
+                "resigned_blocks": self.resigned_blocks, "problem": self.problem, "warnings": list(self.warnings),
+                "swap": [area.describe() for area in self.swap]}
 
 
 def save(target: DumpTarget, directory: str, options: SaveOptions | None = None, *, keep: bool = False,
@@ -98,7 +108,8 @@ def save(target: DumpTarget, directory: str, options: SaveOptions | None = None,
 
     The vmcore is `DIRECTORY/127.0.0.1-<crash time, UTC>/vmcore`; of a dump that is not whole,
     `vmcore-incomplete`, with the pages that are there and no others.  Before it comes `vmcore-dmesg.txt`, which stays
-    when there is no room for the vmcore.  *on_nospace* replaces `DIRECTORY/scripts/diskdump-nospace`.
+    when there is no room for the vmcore; behind it come the swap areas (swap_save.py).  *on_nospace* replaces
+    `DIRECTORY/scripts/diskdump-nospace`.
 
     DeviceError: device, directory or space; FormatError: a dump that cannot be read; UsageError: options that do not
     go together.  The dump is then where it was.
@@ -120,7 +131,7 @@ def save(target: DumpTarget, directory: str, options: SaveOptions | None = None,
             conversion = conversion_of(options.format, options.level, options.codec, options.jobs)
         with CrashDirectory.open(directory) as parent:
             report = _save_under(parent, file, dump, conversion, tell, on_nospace)
-        return report if keep else _give_back(target, dump, report, tell)
+        return report if keep or report.problem else _give_back(target, dump, report, tell)
 
 
 def _silent(phase: str, done: int, total: int) -> None:
@@ -144,13 +155,30 @@ def _save_under(parent: CrashDirectory, file: TargetFile, dump: PartitionDump, c
         if trouble := save_log(case, file, dump):
             dump = evolve(dump, warnings=(*dump.warnings, trouble))
         if conversion is not None:
-            return _convert_into(case, file, dump, conversion, tell, on_nospace)
-        return _save_into(case, file, dump, tell, on_nospace)
+            report = _convert_into(case, file, dump, conversion, tell, on_nospace)
+        else:
+            report = _save_into(case, file, dump, tell, on_nospace)
     except BaseException:
         case.discard()
         raise
+    try:
+        return report if dump.swap is None else _save_swap(case, file, dump, report, tell, on_nospace)
     finally:
         case.close()
+
+
+def _save_swap(case: CaseDirectory, file: TargetFile, dump: PartitionDump, report: SaveReport, tell: Report,
+               on_nospace: OnNospace | None) -> SaveReport:
+    """The swap areas beside a vmcore that is safe: what keeps them from being saved is a problem of the report."""
+    from .swap_save import save_areas
+
+    try:
+        if dump.swap is not None and dump.swap.damage:
+            raise FormatError(dump.swap.damage)         # another version may read it
+        return evolve(report, swap=save_areas(case, file, dump, tell,
+                                              lambda action: _with_room(case, on_nospace, action)))
+    except DdsdkError as error:
+        return evolve(report, problem=f"the swap areas are not saved, the dump stays on the device: {error}")
 
 
 def _with_room(case: CaseDirectory, on_nospace: OnNospace | None, action: Callable[[], T]) -> T:

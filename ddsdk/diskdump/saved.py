@@ -111,13 +111,18 @@ def by_frame(ram: PageMap, second: bytes) -> PageMap:
 
 
 def walk(file: TargetFile, facts: HeaderFacts, count: int) -> Records:
-    """Go through the stream up to written_blocks and note at most *count* records.
+    """Go through the stream of the memory up to written_blocks and note at most *count* records."""
+    blocks = max(0, min(facts.header.written_blocks, facts.device_blocks) - facts.data_start)
+    return walk_stream(file, facts.abi, facts.data_start, blocks, count)
+
+
+def walk_stream(file: TargetFile, abi: Abi, first_block: int, blocks: int, count: int) -> Records:
+    """Go through the stream in *blocks* blocks from *first_block* on and note at most *count* records.
 
     A record that cannot be ends the walk, as the end of the stream does: what lies behind it has no place.
     """
-    page, head = facts.abi.page_size, record_head(facts.abi)
-    base = facts.data_start * page
-    end = max(0, min(facts.header.written_blocks, facts.device_blocks) - facts.data_start) * page
+    page, head = abi.page_size, record_head(abi)
+    base, end = first_block * page, blocks * page
     offsets, sizes, flags = array("q"), array("I"), array("B")
     at, low, window, why = 0, 0, memoryview(b""), ""
     while len(offsets) < count:

@@ -16,7 +16,7 @@ from ddsdk.vmcore.dumpheader import SIGNATURE
 
 from ..abi import ABIS
 from ..errors import errno_name
-from .device import DumpDevice, DumpMemory, Scratch
+from .device import DumpDevice, DumpMemory, Scratch, SwapDevice
 from .header import HEADER_BLOCK, LEADING_BLOCKS, Status
 from .notes import with_record
 from .plan import DumpPlan
@@ -39,13 +39,14 @@ class Stage(Enum):
     HEADER = "header write"
     BITMAP = "bitmap write"
     MEMORY = "memory write"
+    SWAP = "swap"
     SHUTDOWN = "shutdown"
     FAULT = "driver fault"
 
 
 @frozen
 class Progress:
-    """`done` of `total` blocks; `phase` is "check" or "dump"."""
+    """`done` of `total` blocks; `phase` is "check", "dump" or "swap"."""
 
     phase: str
     device: str
@@ -62,7 +63,7 @@ class AttemptFailed(Exception):
         self.reason = reason
 
 
-def because(device: DumpDevice, error: int) -> str:
+def because(device: DumpDevice | SwapDevice, error: int) -> str:
     """The device's own sentence, else the error's name."""
     return device.why.removeprefix(f"{device.name}: ") or f"error {errno_name(error)}"
 

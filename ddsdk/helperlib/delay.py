@@ -12,6 +12,8 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import TYPE_CHECKING
 
+from attrs import frozen
+
 from ddsdk.errors import MdelayFault, SleepFault
 
 from .guard import Guard
@@ -34,6 +36,19 @@ PATIENT_INTERVAL_US, PATIENT_AFTER_NS = 1000, 100 * NSEC_PER_MSEC
 def poll_interval_us(waited_ns: int) -> int:
     """Microseconds to the next look of a polling loop that has waited *waited_ns* for something to happen."""
     return POLL_INTERVAL_US if waited_ns < PATIENT_AFTER_NS else PATIENT_INTERVAL_US
+
+
+@frozen(eq=False)
+class PollBoth:
+    """The polls of two devices at work at once: one that is dumped to, and one that is read meanwhile."""
+
+    first: Callable[[], object]
+    second: Callable[[], object]
+
+    def __call__(self) -> None:
+        """Both, in turn."""
+        self.first()
+        self.second()
 
 
 class Delays:

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 from attrs import frozen
 
 from .alloc import GFP_ATOMIC, GFP_KERNEL, Allocator, Kmem
-from .delay import NSEC_PER_MSEC, Delays
+from .delay import NSEC_PER_MSEC, Delays, PollBoth
 from .dma import DMA_BIDIRECTIONAL, DMA_FROM_DEVICE, DMA_TO_DEVICE, DmaBuffer, DmaCalls, store_le32
 from .guard import Guard
 from .highmem import Highmem
@@ -168,14 +168,16 @@ class Kernel(IoCalls, PciCalls):
         """The dumping device's dump_poll, or None while none is dumped to.
 
         Taking it away in crash mode ends that device's part: what its driver left pending is set aside, locks
-        it left held no longer keep the next device's driver from sleeping.
+        it left held no longer keep the next device's driver from sleeping.  A PollBoth of it and another takes
+        nothing away.
         """
         return self._delays.poll
 
     @poll.setter
     def poll(self, poll: Callable[[], object] | None) -> None:
         before = self._delays.poll
-        if before is not None and poll != before and self.machine.crashdump_mode:
+        joined = isinstance(poll, PollBoth) and poll.first is before
+        if before is not None and poll != before and not joined and self.machine.crashdump_mode:
             self._empty()
             self._guard.held.clear()
         self._delays.poll = poll

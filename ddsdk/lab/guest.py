@@ -55,7 +55,8 @@ class GuestSpec:
     `devices`: QEMU arguments for adapters and disks, `modules`: names or aliases of what drives them.  `load`: disks
     to be busy with, below /dev.  `crash_us`: when it crashes by sysrq-c, after the load began; None: not by itself.
     `fill_mib`: memory that it fills with text, code and noise before.  `task`: a disk, below /dev, with a tar archive;
-    its script `task` is run and nothing else happens.
+    its script `task` is run and nothing else happens.  `swap`: a disk, below /dev, with a swap area for it to use;
+    `swap_pages`: how many numbered pages it writes, so that some are paged out.
     """
 
     tree: KernelTree
@@ -68,6 +69,8 @@ class GuestSpec:
     reserved_bytes: int = 4 << 20
     fill_mib: int = 0
     task: str = ""
+    swap: str = ""
+    swap_pages: int = 0
 
     @property
     def reserved_paddr(self) -> int:
@@ -82,7 +85,8 @@ class GuestSpec:
         task = f" ddsdk.task={self.task}" if self.task else ""
         return (f"console=ttyS0 panic=0 oops=panic unknown_nmi_panic quiet loglevel=7 "
                 f"memmap={self.reserved_bytes >> 10}K$0x{self.reserved_paddr:x} "
-                f"ddsdk.load={self.load} ddsdk.crash_us={crash} ddsdk.fill={self.fill_mib}{task}")
+                f"ddsdk.load={self.load} ddsdk.crash_us={crash} ddsdk.fill={self.fill_mib}{task}"
+                + (f" ddsdk.swap={self.swap} ddsdk.swap_pages={self.swap_pages}" if self.swap else ""))
 
 
 @frozen(eq=False)

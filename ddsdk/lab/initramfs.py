@@ -2,7 +2,8 @@
 
 The init takes its orders from the kernel's command line: `ddsdk.load=GLOB` are the disks to be busy with (below /dev),
 `ddsdk.crash_us=N` is when it crashes by sysrq-c after the load began; `never` leaves the crash to whoever is outside;
-`ddsdk.fill=N` has it fill N MiB of memory before, so that a large machine is not a large empty one.
+`ddsdk.fill=N` has it fill N MiB of memory before, so that a large machine is not a large empty one;
+`ddsdk.swap=DISK` and `ddsdk.swap_pages=N` have it swap to a disk that has an area, and write N numbered pages of tmpfs;
 `ddsdk.task=DISK` has it do something else instead: unpack the tar archive on that disk and run the script `task` in it.
 """
 
@@ -53,6 +54,16 @@ if [ "${fill:-0}" -gt 0 ]; then
       dd of=/fill/$n bs=64k count=256 iflag=fullblock 2>/dev/null
     n=$((n + 16))
   done
+fi
+swap=$(option swap)
+if [ "$swap" ]; then
+  for n in $(seq 600); do [ -b /dev/$swap ] && break; usleep 100000; done
+  swapon /dev/$swap || echo "LAB no swap"
+  mkdir /swapped; mount -t tmpfs -o size=100g tmpfs /swapped
+  awk -v pages=$(option swap_pages) 'BEGIN { for (; n < pages; n++) printf "ddsdk-swap %08d %4076s", n, "" }' \\
+    > /swapped/pages
+  sync
+  echo "LAB $(cat /proc/swaps | tail -n 1)"
 fi
 for n in 1 2 3; do sleep 100000 & done
 task=$(option task)

@@ -13,7 +13,8 @@ from ddsdk.errors import DeviceError
 #: Program -> Debian package where the two have different names.
 PACKAGES: Mapping[str, str] = {
     "qemu-system-x86_64": "qemu-system-x86", "busybox": "busybox-static", "modprobe": "kmod", "depmod": "kmod",
-    "apt-get": "apt", "apt-cache": "apt", "dpkg-deb": "dpkg",
+    "apt-get": "apt", "apt-cache": "apt", "dpkg-deb": "dpkg", "mkswap": "util-linux", "swaplabel": "util-linux",
+    "blkid": "util-linux",
 }
 #: Where Debian keeps what is root's; not on everybody's PATH.
 _SBIN = ("/usr/sbin", "/sbin")

@@ -8,6 +8,8 @@ import subprocess
 import sys
 from pathlib import Path
 
+from tests.diskdump.swaps import swap_area
+
 from .conftest import Ddsdk
 
 #: Runs `ddsdk ARGS...` and prints, as JSON, the modules of the core image and those loaded at the end.
@@ -57,6 +59,20 @@ def test_a_partial_dump_runs_none_either(ddsdk: Ddsdk, image: Path) -> None:
     plain = _watch("dump", "synthetic:4M", "--to", f"mptfusion:{image}")["loaded"] if (
         ddsdk("format", "--force", image).code == 0) else []
     assert not {"ddsdk.diskdump.partial_write", "ddsdk.vmcore.classify", "ddsdk.vmcore.codecs"} & set(plain)
+
+
+def test_a_dump_with_swap_areas_runs_none_either(ddsdk: Ddsdk, image: Path, tmp_path: Path) -> None:
+    """What saves them is loaded and fingerprinted before the crash, too; a dump without does without."""
+    area = tmp_path / "s.img"
+    area.write_bytes(swap_area(20))
+    assert ddsdk("format", "--force", image).code == 0
+    found = _watch("dump", "synthetic:4M", "--to", f"mptfusion:{image}", "--swap", f"mptfusion:{area}")
+    core = ("ddsdk.ata.", "ddsdk.block.", "ddsdk.diskdump.", "ddsdk.helperlib.", "ddsdk.scsi.", "ddsdk.vmcore.")
+    assert [name for name in found["loaded"] if name.startswith(core)] == found["image"]
+    swap = {"ddsdk.diskdump.swap_write", "ddsdk.diskdump.swapheader", "ddsdk.diskdump.recordstream"}
+    assert swap <= set(found["image"])
+    assert ddsdk("format", "--force", image).code == 0
+    assert not swap & set(_watch("dump", "synthetic:4M", "--to", f"mptfusion:{image}")["loaded"])
 
 
 def test_a_dump_onto_a_model_imports_no_more_than_it_needs(ddsdk: Ddsdk, image: Path, tmp_path: Path) -> None:

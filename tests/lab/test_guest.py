@@ -24,6 +24,7 @@ def test_the_kernel_is_told_what_to_leave_alone_and_when_to_crash() -> None:
     assert "memmap=8192K$0x1f000000 ddsdk.load=sda ddsdk.crash_us=1234" in spec.kernel_args
     assert "unknown_nmi_panic" in spec.kernel_args
     assert GuestSpec(TREE, crash_us=None).kernel_args.endswith("ddsdk.crash_us=never ddsdk.fill=0")
+    assert GuestSpec(TREE, swap="sdb", swap_pages=7).kernel_args.endswith(" ddsdk.swap=sdb ddsdk.swap_pages=7")
 
 
 def test_the_reserve_of_a_large_guest_lies_below_its_hole() -> None:

@@ -1,4 +1,4 @@
-"""A live machine dumps itself: ddsdk runs in a Linux of its own, reads its /proc/kcore, and the field's tools open it."""
+"""A live machine dumps itself: ddsdk runs in a Linux, reads its /proc/kcore, and the field's tools open the files."""
 
 from __future__ import annotations
 
