@@ -50,7 +50,7 @@ class Event:
 class Clock:
     """`now_ns`, and a heap of events fired in (when, order of scheduling)."""
 
-    __slots__ = ("_dead", "_heap", "_seq", "horizon_ns", "now_ns", "same_time_limit")
+    __slots__ = ("_dead", "_heap", "_seq", "_until_ns", "horizon_ns", "now_ns", "same_time_limit")
 
     def __init__(self, now_ns: int = 0) -> None:
         self.now_ns = now_ns
@@ -59,6 +59,7 @@ class Clock:
         self.horizon_ns = NEVER_NS
         self._heap: list[tuple[int, int, Event]] = []
         self._seq = 0
+        self._until_ns = 0  # what the advance under way lets pass
         self._dead = 0      # cancelled, still in the heap (a few already gone may be counted)
 
     def at_ns(self, when_ns: int, fn: Callable[..., object], *args: Any) -> Event:
@@ -99,6 +100,21 @@ class Clock:
         if when_ns >= self.now_ns:
             self.advance(when_ns - self.now_ns)
 
+    def pass_to(self, when_ns: int) -> bool:
+        """Inside an event, as its last act: let time go on to *when_ns* at once; true when it did.
+
+        It does when the advance under way gets there and no other event is due by then, so that nobody could tell it
+        from an event of its own.  Else the caller schedules one.
+        """
+        if self.now_ns < when_ns <= self._until_ns and when_ns < self.horizon_ns:
+            self.now_ns = when_ns
+            return True
+        return False
+
+    def abandon(self) -> None:
+        """The advance under way is not gone on with (its CPU stopped for good): its events are as due as ever."""
+        self._until_ns = 0
+
     def clear(self) -> None:
         """Forget every event: nothing is left to happen."""
         for _, _, event in self._heap:
@@ -111,25 +127,29 @@ class Clock:
             raise UsageError(f"Clock.advance: {ns} ns is negative; time only goes forward")
         heap = self._heap
         same = 0
-        while heap and heap[0][0] <= target:
-            when_ns, _, event = heappop(heap)
-            fn, args = event.fn, event.args
-            event.fn = None
-            if heap and heap[0][2].fn is None:
-                self._settle()
-            else:
-                self.horizon_ns = heap[0][0] if heap else NEVER_NS
-            if fn is None:
-                continue
-            if when_ns > self.now_ns:
-                self.now_ns = when_ns
-                same = 0
-            same += 1
-            if same > self.same_time_limit:
-                raise SimulationStuckError(
-                    f"stuck at {self.now_ns} ns: {self.same_time_limit} events fired at this one instant (the "
-                    f"last: {getattr(fn, '__qualname__', fn)}); an event that schedules itself needs a delay")
-            fn(*args)
+        outer_ns, self._until_ns = self._until_ns, target
+        try:
+            while heap and heap[0][0] <= target:
+                when_ns, _, event = heappop(heap)
+                fn, args = event.fn, event.args
+                event.fn = None
+                if heap and heap[0][2].fn is None:
+                    self._settle()
+                else:
+                    self.horizon_ns = heap[0][0] if heap else NEVER_NS
+                if fn is None:
+                    continue
+                if when_ns > self.now_ns:
+                    self.now_ns = when_ns
+                    same = 0
+                same += 1
+                if same > self.same_time_limit:
+                    raise SimulationStuckError(
+                        f"stuck at {self.now_ns} ns: {self.same_time_limit} events fired at this one instant (the "
+                        f"last: {getattr(fn, '__qualname__', fn)}); an event that schedules itself needs a delay")
+                fn(*args)
+        finally:
+            self._until_ns = outer_ns
         if target > self.now_ns:
             self.now_ns = target
 

@@ -264,6 +264,7 @@ class Machine:
             trigger, crash_cpu.id, reason, self.clock.now_ns, tuple(c.regs for c in self.cpus),
             tuple(c.id for c in self.cpus if c is not crash_cpu and c.irq_enabled), self.locks.held())
         self.crashdump_mode = True
+        self.clock.abandon()
         self.locks.freeze()
         self.irqs.stop()
         scheduler.stop(crash_cpu)

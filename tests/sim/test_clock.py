@@ -186,3 +186,52 @@ def test_clear_forgets_every_event() -> None:
     clock.clear()
     clock.advance(10)
     assert (seen, event.pending, clock.next_event_ns) == ([], False, None)
+
+
+def test_an_event_passes_to_its_next_step_while_nothing_else_is_due() -> None:
+    """pass_to() goes on within the advance, up to its end, not to or past another event, and never outside one."""
+    clock = Clock()
+    seen: list[tuple[int, bool]] = []
+
+    def step(*whens: int) -> None:
+        for when_ns in whens:
+            seen.append((when_ns, clock.pass_to(when_ns)))
+
+    clock.at_ns(10, step, 12, 12, 20, 19, 31)
+    clock.at_ns(20, step, 30, 31)
+    clock.advance(30)
+    assert seen == [(12, True), (12, False), (20, False), (19, True), (31, False), (30, True), (31, False)]
+    assert clock.now_ns == 30
+    assert not clock.pass_to(30)
+    assert not clock.pass_to(31)
+
+
+def test_an_inner_advance_bounds_what_is_passed_within_it_only() -> None:
+    """An event's own advance() is the bound for the events in it; afterwards the outer one is again."""
+    clock = Clock()
+    seen: list[bool] = []
+
+    def outer() -> None:
+        clock.at_ns(12, lambda: seen.append(clock.pass_to(14)))
+        clock.advance(3)
+        seen.append(clock.pass_to(20))
+
+    clock.at_ns(10, outer)
+    clock.advance(20)
+    assert seen == [False, True]
+
+
+def test_an_advance_that_is_given_up_passes_nothing_on() -> None:
+    """After abandon(), as a crash inside an event does it, pass_to() refuses until the next advance."""
+    clock = Clock()
+    seen: list[bool] = []
+
+    def crash() -> None:
+        clock.abandon()
+        seen.append(clock.pass_to(15))
+
+    clock.at_ns(10, crash)
+    clock.at_ns(30, lambda: seen.append(clock.pass_to(35)))
+    clock.advance(20)
+    clock.advance(20)
+    assert seen == [False, True]
