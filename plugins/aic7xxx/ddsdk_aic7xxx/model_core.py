@@ -58,6 +58,9 @@ class Run(Enum):
     RUN = "running"
 
 
+_RUN, _PAUSED = Run.RUN, Run.PAUSED
+
+
 class ScbRam:
     """The SCB RAM of a package: a bank for each function, chosen by SCBBADDR."""
 
@@ -94,6 +97,7 @@ class AhcCore(HwModel):
     def reset(self) -> None:
         """Power on, long ago, and no BIOS has touched it: as after a chip reset that nobody acknowledged."""
         super().reset()
+        self.hscb_address, self.queue_address = self.scratch32("HSCB_ADDR"), self.scratch32("SHARED_DATA_ADDR")
         self._defaults()
         self.run = Run.PAUSED
         self.ack = True
@@ -125,6 +129,11 @@ class AhcCore(HwModel):
     def plugged(self) -> None:
         """The bus is there."""
         self.settle_at_ns = 0
+        self._note_config()
+
+    def config_written(self, offset: int, size: int) -> None:
+        """What DMA goes by."""
+        self._note_config()
 
     def unplugged(self) -> None:
         """Nothing moves any more."""
@@ -171,7 +180,7 @@ class AhcCore(HwModel):
         if self.gone or (self.faults.armed and self._vanishes()):
             return
         if offset not in _LIVE_WRITES:
-            if self.run is not Run.PAUSED:
+            if self.run is not _PAUSED:
                 raise HardwareFault(f"{type(self).__name__}: write of {value:#x} at {offset:#x} while the sequencer is"
                                     f" {self.run.value}; pause it first")
             if self.ccscb_due and offset != AhcRegs.CCSCBCTL.offset:
@@ -312,9 +321,7 @@ class AhcCore(HwModel):
 
     def w_CLRINT(self, value: int) -> None:
         """SEQINT takes its code along; SCSIINT comes back while its cause is there."""
-        for bit in (CMDCMPLT, SCSIINT, BRKADRINT):
-            if value & bit:
-                self.intstat &= ~bit
+        self.intstat &= ~(value & (CMDCMPLT | SCSIINT | BRKADRINT))
         if value & 0x01:
             self.intstat &= INT_PEND & ~0x01
         if value & 0x10:
@@ -331,10 +338,10 @@ class AhcCore(HwModel):
         """As firmware or driver set it."""
         return 4 * (self.config.read(PCIR_CACHE_LINE_SIZE, 1) & 0x3F)
 
-    @property
-    def reach(self) -> int:
-        """The first address that DMA does not get to."""
-        return 1 << (39 if self.config.read(PCIR_DEVCONFIG, 4) & DEVCONFIG_DACEN else 32)
+    def _note_config(self) -> None:
+        """`reach`: the first address that DMA does not get to; `sg_bytes`: S/G elements come in pieces of so many."""
+        self.reach = 1 << (39 if self.config.read(PCIR_DEVCONFIG, 4) & DEVCONFIG_DACEN else 32)
+        self.sg_bytes = min(64, max(16, self.cache_line_bytes))
 
     # -- for the sequencer -------------------------------------------------------------------------
 

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Final
 from ddsdk.errors import HardwareFault
 
 from . import model_faulty
-from .frames import DISCENB, MK_MESSAGE, SCB_CONTROL, SCB_LUN, SCB_TAG, TAG_ENB, TAG_TYPE, Msg
+from .frames import DISCENB, IDENTIFY_LUN, MK_MESSAGE, SCB_CONTROL, SCB_LUN, SCB_TAG, TAG_ENB, Msg
 from .model_port import Connection, is_negotiation
 from .model_sequencer import Seq
 from .regs import Answer, MsgOut, Phase, ScsiSig, SeqInt, SStat0
@@ -18,6 +18,7 @@ from .regs import Answer, MsgOut, Phase, ScsiSig, SeqInt, SStat0
 if TYPE_CHECKING:
     from .model import Aic7xxx
 
+_NOOP, _IDENTIFYFLAG, _HOST_MSG = MsgOut.NOOP, MsgOut.IDENTIFYFLAG, MsgOut.HOST_MSG
 _REQ: Final = ScsiSig.REQ.mask | ScsiSig.BSY.mask
 #: Messages after which the target leaves the bus.
 _TASK_MESSAGES: Final = frozenset((Msg.ABORT, Msg.ABORT_TAG, Msg.BUS_DEVICE_RESET))
@@ -59,22 +60,19 @@ class Messages:
             conn.retry, chip.atn, values["MSG_OUT"] = False, True, values["LAST_MSG"]
         message = values["MSG_OUT"]
         raw = chip.slot
-        if message == MsgOut.HOST_MSG or (message == MsgOut.IDENTIFYFLAG
-                                                        and raw[SCB_CONTROL] & MK_MESSAGE):
+        if message == _HOST_MSG or (message == _IDENTIFYFLAG and raw[SCB_CONTROL] & MK_MESSAGE):
             self._host_loop()
             return
-        words = bytes((message,))
-        if message == MsgOut.IDENTIFYFLAG:
+        count = 1
+        chip.atn = False                    # before the last byte
+        if message == _IDENTIFYFLAG:
             control = raw[SCB_CONTROL]
-            words = bytes((Msg.IDENTIFY | raw[SCB_LUN] & 0x3F | (0x40 if control & DISCENB else 0),))
-            if control & TAG_ENB:
-                words += bytes((control & (TAG_ENB | TAG_TYPE), raw[SCB_TAG]))
-        for left in range(len(words) - 1, -1, -1):
-            if not left:
-                chip.atn = False
-            self._hear(conn, words[len(words) - 1 - left])
-        values["LAST_MSG"], values["MSG_OUT"] = message, MsgOut.NOOP
-        chip.seq.after(chip.timing.message_ns * len(words), self.chip.nexus.phase_loop)
+            count = 3 if control & TAG_ENB else 1
+            conn.identified(raw[SCB_LUN] & IDENTIFY_LUN, bool(control & DISCENB), raw[SCB_TAG] if count == 3 else None)
+        else:
+            self._hear(conn, message)
+        values["LAST_MSG"], values["MSG_OUT"] = message, _NOOP
+        chip.seq.after(chip.timing.message_ns * count, self.chip.nexus.phase_loop)
 
     def _hear(self, conn: Connection, byte: int) -> None:
         """The target takes a byte and does what it is told."""

@@ -29,13 +29,19 @@ from .frames import (
 from .model_data import SgList, put_residual
 from .model_port import REQUEST_SENSE, Connection, Task
 from .model_sequencer import Seq
+from .model_slots import BUSY_TARGETS
 from .regs import NONE, Answer, Phase, SeqFlags, SeqInt
 
 if TYPE_CHECKING:
     from .model import Aic7xxx
 
 _DPHASE: Final = SeqFlags.DPHASE.mask
+_NO_CDB_SENT: Final = SeqFlags.NO_CDB_SENT.mask
 _SECTOR_BYTES: Final = 512
+_CONNECTED: Final = Seq.CONNECTED
+_MESGOUT, _COMMAND, _STATUS = Phase.MESGOUT, Phase.COMMAND, Phase.STATUS
+#: Commands that move all of their data, or it is an overrun.
+_EXACT: Final = frozenset((0x08, 0x0A, 0x28, 0x2A, 0x88, 0x8A))
 
 
 class Nexus:
@@ -57,7 +63,7 @@ class Nexus:
         if conn is None:
             chip.seq.idle()
             return
-        chip.seq.state = Seq.CONNECTED
+        chip.seq.state = _CONNECTED
         chip.messages.in_host_loop = False
         if chip.faults.armed and conn.stage == "command" and not chip.atn and not conn.msgin:
             model_faulty.before_command(chip, conn)
@@ -65,7 +71,7 @@ class Nexus:
             raise HardwareFault(f"target {conn.port.id} reselected with tag {conn.tag}, which no SCB has, and nobody"
                                 " told it that (code 31)")
         phase = conn.phase(chip.atn)
-        if phase is Phase.MESGOUT:
+        if phase is _MESGOUT:
             chip.messages.out(conn)
         elif conn.msgin:
             chip.messages.incoming(conn)
@@ -89,15 +95,15 @@ class Nexus:
         if conn is None:
             chip.seq.idle()
             return
-        if conn.phase(chip.atn) is not Phase.COMMAND:
+        if conn.phase(chip.atn) is not _COMMAND:
             self.phase_loop()               # something came in between
             return
         raw = chip.slot
-        values["LASTPHASE"] = Phase.COMMAND
+        values["LASTPHASE"] = _COMMAND
         length = raw[SCB_CDB_LEN]
         inline = length <= CDB_INLINE
         cdb = bytes(raw[:length]) if inline else chip.dma.read(int.from_bytes(raw[:4], "little"), length)
-        values["SEQ_FLAGS"] &= ~SeqFlags.NO_CDB_SENT.mask
+        values["SEQ_FLAGS"] &= ~_NO_CDB_SENT
         conn.task = task = Task(conn.port, conn.lun, conn.tag, cdb, conn.disc)
         conn.port.accept(task)
         chip.bus.allegiance_over(conn.port)
@@ -125,7 +131,7 @@ class Nexus:
         raw[SCB_NEXT] = values["DISCONNECTED_SCBH"]
         values["DISCONNECTED_SCBH"] = slot
         if not raw[SCB_CONTROL] & TAG_ENB:
-            values[f"BUSY_TARGETS[{conn.port.id}]"] = raw[SCB_TAG]
+            values[BUSY_TARGETS[conn.port.id]] = raw[SCB_TAG]
         chip.bus.release()
         chip.seq.state = Seq.IDLE
         chip.seq.after(chip.timing.message_ns, chip.seq.idle)
@@ -141,7 +147,7 @@ class Nexus:
     def list_of(self) -> SgList:
         """The list of the SCB the sequencer works on."""
         chip = self.chip
-        return SgList(chip.slot, chip.dma, min(64, max(16, chip.cache_line_bytes)), chip.reach)
+        return SgList(chip.slot, chip.dma, chip.sg_bytes, chip.reach)
 
     def _data(self, conn: Connection) -> None:
         """The data phase, if the command has one."""
@@ -158,8 +164,7 @@ class Nexus:
         sg = self.list_of()
         dt = 0x20 if task.port.agreement[3] else 0
         chip.values["LASTPHASE"] = (Phase.DATAOUT if out else Phase.DATAIN) | dt
-        exact = task.cdb[0] in (0x08, 0x0A, 0x28, 0x2A, 0x88, 0x8A)
-        if (wanted > sg.length and (exact or not sg.length)) or (
+        if (wanted > sg.length and (task.cdb[0] in _EXACT or not sg.length)) or (
                 chip.faults.armed and chip.faults.hit("data-overrun") is not None):
             task.status, task.moved = GOOD, 0
             chip.seq.stop_with(SeqInt.DATA_OVERRUN, self.phase_loop)
@@ -224,11 +229,11 @@ class Nexus:
         if conn is None or conn.task is None:
             chip.seq.idle()
             return
-        if conn.phase(chip.atn) is not Phase.STATUS:
+        if conn.phase(chip.atn) is not _STATUS:
             self.phase_loop()
             return
         task = conn.task
-        chip.values["LASTPHASE"] = Phase.STATUS
+        chip.values["LASTPHASE"] = _STATUS
         raw = chip.slot
         raw[SCB_STATUS] = task.status or 0
         raw[SCB_CONTROL] |= STATUS_RCVD
@@ -287,8 +292,9 @@ class Nexus:
         assert task is not None
         port = conn.port
         port.end(task)
-        if chip.slot[SCB_TAG] == chip.values[f"BUSY_TARGETS[{port.id}]"]:
-            chip.values[f"BUSY_TARGETS[{port.id}]"] = NONE
+        busy = BUSY_TARGETS[port.id]
+        if chip.slot[SCB_TAG] == chip.values[busy]:
+            chip.values[busy] = NONE
         chip.bus.allegiance_over(port)
 
     def _post(self, conn: Connection) -> None:

@@ -120,9 +120,9 @@ class TargetPort:
 
     def accept(self, task: Task) -> None:
         """A command arrived; HardwareFault when it meets others it must not meet."""
-        others = [one for one in self.tasks if one.lun == task.lun]
+        others = [one for one in self.tasks if one.lun == task.lun] if self.tasks else ()
         sensing = task.cdb[0] == REQUEST_SENSE and task.lun in self.allegiance
-        if not sensing and any(one.tag is None or task.tag in (None, one.tag) for one in others):
+        if others and not sensing and any(one.tag is None or task.tag in (None, one.tag) for one in others):
             raise HardwareFault(f"target {self.id} lun {task.lun}: command {task.cdb[0]:02x} with tag {task.tag} beside"
                                 f" tags {[one.tag for one in others]} of the same initiator: overlapped commands")
         self.allegiance.discard(task.lun)
@@ -138,6 +138,18 @@ class TargetPort:
         return task.lun not in self.allegiance or task.cdb[0] == REQUEST_SENSE
 
     # -- agreements --------------------------------------------------------------------------------
+
+    @property
+    def agreement(self) -> Agreement:
+        """What data moves by."""
+        return self._agreement
+
+    @agreement.setter
+    def agreement(self, agreement: Agreement) -> None:
+        period, offset, wide, _ = self._agreement = agreement
+        rate = next((_RATES[factor] for factor in _RATES if factor >= period), 5) if offset else _ASYNC_RATE
+        self._bytes_per_us = rate * (2 if wide else 1)
+        self._scsirate = scsirate_of(agreement)
 
     def negotiate(self, message: bytes, *, greedy: bool) -> bytes:
         """The answer to an extended message, and the agreement it makes; *greedy*: more than was asked for."""
@@ -170,18 +182,22 @@ class TargetPort:
 
     def data_ns(self, nbytes: int) -> int:
         """How long *nbytes* take on the wire."""
-        period, offset, wide, _ = self.agreement
-        rate = next((_RATES[factor] for factor in _RATES if factor >= period), 5) if offset else _ASYNC_RATE
-        return nbytes * 1000 // (rate * (2 if wide else 1))
+        return nbytes * 1000 // self._bytes_per_us
 
     def check_rate(self, scsirate: int, scsioffset: int) -> None:
         """HardwareFault unless the chip is set to what was agreed on."""
-        period, offset, wide, dt = self.agreement
-        want = scsirate_of(self.agreement)
+        period, offset, wide, dt = self._agreement
+        want = self._scsirate
         if (scsirate, scsioffset) != (want, offset):
             raise HardwareFault(f"target {self.id}: data at SCSIRATE {scsirate:#04x}, offset {scsioffset:#04x}; agreed:"
                                 f" period factor {period}, offset {offset}, wide {wide}, DT {dt}, which is"
                                 f" {want:#04x} and {offset:#04x}")
+
+
+#: What a stage drives when no message is due.
+_PHASES: Final[Mapping[str, Phase | None]] = {
+    "command": Phase.COMMAND, "work": None, "stuck": None, "data": Phase.DATAIN, "status": Phase.STATUS,
+    "complete": Phase.MESGIN}
 
 
 class Connection:
@@ -213,8 +229,11 @@ class Connection:
             return Phase.MESGOUT
         if self.msgin:
             return Phase.MESGIN
-        return {"command": Phase.COMMAND, "work": None, "stuck": None, "data": Phase.DATAIN, "status": Phase.STATUS,
-                "complete": Phase.MESGIN}[self.stage]
+        return _PHASES[self.stage]
+
+    def identified(self, lun: int, disc: bool, tag: int | None) -> None:
+        """The firmware's own IDENTIFY and tag message, whole."""
+        self.lun, self.disc, self.tag = lun, disc, tag
 
     def hear(self, byte: int, atn: bool) -> bytes:
         """One byte of MESSAGE OUT, *atn* still asserted?  A whole message is returned, else b"".

@@ -127,6 +127,16 @@ class AhcRegisters(AhcCore):
         self.slot = self.slots[slot % SLOTS]
         return self.slot
 
+    def w_HSCB_ADDR(self, index: int, value: int) -> None:
+        """A byte of the SCB array's address."""
+        self.values[f"HSCB_ADDR[{index}]"] = int(value)
+        self.hscb_address = self.scratch32("HSCB_ADDR")
+
+    def w_SHARED_DATA_ADDR(self, index: int, value: int) -> None:
+        """A byte of the output queue's address."""
+        self.values[f"SHARED_DATA_ADDR[{index}]"] = int(value)
+        self.queue_address = self.scratch32("SHARED_DATA_ADDR")
+
     def w_HNSCB_QOFF(self, value: int) -> None:
         """There is more in the input queue."""
         self.values["HNSCB_QOFF"] = int(value)

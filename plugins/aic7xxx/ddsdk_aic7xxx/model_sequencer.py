@@ -25,13 +25,18 @@ from .frames import (
     SCB_SCSIOFFSET,
     SCB_SCSIRATE,
 )
-from .model_core import BUSFREE, SCSIINT, Run, no_slot
+from .model_core import BUSFREE, SCSIINT, Run
 from .model_port import Connection
-from .regs import NONE, MsgOut, Phase, ScsiSeq, SeqFlags, SeqFlags2, SeqInt, SStat0, SStat1
+from .regs import NONE, SLOTS, MsgOut, Phase, ScsiSeq, SeqFlags, SeqFlags2, SeqInt, SStat0, SStat1
 
 if TYPE_CHECKING:
     from .model import Aic7xxx
 
+_RUN: Final = Run.RUN
+_FLAGS_IDLE: Final = SeqFlags.NOT_IDENTIFIED.mask | SeqFlags.NO_CDB_SENT.mask
+_FLAGS_SELECTED: Final = SeqFlags.NO_CDB_SENT.mask
+_FLAGS_RESELECTED: Final = SeqFlags.NOT_IDENTIFIED.mask
+_PHASE_NONE: Final = Phase.BUSFREE
 _SCB_DMA: Final = SeqFlags2.SCB_DMA.mask
 _ENSELO: Final = ScsiSeq.ENSELO.mask
 _ENRSELI: Final = ScsiSeq.ENRSELI.mask
@@ -55,6 +60,9 @@ class Seq(Enum):
     LOST = "waiting for what does not come"
 
 
+_IDLE: Final = Seq.IDLE
+
+
 class Sequencer:
     """The sequencer of one function."""
 
@@ -64,6 +72,8 @@ class Sequencer:
         self.last_tag: int | None = None
         self._move: Callable[[], object] | None = None      # what comes next
         self._due = False                   # it was due while the sequencer stood still
+        self._when_ns = 0                   # when, while another one is being made
+        self._moving = False                # a move is being made
         self._serial = 0                    # tells a scheduled move from one that was taken back
         self.doomed = NONE                  # element whose command will never be heard of again
         self._rst_since_ns = -1
@@ -74,18 +84,34 @@ class Sequencer:
     def after(self, delay_ns: int, move: Callable[[], object]) -> None:
         """Make *move* in *delay_ns*, or as soon as the sequencer runs after that."""
         self._move, self._due = move, False
-        self._serial += 1
-        self.chip.later(delay_ns, self._fire, self._serial)
+        self._when_ns = when_ns = self.chip.clock.now_ns + delay_ns
+        if not self._moving:
+            self._serial = serial = self._serial + 1
+            self.chip.clock.at_ns(when_ns, self._fire, serial)
 
     def _fire(self, serial: int) -> None:
+        """Make the move that is due, and those after it for as long as nobody can see that one comes after the other."""
         if serial != self._serial:
             return
-        if self.chip.run is not Run.RUN:
+        chip = self.chip
+        clock = chip.clock
+        self._moving = True
+        try:
+            while chip.run is _RUN:
+                move, self._move = self._move, None
+                if move is None:
+                    return
+                self._when_ns = 0
+                move()
+                if not self._when_ns or self._move is None:
+                    return
+                if not clock.pass_to(self._when_ns):
+                    self._serial = serial = self._serial + 1
+                    clock.at_ns(self._when_ns, self._fire, serial)
+                    return
             self._due = True
-            return
-        move, self._move = self._move, None
-        if move is not None:
-            move()
+        finally:
+            self._moving = False
 
     def stop_with(self, code: SeqInt, then: Callable[[], object]) -> None:
         """SEQINT: stand still until the host has dealt with it, then go on."""
@@ -97,8 +123,7 @@ class Sequencer:
     def go_on(self, restart: bool) -> None:
         """Unpaused; *restart*: the program begins anew."""
         if restart:
-            self._serial += 1
-            self._move, self._due = None, False
+            self._forget_move()
             self.state = Seq.IDLE
             self.after(self.chip.timing.step_ns, self.idle)
         elif self._due and self._move is not None:
@@ -108,7 +133,7 @@ class Sequencer:
 
     def then(self, move: Callable[[], object]) -> None:
         """Make *move* as soon as the sequencer runs again."""
-        self._serial += 1
+        self._forget_move()
         self._move, self._due = move, True
 
     def lose(self) -> None:
@@ -119,15 +144,20 @@ class Sequencer:
     def stop(self) -> None:
         """Nothing comes next."""
         self.doomed = NONE
-        self._serial += 1
-        self._move, self._due = None, False
+        self._forget_move()
         self.state = Seq.IDLE
+
+    def _forget_move(self) -> None:
+        """What was to come next does not."""
+        self._serial += 1
+        self._when_ns = 0
+        self._move, self._due = None, False
 
     def kick(self) -> None:
         """Something to do turned up: look, if the sequencer is idle, or waits for the connected target."""
-        if self._move is None and self.chip.run is Run.RUN:
+        if self._move is None and self.chip.run is _RUN:
             conn = self.chip.bus.conn
-            if self.state is Seq.IDLE:
+            if self.state is _IDLE:
                 self.after(self.chip.timing.step_ns, self.idle)
             elif self.state is Seq.CONNECTED and conn is not None:
                 self.after(self.chip.timing.step_ns, self.chip.nexus.phase_loop)
@@ -142,12 +172,13 @@ class Sequencer:
 
     def idle(self) -> None:
         """The idle loop: reselection, selection, fetch; whatever comes first."""
-        chip, values = self.chip, self.chip.values
-        self.state = Seq.IDLE
+        chip = self.chip
+        values = chip.values
+        self.state = _IDLE
         if chip.bus.conn is not None:
             return                          # somebody holds the bus and the program knows nothing of it
-        values["SEQ_FLAGS"] = SeqFlags.NOT_IDENTIFIED.mask | SeqFlags.NO_CDB_SENT.mask
-        values["LASTPHASE"] = Phase.BUSFREE
+        values["SEQ_FLAGS"] = _FLAGS_IDLE
+        values["LASTPHASE"] = _PHASE_NONE
         values["SCSIRATE"] = values["SCSIOFFSET"] = 0
         chip.sstat1 |= BUSFREE
         if chip.bus.ready and values["SCSISEQ"] & _ENRSELI:
@@ -157,9 +188,9 @@ class Sequencer:
                 chip.bus.conn = Connection(task.port, task)
                 self.after(chip.timing.select_ns, self._reselected)
                 return
-        if not no_slot(values["WAITING_SCBH"]):
+        if values["WAITING_SCBH"] < SLOTS:
             self._select()
-        elif chip.scb_avail:
+        elif values["HNSCB_QOFF"] != values["SNSCB_QOFF"]:
             self._fetch()
 
     # -- fetch -------------------------------------------------------------------------------------
@@ -188,7 +219,7 @@ class Sequencer:
             self.after(chip.timing.step_ns, self.idle)
             return
         raw = chip.slots[slot]
-        raw[:] = chip.dma.read(chip.scratch32("HSCB_ADDR") + HSCB_BYTES * tag, SCB_BYTES)
+        raw[:] = chip.dma.read(chip.hscb_address + HSCB_BYTES * tag, SCB_BYTES)
         chip.scbs.check(raw, tag)
         values["NEXT_QUEUED_SCB"] = raw[SCB_NEXT]
         raw[SCB_NEXT] = values["WAITING_SCBH"]
@@ -230,7 +261,7 @@ class Sequencer:
 
     def _still_selecting(self) -> bool:
         """The host may have taken ENSELO away: then the sequencer starts over."""
-        if self.chip.values["SCSISEQ"] & _ENSELO and not no_slot(self.chip.values["WAITING_SCBH"]):
+        if self.chip.values["SCSISEQ"] & _ENSELO and self.chip.values["WAITING_SCBH"] < SLOTS:
             return True
         self.chip.sstat0 &= ~_SELINGO
         self.idle()
@@ -255,7 +286,7 @@ class Sequencer:
         values["SAVED_SCSIID"], values["SAVED_LUN"] = raw[SCB_SCSIID], raw[SCB_LUN] & 0x3F
         values["SCSIRATE"], values["SCSIOFFSET"] = raw[SCB_SCSIRATE], raw[SCB_SCSIOFFSET]
         values["MSG_OUT"] = MsgOut.IDENTIFYFLAG
-        values["SEQ_FLAGS"] = SeqFlags.NO_CDB_SENT.mask
+        values["SEQ_FLAGS"] = _FLAGS_SELECTED
         chip.bus.conn = Connection(port)
         self.state = Seq.CONNECTED
         chip.atn = True
@@ -278,7 +309,7 @@ class Sequencer:
         values["SELID"] = task.port.id << 4
         chip.sstat1 &= ~BUSFREE
         values["SIMODE1"] |= BUSFREE
-        values["SEQ_FLAGS"] = SeqFlags.NOT_IDENTIFIED.mask
+        values["SEQ_FLAGS"] = _FLAGS_RESELECTED
         values["LASTPHASE"] = Phase.MESGIN
         values["SAVED_SCSIID"] = task.port.id << 4 | values["SCSIID_ULTRA2"] & 0x0F
         values["SAVED_LUN"] = task.lun

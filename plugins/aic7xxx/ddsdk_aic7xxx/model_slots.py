@@ -5,7 +5,7 @@ hw-aic7xxx.md 5 and 7, items 3, 11 and 12.
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
 from ddsdk.errors import HardwareFault
 
@@ -28,6 +28,10 @@ from .regs import NONE
 
 if TYPE_CHECKING:
     from .model_port import Task
+
+
+#: The scratch bytes by target, as `values` calls them.
+BUSY_TARGETS: Final = tuple(f"BUSY_TARGETS[{number}]" for number in range(16))
 
 
 class Slots:
@@ -70,7 +74,7 @@ class Slots:
     def upload(self, raw: bytearray) -> None:
         """32 bytes back to the element."""
         chip = self.chip
-        chip.dma.write(chip.scratch32("HSCB_ADDR") + HSCB_BYTES * raw[SCB_TAG], raw)
+        chip.dma.write(chip.hscb_address + HSCB_BYTES * raw[SCB_TAG], raw)
 
     def free(self, slot: int) -> None:
         """A slot goes onto the free list."""
@@ -82,7 +86,7 @@ class Slots:
     def find(self, task: Task) -> int | None:
         """The slot of a disconnected SCB, off its list; out of host memory where it had to make room."""
         chip, values = self.chip, self.chip.values
-        tag = values[f"BUSY_TARGETS[{task.port.id}]"] if task.tag is None else task.tag
+        tag = values[BUSY_TARGETS[task.port.id]] if task.tag is None else task.tag
         if tag == NONE:
             return None
         before, slot = NONE, values["DISCONNECTED_SCBH"]
@@ -104,7 +108,7 @@ class Slots:
 
     def _page_in(self, tag: int, task: Task) -> int | None:
         chip = self.chip
-        raw = bytearray(chip.dma.read(chip.scratch32("HSCB_ADDR") + HSCB_BYTES * tag, SCB_BYTES)) \
+        raw = bytearray(chip.dma.read(chip.hscb_address + HSCB_BYTES * tag, SCB_BYTES)) \
             if self._in_array(tag) else bytearray(SCB_BYTES)
         if raw[SCB_TAG] != tag or not self._matches(raw, task):
             return None
@@ -115,14 +119,14 @@ class Slots:
 
     def _in_array(self, tag: int) -> bool:
         """Whether the host granted an element of that number; a chip would read whatever is there."""
-        address = self.chip.scratch32("HSCB_ADDR") + HSCB_BYTES * tag
+        address = self.chip.hscb_address + HSCB_BYTES * tag
         return any(start <= address and address + SCB_BYTES <= end for start, end, _ in self.chip.dma.grants)
 
     def put_tag(self, tag: int, *, tell: bool = True) -> None:
         """The entry itself.  HardwareFault where the host has not given it back, or gave others back too early."""
         chip, values = self.chip, self.chip.values
         position = values["SDSCB_QOFF"]
-        group = chip.scratch32("SHARED_DATA_ADDR") + (position & ~3)
+        group = chip.queue_address + (position & ~3)
         entries = chip.dma.read(group, 4)
         at = position & 3
         if entries[at] != NONE or NONE in entries[:at]:
