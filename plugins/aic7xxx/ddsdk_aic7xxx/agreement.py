@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Final
 
-from attrs import evolve, frozen
+from attrs import evolve, field, frozen
 
 from .frames import (
     EXT_LEN,
@@ -22,18 +22,29 @@ from .frames import (
 )
 
 
+def rate_code(period: int, offset: int, wide: bool, dt: bool) -> int:
+    """SCSIRATE for an agreement: the fastest rate not faster than *period*; 0, or wide alone, when asynchronous."""
+    width = RATE_WIDE if wide else 0
+    if not offset:
+        return width
+    slowest = RATE_CODES[-1][1]
+    code = next((code for factor, code in RATE_CODES if factor >= period and (dt or factor >= PERIOD_ST)), slowest)
+    return code | (RATE_DT if dt else RATE_SINGLE_EDGE) | width
+
+
 @frozen
 class TransInfo:
-    """Period factor, REQ/ACK offset (0: asynchronous), 16 bits wide, clocking on both edges."""
+    """Period factor, REQ/ACK offset (0: asynchronous), 16 bits wide, clocking on both edges; SCSIRATE for it."""
 
     period: int = 0
     offset: int = 0
     wide: bool = False
     dt: bool = False
 
-    @property
-    def scsirate(self) -> int:
-        """SCSIRATE for it."""
+    scsirate: int = field(init=False, eq=False, repr=False)
+
+    @scsirate.default
+    def _scsirate(self) -> int:
         return rate_code(self.period, self.offset, self.wide, self.dt)
 
 
@@ -103,13 +114,3 @@ def agreed(goal: TransInfo, curr: TransInfo, reply: bytes) -> TransInfo | None:
     if not offset:
         return TransInfo(wide=wide)
     return None if period < goal.period else TransInfo(period, offset, wide, dt)
-
-
-def rate_code(period: int, offset: int, wide: bool, dt: bool) -> int:
-    """SCSIRATE for an agreement: the fastest rate not faster than *period*; 0, or wide alone, when asynchronous."""
-    width = RATE_WIDE if wide else 0
-    if not offset:
-        return width
-    slowest = RATE_CODES[-1][1]
-    code = next((code for factor, code in RATE_CODES if factor >= period and (dt or factor >= PERIOD_ST)), slowest)
-    return code | (RATE_DT if dt else RATE_SINGLE_EDGE) | width

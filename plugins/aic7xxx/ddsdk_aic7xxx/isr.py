@@ -57,8 +57,10 @@ def ahc_linux_poll(ahc: Ahc) -> None:
             ahc.unsolicited += 1
             if ahc.unsolicited > _UNSOLICITED_MAX:          # ahc_nothing(), without the call
                 ahc_look_for_pci_error(ahc)
-    if ahc.runq or ahc.completeq:
+    if ahc.runq:
         ahc_runq_tasklet(ahc)
+    elif ahc.completeq:
+        ahc_run_complete_queue(ahc)
 
 
 def ahc_runq_tasklet(ahc: Ahc) -> None:

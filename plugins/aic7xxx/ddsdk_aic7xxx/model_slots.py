@@ -126,13 +126,13 @@ class Slots:
         """The entry itself.  HardwareFault where the host has not given it back, or gave others back too early."""
         chip, values = self.chip, self.chip.values
         position = values["SDSCB_QOFF"]
-        group = chip.queue_address + (position & ~3)
-        entries = chip.dma.read(group, 4)
+        (entry,) = chip.dma.view(chip.queue_address + position, 1, False)
         at = position & 3
-        if entries[at] != NONE or NONE in entries[:at]:
+        entries = chip.dma.memory.views(chip.queue_address + position - at, 4)[0]      # a look, no DMA
+        if entries[at] != NONE or (at and NONE in entries[:at]):
             raise HardwareFault(f"output queue entry {position}: entries {entries.hex(' ')} of its group; an entry is"
                                 " FF when the host has given it back, four at a time, after the fourth was used")
-        chip.dma.write(group + at, bytes((tag,)))
+        entry[0] = tag
         values["SDSCB_QOFF"] = (position + 1) & 0xFF
         if tell:
             chip.interrupt(CMDCMPLT)

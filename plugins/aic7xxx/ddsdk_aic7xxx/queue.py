@@ -108,7 +108,10 @@ def ahc_map(ahc: Ahc, scb: AhcScb, scmd: ScsiCmnd) -> Sequence[tuple[int, int]] 
 
 def cut_at_4_gib(segments: Sequence[tuple[int, int]]) -> Sequence[tuple[int, int]]:
     """No element crosses 4 GiB: bits 38:32 of its address do not count on."""
-    if all(bus_addr >> 32 == bus_addr + length - 1 >> 32 for bus_addr, length in segments):
+    for bus_addr, length in segments:
+        if bus_addr >> 32 != bus_addr + length - 1 >> 32:
+            break
+    else:
         return segments
     out = []
     for bus_addr, length in segments:
