@@ -108,7 +108,13 @@ class Locks:
         if flags & IRQ_FLAG_ENABLED and self._machine.crashdump_mode:
             raise _enables("spin_unlock_irqrestore", f"spin lock {lock.name!r}, flags {flags:#x}",
                            "pass the flags spin_lock_irqsave() returned since the crash")
-        self.spin_unlock(lock)
+        self._release(lock)                 # spin_unlock(), without the call
+        held = self._held
+        if held:
+            if held[-1] is lock:
+                held.pop()
+            else:
+                self._forget(lock)
         if flags & IRQ_FLAG_ENABLED:
             self._machine.irq_enable()
 

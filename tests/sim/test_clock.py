@@ -194,8 +194,7 @@ def test_an_event_passes_to_its_next_step_while_nothing_else_is_due() -> None:
     seen: list[tuple[int, bool]] = []
 
     def step(*whens: int) -> None:
-        for when_ns in whens:
-            seen.append((when_ns, clock.pass_to(when_ns)))
+        seen.extend((when_ns, clock.pass_to(when_ns)) for when_ns in whens)
 
     clock.at_ns(10, step, 12, 12, 20, 19, 31)
     clock.at_ns(20, step, 30, 31)

@@ -22,6 +22,8 @@ if TYPE_CHECKING:
 
 # byte offsets and masks: the per-command path makes no register objects
 _INTSTAT: Final = AhcRegs.INTSTAT.offset
+_CLRINT: Final = AhcRegs.CLRINT.offset
+_CLRCMDINT: Final = ClrInt.CLRCMDINT.mask
 _CMDCMPLT: Final = IntStat.CMDCMPLT.mask
 _BRKADRINT: Final = IntStat.BRKADRINT.mask
 _SCSIINT: Final = IntStat.SCSIINT.mask
@@ -98,7 +100,7 @@ def ahc_serve(ahc: Ahc, intstat: int) -> str:
             return "the adapter is gone"
         return "INTSTAT gives all ones"
     if intstat & _CMDCMPLT:
-        ahc.outb(AhcRegs.CLRINT, ClrInt.CLRCMDINT.mask)
+        ahc.outb(_CLRINT, _CLRCMDINT)
         ahc.inb(_INTSTAT)                   # the write has reached the chip before the queue is looked at
         ahc_run_qoutfifo(ahc)
     if intstat & _BRKADRINT:

@@ -72,7 +72,11 @@ class Messages:
         else:
             self._hear(conn, message)
         values["LAST_MSG"], values["MSG_OUT"] = message, _NOOP
-        chip.seq.after(chip.timing.message_ns * count, self.chip.nexus.phase_loop)
+        took_ns, nexus = chip.timing.message_ns * count, chip.nexus
+        if conn.stage == "command" and not (conn.msgin or conn.retry or chip.faults.armed):
+            chip.seq.after(took_ns + chip.timing.command_ns, nexus.command)       # nothing can come in between
+        else:
+            chip.seq.after(took_ns, nexus.phase_loop)
 
     def _hear(self, conn: Connection, byte: int) -> None:
         """The target takes a byte and does what it is told."""

@@ -38,8 +38,9 @@ if TYPE_CHECKING:
 _DPHASE: Final = SeqFlags.DPHASE.mask
 _NO_CDB_SENT: Final = SeqFlags.NO_CDB_SENT.mask
 _SECTOR_BYTES: Final = 512
-_CONNECTED: Final = Seq.CONNECTED
-_MESGOUT, _COMMAND, _STATUS = Phase.MESGOUT, Phase.COMMAND, Phase.STATUS
+_CONNECTED, _IDLE = Seq.CONNECTED, Seq.IDLE
+_COMMAND, _STATUS, _MESGIN = Phase.COMMAND, Phase.STATUS, Phase.MESGIN
+_DATAIN, _DATAOUT = int(Phase.DATAIN), int(Phase.DATAOUT)
 #: Commands that move all of their data, or it is an overrun.
 _EXACT: Final = frozenset((0x08, 0x0A, 0x28, 0x2A, 0x88, 0x8A))
 
@@ -50,48 +51,46 @@ class Nexus:
     def __init__(self, chip: Aic7xxx) -> None:
         self.chip = chip
 
-    @property
-    def conn(self) -> Connection | None:
-        """The target on the bus."""
-        return self.chip.bus.conn
-
     # -- phases ------------------------------------------------------------------------------------
 
     def phase_loop(self) -> None:
         """Whatever the target drives next."""
-        chip, conn = self.chip, self.conn
+        chip = self.chip
+        conn, seq = chip.bus.conn, chip.seq
         if conn is None:
-            chip.seq.idle()
+            seq.idle()
             return
-        chip.seq.state = _CONNECTED
+        seq.state = _CONNECTED
         chip.messages.in_host_loop = False
         if chip.faults.armed and conn.stage == "command" and not chip.atn and not conn.msgin:
             model_faulty.before_command(chip, conn)
-        if conn.task is None and conn.stage == "data" and not (chip.atn or conn.leaves):
+        stage, out = conn.stage, chip.atn or conn.retry
+        if stage == "data" and conn.task is None and not (chip.atn or conn.leaves):
             raise HardwareFault(f"target {conn.port.id} reselected with tag {conn.tag}, which no SCB has, and nobody"
                                 " told it that (code 31)")
-        phase = conn.phase(chip.atn)
-        if phase is _MESGOUT:
+        if out:
             chip.messages.out(conn)
         elif conn.msgin:
             chip.messages.incoming(conn)
-        elif conn.stage == "command":
-            chip.seq.after(chip.timing.command_ns, self._command)
-        elif conn.stage == "work":
-            self._work(conn)
-        elif conn.stage == "stuck":
-            chip.seq.state = Seq.LOST
-        elif conn.stage == "data":
+        elif stage == "command":
+            seq.after(chip.timing.command_ns, self.command)
+        elif stage == "data":
             self._data(conn)
-        elif conn.stage == "status":
-            chip.seq.after(chip.timing.finish_ns, self._status)
+        elif stage == "status":
+            seq.after(chip.timing.finish_ns, self._status)
+        elif stage == "work":
+            self._work(conn)
+        elif stage == "stuck":
+            seq.state = Seq.LOST
         else:
             self._complete(conn)
 
     # -- command -----------------------------------------------------------------------------------
 
-    def _command(self) -> None:
-        chip, conn, values = self.chip, self.conn, self.chip.values
+    def command(self) -> None:
+        """The target takes the command block."""
+        chip = self.chip
+        conn, values = chip.bus.conn, chip.values
         if conn is None:
             chip.seq.idle()
             return
@@ -105,8 +104,8 @@ class Nexus:
         cdb = bytes(raw[:length]) if inline else chip.dma.read(int.from_bytes(raw[:4], "little"), length)
         values["SEQ_FLAGS"] &= ~_NO_CDB_SENT
         conn.task = task = Task(conn.port, conn.lun, conn.tag, cdb, conn.disc)
-        conn.port.accept(task)
-        chip.bus.allegiance_over(conn.port)
+        if conn.port.accept(task):
+            chip.bus.allegiance_over(conn.port)
         conn.stage = "work"
         if (chip.faults.armed or chip.seq.doomed != NONE) and model_faulty.at_command(chip, conn, task):
             return
@@ -114,7 +113,8 @@ class Nexus:
 
     def begin(self, task: Task, extra_ns: int = 0) -> None:
         """The target works on its task from now on; it lets go of the bus meanwhile, if it may."""
-        chip, conn = self.chip, self.conn
+        chip = self.chip
+        conn = chip.bus.conn
         chip.bus.start(task, extra_ns)
         if conn is not None and conn.task is task:
             if task.disc:
@@ -124,7 +124,8 @@ class Nexus:
 
     def disconnect(self) -> None:
         """DISCONNECT: the slot goes onto the disconnected list, the bus is free."""
-        chip, conn, values = self.chip, self.conn, self.chip.values
+        chip = self.chip
+        conn, values, seq = chip.bus.conn, chip.values, chip.seq
         assert conn is not None
         raw, slot = chip.slot, values["SCBPTR"]
         raw[SCB_CONTROL] |= DISCONNECTED
@@ -133,8 +134,8 @@ class Nexus:
         if not raw[SCB_CONTROL] & TAG_ENB:
             values[BUSY_TARGETS[conn.port.id]] = raw[SCB_TAG]
         chip.bus.release()
-        chip.seq.state = Seq.IDLE
-        chip.seq.after(chip.timing.message_ns, chip.seq.idle)
+        seq.state = _IDLE
+        seq.after(chip.timing.message_ns, seq.idle)
 
     def _work(self, conn: Connection) -> None:
         """Connected, and the target works."""
@@ -143,11 +144,6 @@ class Nexus:
             self.phase_loop()
 
     # -- data --------------------------------------------------------------------------------------
-
-    def list_of(self) -> SgList:
-        """The list of the SCB the sequencer works on."""
-        chip = self.chip
-        return SgList(chip.slot, chip.dma, chip.sg_bytes, chip.reach)
 
     def _data(self, conn: Connection) -> None:
         """The data phase, if the command has one."""
@@ -161,9 +157,9 @@ class Nexus:
         if not wanted:
             self._finish(conn, SgList(chip.slot, chip.dma, 16, chip.reach))
             return
-        sg = self.list_of()
+        sg = SgList(chip.slot, chip.dma, chip.sg_bytes, chip.reach)
         dt = 0x20 if task.port.agreement[3] else 0
-        chip.values["LASTPHASE"] = (Phase.DATAOUT if out else Phase.DATAIN) | dt
+        chip.values["LASTPHASE"] = (_DATAOUT if out else _DATAIN) | dt
         if (wanted > sg.length and (task.cdb[0] in _EXACT or not sg.length)) or (
                 chip.faults.armed and chip.faults.hit("data-overrun") is not None):
             task.status, task.moved = GOOD, 0
@@ -175,7 +171,7 @@ class Nexus:
         chip.seq.after(max(1, task.port.data_ns(min(wanted, sg.length))), partial(self._move_data, sg))
 
     def _move_data(self, sg: SgList) -> None:
-        conn = self.conn
+        conn = self.chip.bus.conn
         if conn is None or conn.task is None:
             self.chip.seq.idle()
             return
@@ -193,25 +189,23 @@ class Nexus:
             values = chip.values
             address = sum(values[f"HADDR[{n}]"] << 8 * n for n in range(4)) | chip.high_address << 32
             sg.remap(task.split, address, sum(values[f"HCNT[{n}]"] << 8 * n for n in range(3)))
-        result = self._execute(task, sg)
+        port = task.port
+        if port.sense_fails and task.cdb[0] == REQUEST_SENSE:
+            port.sense_fails = False
+            result = ScsiResult(0x02)
+        else:
+            result = port.target.execute(task.lun, task.cdb, sg)
         if result.hang:
             self._hang(conn)
             return
         task.moved, task.status = result.transferred, result.status
         if result.transferred:
-            task.port.check_rate(chip.values["SCSIRATE"], chip.values["SCSIOFFSET"])
+            port.check_rate(chip.values["SCSIRATE"], chip.values["SCSIOFFSET"])
             put_residual(chip.slot, sg, result.transferred)
         conn.stage = "status"
         if chip.faults.armed and model_faulty.after_data(chip, conn, task, sg):
             return
         self.phase_loop()
-
-    def _execute(self, task: Task, sg: SgList) -> ScsiResult:
-        port = task.port
-        if task.cdb[0] == REQUEST_SENSE and port.sense_fails:
-            port.sense_fails = False
-            return ScsiResult(0x02)
-        return port.target.execute(task.lun, task.cdb, sg)
 
     def _hang(self, conn: Connection) -> None:
         """The target never goes on; whether it keeps the bus depends on whether it may disconnect."""
@@ -225,7 +219,8 @@ class Nexus:
     # -- status and completion ---------------------------------------------------------------------
 
     def _status(self) -> None:
-        chip, conn = self.chip, self.conn
+        chip = self.chip
+        conn = chip.bus.conn
         if conn is None or conn.task is None:
             chip.seq.idle()
             return
@@ -245,7 +240,7 @@ class Nexus:
     def _complete(self, conn: Connection) -> None:
         """COMMAND COMPLETE."""
         chip, raw = self.chip, self.chip.slot
-        chip.values["LASTPHASE"] = Phase.MESGIN
+        chip.values["LASTPHASE"] = _MESGIN
         if raw[SCB_CONTROL] & MK_MESSAGE:
             raw[SCB_CONTROL] &= ~MK_MESSAGE
             chip.seq.stop_with(SeqInt.MKMSG_FAILED, self.phase_loop)
@@ -312,6 +307,7 @@ class Nexus:
     def _free_bus(self) -> None:
         chip = self.chip
         chip.bus.release()
-        chip.seq.state = Seq.IDLE
-        chip.seq.after(chip.timing.step_ns, chip.seq.idle)
+        seq = chip.seq
+        seq.state = _IDLE
+        seq.after(chip.timing.step_ns, seq.idle)
 

@@ -118,15 +118,19 @@ class TargetPort:
         if task in self.tasks:
             self.tasks.remove(task)
 
-    def accept(self, task: Task) -> None:
-        """A command arrived; HardwareFault when it meets others it must not meet."""
+    def accept(self, task: Task) -> bool:
+        """A command arrived; whether it ends a contingent allegiance.  HardwareFault when it meets others it must not.
+        """
         others = [one for one in self.tasks if one.lun == task.lun] if self.tasks else ()
         sensing = task.cdb[0] == REQUEST_SENSE and task.lun in self.allegiance
         if others and not sensing and any(one.tag is None or task.tag in (None, one.tag) for one in others):
             raise HardwareFault(f"target {self.id} lun {task.lun}: command {task.cdb[0]:02x} with tag {task.tag} beside"
                                 f" tags {[one.tag for one in others]} of the same initiator: overlapped commands")
-        self.allegiance.discard(task.lun)
         self.tasks.append(task)
+        if task.lun not in self.allegiance:
+            return False
+        self.allegiance.discard(task.lun)
+        return True
 
     def note_status(self, task: Task, status: int) -> None:
         """The command ended with *status*: with sense data to fetch, the unit waits for REQUEST SENSE."""

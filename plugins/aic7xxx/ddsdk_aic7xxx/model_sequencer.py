@@ -90,7 +90,7 @@ class Sequencer:
             self.chip.clock.at_ns(when_ns, self._fire, serial)
 
     def _fire(self, serial: int) -> None:
-        """Make the move that is due, and those after it for as long as nobody can see that one comes after the other."""
+        """Make the move that is due, and those after it while nothing else is due in between (`Clock.pass_to`)."""
         if serial != self._serial:
             return
         chip = self.chip
