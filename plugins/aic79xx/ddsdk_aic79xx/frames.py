@@ -29,25 +29,25 @@ CDB_LEN_PTR: Final = 0x80
 # -- SCB -------------------------------------------------------------------------------------------------------
 
 
-class Control(IntFlag):
-    """HardwareScb.control."""
+class Control:
+    """HardwareScb.control.  Plain numbers: the path of every command makes no enums."""
 
-    TARGET_SCB = 0x80
-    DISCENB = 0x40
-    TAG_ENB = 0x20
-    MK_MESSAGE = 0x10
-    STATUS_RCVD = 0x08              # the firmware's
-    DISCONNECTED = 0x04             # the firmware's
-    TAG_TYPE = 0x03                 # 0 simple, 1 head of queue, 2 ordered
+    TARGET_SCB: Final = 0x80
+    DISCENB: Final = 0x40
+    TAG_ENB: Final = 0x20
+    MK_MESSAGE: Final = 0x10
+    STATUS_RCVD: Final = 0x08              # the firmware's
+    DISCONNECTED: Final = 0x04             # the firmware's
+    TAG_TYPE: Final = 0x03                 # 0 simple, 1 head of queue, 2 ordered
 
 
-class SgFlag(IntFlag):
-    """Low bits of HardwareScb.sgptr and Upload.residual_sgptr; lists are 8-byte aligned."""
+class SgFlag:
+    """Low bits of HardwareScb.sgptr and Upload.residual_sgptr; lists are 8-byte aligned.  Plain numbers, too."""
 
-    LIST_NULL = 0x01                # no data at all; of the residual pointer: everything moved
-    FULL_RESID = 0x02               # nothing has moved yet
-    OVERRUN_RESID = 0x02            # of the residual pointer: the target wanted more
-    STATUS_VALID = 0x04             # the firmware's: look at status and residual
+    LIST_NULL: Final = 0x01                # no data at all; of the residual pointer: everything moved
+    FULL_RESID: Final = 0x02               # nothing has moved yet
+    OVERRUN_RESID: Final = 0x02            # of the residual pointer: the target wanted more
+    STATUS_VALID: Final = 0x04             # the firmware's: look at status and residual
 
 
 class TaskMgmt(IntFlag):

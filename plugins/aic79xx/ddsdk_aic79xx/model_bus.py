@@ -11,16 +11,19 @@ from ddsdk.errors import HardwareFault
 from ddsdk.sim.scsi_target import GOOD, ScsiResult, ScsiTarget
 
 from . import model_faulty
-from .frames import SIU_SNSVALID, STATUS_PKT_SENSE, Control, SgFlag, TaskMgmt, is_null
+from . import model_scratch as at
+from .frames import SIU_SNSVALID, STATUS_PKT_SENSE, Control, SgFlag, TaskMgmt
 from .model_activity import STOPPED, Activity
 from .model_chips import MS
 from .model_data import DataPhase
 from .model_nonpack import Connection
 from .model_target import SpiTarget, Task
+from .model_waiting import take_head
 from .regs import DfCntrl, NegConOpts, Scratch, ScsiSeq0, SeqIntCode, SStat0, SStat1, SxfrCtl1
 from .sequencer import (
     LUNLEN_SINGLE,
     P_BUSFREE,
+    SCB_LIST_NULL_HIGH,
     SELECTION_TIMEOUT_MS,
     SG_CACHE_LAST_SEG,
     SG_CACHE_STATUS_IU,
@@ -31,7 +34,10 @@ if TYPE_CHECKING:
     from .model_control import ChipControl
 
 _STATUS, _CONTROL, _SCSIID, _LUN, _SGPTR, _TMF = 0x08, 0x12, 0x13, 0x14, 0x24, 0x17
-_ENSELO: Final = ScsiSeq0.ENSELO.mask
+_ENSELO, _SCSIRSTO = ScsiSeq0.ENSELO.mask, ScsiSeq0.SCSIRSTO.mask
+_SELINGO, _SELDO = SStat0.SELINGO.mask, SStat0.SELDO.mask
+_WIDEXFER: Final = NegConOpts.WIDEXFER.mask
+_MK_MESSAGE: Final = Control.MK_MESSAGE
 _ENRSELI: Final = 0x10                  # SCSISEQ1
 _IU: Final = 0x01                       # NEGPPROPTS
 _IU_HEADER: Final = Struct(">2xBBII")
@@ -97,9 +103,9 @@ class Bus:
     def begin_selection(self) -> None:
         """Try for the first SCB of the first target, if nothing stands in the way."""
         chip, scsi = self._chip, self._chip.scsi
-        if (self.rst_low or self.selecting or self._selected is not None or self.connection is not None
-                or chip.sequencer.frozen or scsi.seq0 & ScsiSeq0.SCSIRSTO.mask or scsi.sstat0 & SStat0.SELINGO.mask
-                or is_null(chip.get(Scratch.WAITING_TID_HEAD))):
+        if (self.selecting or self.rst_low or self._selected is not None or self.connection is not None
+                or chip.sequencer.frozen or scsi.seq0 & _SCSIRSTO or scsi.sstat0 & _SELINGO
+                or chip.scratch[at.WAITING_TID_HEAD + 1] == SCB_LIST_NULL_HIGH):
             return
         scsi.seq0 |= _ENSELO
         self.selecting = True
@@ -109,7 +115,7 @@ class Bus:
     def withdraw(self) -> None:
         """ENSELO goes off; a selection that has begun in earnest runs to its end."""
         scsi = self._chip.scsi
-        if not scsi.sstat0 & (SStat0.SELINGO.mask | SStat0.SELDO.mask):
+        if not scsi.sstat0 & (_SELINGO | _SELDO):
             scsi.seq0 &= ~_ENSELO
             self.selecting = False
             self._begun += 1
@@ -121,13 +127,13 @@ class Bus:
         if chip.stopped:
             self.defer(lambda: self._arbitrated(begun))
             return
-        tag = chip.get(Scratch.WAITING_TID_HEAD)
-        number = chip.slot(tag)[_SCSIID] >> 4
-        if chip.slot(tag)[_SCSIID] & 0x0F != chip.banks[3].values["IOWNID"]:
-            raise HardwareFault(f"SCB {tag:#x} selects as id {chip.slot(tag)[_SCSIID] & 0x0F}, IOWNID is"
-                                f" {chip.banks[3].values['IOWNID']}")
-        chip.scsi.sstat0 |= SStat0.SELINGO.mask
-        chip.banks[3].values["SELOID"] = number
+        tag, values = at.unpack16(chip.scratch, at.WAITING_TID_HEAD)[0], chip.banks[3].values
+        scsiid = chip.slot(tag)[_SCSIID]
+        number = scsiid >> 4
+        if scsiid & 0x0F != values["IOWNID"]:
+            raise HardwareFault(f"SCB {tag:#x} selects as id {scsiid & 0x0F}, IOWNID is {values['IOWNID']}")
+        chip.scsi.sstat0 |= _SELINGO
+        values["SELOID"] = number
         target = self.targets.get(number)
         absent = target is None or not target.present
         if chip.faults.armed and model_faulty.nobody_there(chip, number):
@@ -147,7 +153,7 @@ class Bus:
             return
         self.selecting = False
         self._selected = tag
-        scsi.sstat0 = scsi.sstat0 & ~SStat0.SELINGO.mask | SStat0.SELDO.mask
+        scsi.sstat0 = scsi.sstat0 & ~_SELINGO | _SELDO
         scsi.connected()
         scsi.look()
         chip.kick()
@@ -190,14 +196,14 @@ class Bus:
         tag, self._selected = self._selected, None
         assert tag is not None
         yield chip.timing.idle_ns
-        scsi.sstat0 &= ~SStat0.SELDO.mask
+        scsi.sstat0 &= ~_SELDO
         scsi.seq0 &= ~_ENSELO
-        if chip.sequencer.take_head() != tag:
+        if take_head(chip) != tag:
             raise HardwareFault(f"WAITING_TID_HEAD was changed while SCB {tag:#x} was being selected")
         slot = chip.slot(tag)
         target = self.targets[slot[_SCSIID] >> 4]
         entry = chip.banks[3].table[target.number]
-        if slot[_CONTROL] & Control.MK_MESSAGE or not entry[2] & _IU:
+        if slot[_CONTROL] & _MK_MESSAGE or not entry[2] & _IU:
             self.connection = connection = Connection(chip, target, tag)
             yield from connection.selected()
         else:
@@ -224,7 +230,7 @@ class Bus:
         """What the chip's negotiation table says of *target* is what was agreed, or data is garbled."""
         period, offset, options, connection = self._chip.banks[3].table[target.number]
         agreed = target.agreement
-        wide = connection & NegConOpts.WIDEXFER.mask
+        wide = connection & _WIDEXFER
         if (offset, bool(options & _IU), wide) != (agreed.offset, agreed.packetized, agreed.wide) or (
                 offset and period != agreed.period):
             raise HardwareFault(f"data for target {target.number} with period {period:#x}, offset {offset:#x}, wide"
@@ -250,15 +256,15 @@ class Bus:
         chip.banks[3].values["LASTSCB"] = tag
         slot, pointers = chip.slot(tag), chip.banks[4].values
         lun = self._packet_lun(slot)
-        flags = TaskMgmt(slot[pointers["FLAGPTR"]])
+        flags = slot[pointers["FLAGPTR"]]
         scsi.bus_free()
         if flags:
-            yield from self._task_management(target, tag, lun, flags)
+            yield from self._task_management(target, tag, lun, TaskMgmt(flags))
             return
-        at, length = pointers["CMDPTR"], slot[pointers["CMDLENPTR"]]
+        begin, length = pointers["CMDPTR"], slot[pointers["CMDLENPTR"]]
         if length & 0x80:
             raise HardwareFault(f"SCB {tag:#x}: a CDB by pointer in a packet is not modelled")
-        task = Task(target, tag, lun, bytes(slot[at:at + min(length, pointers["CDBLIMIT"])]), True, True)
+        task = Task(target, tag, lun, bytes(slot[begin:begin + min(length, pointers["CDBLIMIT"])]), True, True)
         self.start(task)
 
     def start(self, task: Task) -> None:
@@ -278,7 +284,8 @@ class Bus:
 
     def _unblock(self, target: SpiTarget) -> None:
         """Commands that a contingent allegiance held up go on."""
-        self.ready.extend(target.unblocked())
+        if target.blocked:
+            self.ready.extend(target.unblocked())
 
     def carry_out(self, task: Task, data: DataPhase) -> ScsiResult:
         """The target does what it was told."""
@@ -288,10 +295,10 @@ class Bus:
 
     def _packet_lun(self, slot: memoryview) -> int:
         pointers = self._chip.banks[4].values
-        at, length = pointers["LUNPTR"], pointers["LUNLEN"]
+        begin, length = pointers["LUNPTR"], pointers["LUNLEN"]
         if length == LUNLEN_SINGLE:
-            return 0x7F if self._chip.profile.rev_a else slot[at]       # Rev A sends what lies around it, too
-        return slot[at + 6]
+            return 0x7F if self._chip.profile.rev_a else slot[begin]    # Rev A sends what lies around it, too
+        return slot[begin + 6]
 
     def _task_management(self, target: SpiTarget, tag: int, lun: int, flags: TaskMgmt) -> Activity:
         """The function is carried out at once; code 13, or 14 for a command that was over before."""

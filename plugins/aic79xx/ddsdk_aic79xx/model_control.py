@@ -16,6 +16,7 @@ from . import model_faulty
 from .model_banks import CchanBank, CfgBank, DffBank, ScsiBank
 from .model_bus import Bus
 from .model_faults import FAULTS
+from .model_scratch import SCRATCH_AT, SCRATCH_BYTES
 from .model_scsi import ScsiCore
 from .model_sequencer import Sequencer
 from .regs import PAUSING, CommonRegs, ErrorBits, HCntrl, IntStat, Mode, Scratch, SeqCtl0, SeqIntCode
@@ -35,9 +36,10 @@ if TYPE_CHECKING:
     from .model_chips import ChipProfile
 
 SCB_BYTES: Final = 64
-SCRATCH_AT: Final = 0x100
-SCRATCH_BYTES: Final = 0x80
 _NOISE: Final = 0xA5            # what memories hold after a reset
+#: Where in the program each patched constant is.
+_CONSTANTS: Final = {name: INSTRUCTION_BYTES * (FIRST_CONSTANT_WORD + number)
+                     for number, name in enumerate(DOWNLOAD_CONSTANTS)}
 Banks = tuple[DffBank, DffBank, CchanBank, ScsiBank, CfgBank]
 
 _SEQINT, _CMDCMPLT = IntStat.SEQINT.mask, IntStat.CMDCMPLT.mask
@@ -67,6 +69,7 @@ class ChipControl(HwModel):
         self.state = RunState.RESET
         self.mode_at_stop: int | None = None
         self.slots = bytearray(AHD_SCB_MAX * SCB_BYTES)
+        self._slot_views: dict[int, memoryview] = {}        # of those that were looked at
         self.scratch = bytearray(SCRATCH_BYTES)
         self.program = bytearray()
         self.scsi = ScsiCore(self)
@@ -145,8 +148,12 @@ class ChipControl(HwModel):
 
     def slot(self, tag: int) -> memoryview:
         """The 64 bytes of one on-chip SCB."""
-        at = (tag & AHD_SCB_MAX - 1) * SCB_BYTES
-        return memoryview(self.slots)[at:at + SCB_BYTES]
+        tag &= AHD_SCB_MAX - 1
+        view = self._slot_views.get(tag)
+        if view is None:
+            at = tag * SCB_BYTES
+            self._slot_views[tag] = view = memoryview(self.slots)[at:at + SCB_BYTES]
+        return view
 
     def scbptr(self, mode: int) -> int:
         """The slot that *mode* looks at."""
@@ -164,7 +171,7 @@ class ChipControl(HwModel):
 
     def constant(self, name: str) -> int:
         """A constant that the loader patched into the program."""
-        return self.program[INSTRUCTION_BYTES * (FIRST_CONSTANT_WORD + DOWNLOAD_CONSTANTS.index(name))]
+        return self.program[_CONSTANTS[name]]
 
     # -- modes -----------------------------------------------------------------------------------------
 

@@ -16,7 +16,8 @@ from ddsdk.errors import RegisterAccessFault
 from ddsdk.sim.scsi_target import ScsiTarget
 
 from .model_chips import AIC7901, ChipProfile
-from .model_control import SCB_BYTES, SCRATCH_AT, SCRATCH_BYTES, ChipControl, RunState
+from .model_control import SCB_BYTES, ChipControl, RunState
+from .model_scratch import SCRATCH_AT, SCRATCH_BYTES
 from .regs import CommonRegs, Mode, Scratch
 
 _SCB_AT: Final = SCRATCH_AT + SCRATCH_BYTES

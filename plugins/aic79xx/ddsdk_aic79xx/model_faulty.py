@@ -121,7 +121,7 @@ def at_flush(chip: ChipControl, tags: list[int], room: int) -> tuple[list[int], 
         if struck is not None:
             until_ns = chip.clock.now_ns + struck.get("ns", 5 * _S)
             chip.sequencer.held[tag] = until_ns
-            chip.sequencer.push(Scratch.COMPLETE_SCB_HEAD, tag)
+            chip.sequencer.completed(tag, upload=False)
             chip.clock.at_ns(until_ns, chip.kick)
             continue
         if hit("completion-lost") is not None:

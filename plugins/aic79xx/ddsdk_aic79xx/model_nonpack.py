@@ -14,11 +14,10 @@ from ddsdk.errors import HardwareFault
 from ddsdk.sim.scsi_target import GOOD
 
 from . import model_faulty, model_faulty_nonpack
+from . import model_scratch as at
 from .frames import (
     CDB_LEN_PTR,
-    IDENTIFY_DISCONNECT,
     Control,
-    Msg,
     SgFlag,
     busy_slot,
     is_null,
@@ -48,6 +47,13 @@ MessageLoop = Generator[int, None, "Heard | None"]
 _STATUS, _CONTROL, _SCSIID, _LUN, _CDB_LEN, _SGPTR = 0x08, 0x12, 0x13, 0x14, 0x16, 0x24
 _ENBUSFREE: Final = 0x08            # SIMODE1
 _U16: Final = Struct("<H")
+_SCSI: Final = Mode.SCSI
+_MESGOUT, _COMMAND, _MESGIN = int(Phase.MESGOUT), int(Phase.COMMAND), int(Phase.MESGIN)
+_DATAIN, _STATUS_PHASE = int(Phase.DATAIN), int(Phase.STATUS)
+_NOT_IDENTIFIED, _NO_CDB_SENT = SeqFlags.NOT_IDENTIFIED.mask, SeqFlags.NO_CDB_SENT.mask
+_DPHASE: Final = SeqFlags.DPHASE.mask
+_FLAGS_IDLE: Final = _NOT_IDENTIFIED | _NO_CDB_SENT
+_COMMAND_FOLLOWS: Final = Heard(After.COMMAND)
 #: A message loop that goes on for longer than this has no end.
 _MESSAGE_BYTES_MAX: Final = 512
 
@@ -78,8 +84,8 @@ class Connection:
         """The bus goes free as it should."""
         chip = self._chip
         chip.bus.connection = None
-        chip.put(Scratch.LASTPHASE, P_BUSFREE)
-        chip.put(Scratch.SEQ_FLAGS, SeqFlags.NOT_IDENTIFIED.mask | SeqFlags.NO_CDB_SENT.mask)
+        chip.scratch[at.LASTPHASE] = P_BUSFREE
+        chip.scratch[at.SEQ_FLAGS] = _FLAGS_IDLE
         chip.scsi.bus_free()
 
     def busfree(self, lastphase: int) -> None:
@@ -89,47 +95,43 @@ class Connection:
         chip.put(Scratch.LASTPHASE, lastphase)
         chip.scsi.bus_free(wanted=False)
 
-    def _phase(self, phase: Phase) -> None:
+    def _phase(self, phase: int) -> None:
         """The target changes the phase."""
         chip = self._chip
-        chip.scsi.phase = phase
-        chip.put(Scratch.LASTPHASE, phase)
+        chip.scsi.phase = chip.scratch[at.LASTPHASE] = phase
 
     def _identified(self) -> None:
         chip, slot = self._chip, self._chip.slot(self.tag)
-        chip.set_mode(Mode.SCSI, self.tag)
-        chip.put(Scratch.SAVED_SCSIID, slot[_SCSIID])
-        chip.put(Scratch.SAVED_LUN, slot[_LUN])
+        chip.set_mode(_SCSI, self.tag)
+        chip.scratch[at.SAVED_SCSIID] = slot[_SCSIID]
+        chip.scratch[at.SAVED_LUN] = slot[_LUN]
         chip.scsi.simode1 |= _ENBUSFREE
 
     # -- we select -------------------------------------------------------------------------------------
 
     def selected(self) -> Activity:
         """From message-out on."""
-        chip, slot = self._chip, self._chip.slot(self.tag)
+        chip, slot, scratch = self._chip, self._chip.slot(self.tag), self._chip.scratch
         self._identified()
-        chip.put(Scratch.SEQ_FLAGS, SeqFlags.NO_CDB_SENT.mask)
-        self._phase(Phase.MESGOUT)
+        scratch[at.SEQ_FLAGS] = _NO_CDB_SENT
+        self._phase(_MESGOUT)
         chip.scsi.atn = True
-        chip.put(Scratch.MSG_OUT, MSG_IDENTIFYFLAG)
+        scratch[at.MSG_OUT] = MSG_IDENTIFYFLAG
         if chip.faults.armed and model_faulty.busfree(chip, "busfree-at-identify"):
             self.busfree(Phase.MESGOUT)
             return
         if slot[_CONTROL] & Control.MK_MESSAGE:
             heard = yield from self.host_messages()
         else:
-            message = bytes((Msg.IDENTIFY | (IDENTIFY_DISCONNECT if slot[_CONTROL] & Control.DISCENB else 0)
-                             | slot[_LUN],))
-            if slot[_CONTROL] & Control.TAG_ENB:
-                message += bytes((slot[_CONTROL] & (Control.TAG_ENB | Control.TAG_TYPE), self.tag & 0xFF))
-            yield len(message) * chip.timing.message_ns
+            # IDENTIFY, and the tag message: they change nothing at the target but what the connection is about
+            yield (3 if slot[_CONTROL] & Control.TAG_ENB else 1) * chip.timing.message_ns
             chip.scsi.atn = False
-            chip.put(Scratch.LAST_MSG, chip.get(Scratch.MSG_OUT))
-            chip.put(Scratch.MSG_OUT, MSG_NOOP)
+            scratch[at.LAST_MSG] = scratch[at.MSG_OUT]
+            scratch[at.MSG_OUT] = MSG_NOOP
             if self.target.agreement.packetized:        # it expects L_Qs, not an IDENTIFY
                 self.busfree(Phase.MESGOUT)
                 return
-            heard = self.target.hear(message, slot[_LUN], self.tag)
+            heard = _COMMAND_FOLLOWS
         if heard is not None and heard.after is After.COMMAND:
             yield from self._command()
 
@@ -155,7 +157,7 @@ class Connection:
     def _command(self) -> Activity:
         """Command phase; then the target disconnects if it may."""
         chip, slot = self._chip, self._chip.slot(self.tag)
-        self._phase(Phase.COMMAND)
+        self._phase(_COMMAND)
         yield chip.timing.command_ns
         length = slot[_CDB_LEN]
         if length & CDB_LEN_PTR:
@@ -163,7 +165,7 @@ class Connection:
             cdb = chip.dma.read(int.from_bytes(slot[:8], "little"), length)
         else:
             cdb = bytes(slot[:length])
-        chip.put(Scratch.SEQ_FLAGS, 0)
+        chip.scratch[at.SEQ_FLAGS] = 0
         tagged = bool(slot[_CONTROL] & Control.TAG_ENB)
         self.task = task = Task(self.target, self.tag, slot[_LUN], cdb, False, tagged)
         if chip.faults.armed:
@@ -177,9 +179,9 @@ class Connection:
         task.connected = not slot[_CONTROL] & Control.DISCENB
         chip.bus.start(task)
         if task.connected:
-            chip.scsi.phase = Phase.COMMAND             # BSY stays, no REQ yet
+            chip.scsi.phase = _COMMAND                  # BSY stays, no REQ yet
             return
-        self._phase(Phase.MESGIN)
+        self._phase(_MESGIN)
         yield chip.timing.message_ns                    # DISCONNECT
         slot[_CONTROL] |= Control.DISCONNECTED
         if not tagged:
@@ -189,11 +191,11 @@ class Connection:
     def _busy(self, tag: int | None) -> None:
         """The busy target table: which untagged command (target, lun) works on."""
         number, index = busy_slot(self.target.number, self._chip.slot(self.tag)[_LUN])
-        slot, at = self._chip.slot(number), 0x38 + 2 * index
+        slot, place = self._chip.slot(number), 0x38 + 2 * index
         if tag is None:
-            slot[at + 1] = SCB_LIST_NULL_HIGH
+            slot[place + 1] = SCB_LIST_NULL_HIGH
         else:
-            _U16.pack_into(slot, at, tag)
+            _U16.pack_into(slot, place, tag)
 
     # -- it reselects ----------------------------------------------------------------------------------
 
@@ -201,9 +203,9 @@ class Connection:
         """IDENTIFY and tag lead to the SCB, which has to be one that disconnected."""
         chip, task = self._chip, self.task
         assert task is not None
-        self._phase(Phase.MESGIN)
+        self._phase(_MESGIN)
         chip.scsi.simode1 |= _ENBUSFREE
-        chip.put(Scratch.SEQ_FLAGS, SeqFlags.NOT_IDENTIFIED.mask)
+        chip.scratch[at.SEQ_FLAGS] = _NOT_IDENTIFIED
         yield (3 if task.tagged else 1) * chip.timing.message_ns
         tag = task.tag
         if not task.tagged:
@@ -218,7 +220,7 @@ class Connection:
         self.tag = tag
         self._identified()
         chip.slot(tag)[_CONTROL] &= ~Control.DISCONNECTED & 0xFF
-        chip.put(Scratch.SEQ_FLAGS, 0)
+        chip.scratch[at.SEQ_FLAGS] = 0
         if not task.tagged:
             self._busy(None)
         yield from self._data_and_status(task)
@@ -240,7 +242,7 @@ class Connection:
         if task.dead:
             self.busfree(chip.get(Scratch.LASTPHASE))
             return
-        chip.set_mode(Mode.SCSI, self.tag)
+        chip.set_mode(_SCSI, self.tag)
         data = DataPhase(chip, slot)
         if data.length:
             chip.bus.check_table(self.target)
@@ -256,17 +258,17 @@ class Connection:
                 self._free()
             return
         if result.transferred:
-            self._phase(Phase.DATAIN)
-            chip.put(Scratch.SEQ_FLAGS, SeqFlags.DPHASE.mask)
+            self._phase(_DATAIN)
+            chip.scratch[at.SEQ_FLAGS] = _DPHASE
         left = data.note(result.transferred, overrun=overrun)
         if overrun:
             chip.raise_seqint(SeqIntCode.DATA_OVERRUN)
             yield STOPPED
-        self._phase(Phase.STATUS)
+        self._phase(_STATUS_PHASE)
         yield chip.timing.message_ns
         slot[_STATUS] = result.status
         slot[_CONTROL] |= Control.STATUS_RCVD
-        self._phase(Phase.MESGIN)
+        self._phase(_MESGIN)
         yield chip.timing.message_ns
         self.target.over(task)
         self.task = None

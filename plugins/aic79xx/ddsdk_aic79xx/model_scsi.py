@@ -17,6 +17,8 @@ if TYPE_CHECKING:
 _PHASE_BITS: Final = {Phase.DATAOUT: 0x01, Phase.DATAOUT_DT: 0x01, Phase.DATAIN: 0x02, Phase.DATAIN_DT: 0x02,
                       Phase.MESGOUT: 0x04, Phase.MESGIN: 0x08, Phase.COMMAND: 0x10, Phase.STATUS: 0x20}
 _BUS_UP: Final = ScsiSig.BSY.mask | ScsiSig.REQ.mask
+_BUSFREE: Final = SStat1.BUSFREE.mask
+_SCSIINT: Final = IntStat.SCSIINT.mask
 _LEDS: Final = SblkCtl.DIAGLEDEN.mask | SblkCtl.DIAGLEDON.mask
 #: What CLRSINT0 and CLRSINT1 reach.
 _CLEARABLE: Final = (0x7F, 0xAF)
@@ -53,12 +55,14 @@ class ScsiCore:
 
     def look(self) -> None:
         """SCSIINT is there while an enabled cause is."""
-        values = self._chip.banks[4].values
-        causes = (self.sstat0 & values["SIMODE0"] | self.sstat1 & self.simode1 | self.sstat3 & values["SIMODE3"]
-                  | self.lqistat1 & values["LQIMODE1"] | self.lqostat0 & values["LQOMODE0"]
-                  | self.lqostat1 & values["LQOMODE1"])
-        if causes and not self._chip.intstat & IntStat.SCSIINT.mask:
-            self._chip.raise_int(IntStat.SCSIINT.mask)
+        chip = self._chip
+        if chip.intstat & _SCSIINT:
+            return
+        values = chip.banks[4].values
+        if (self.sstat1 & self.simode1 or self.sstat0 & values["SIMODE0"] or self.sstat3 & values["SIMODE3"]
+                or self.lqistat1 & values["LQIMODE1"] or self.lqostat0 & values["LQOMODE0"]
+                or self.lqostat1 & values["LQOMODE1"]):
+            chip.raise_int(_SCSIINT)
 
     def clear(self, which: int, value: int) -> None:
         """CLRSINT0 or CLRSINT1."""
@@ -78,16 +82,16 @@ class ScsiCore:
         self.atn = False
         self.packetized = False
         self.busfreetime = when
-        self.sstat1 |= SStat1.BUSFREE.mask
+        self.sstat1 |= _BUSFREE
         if wanted:
-            self.simode1 &= ~SStat1.BUSFREE.mask
+            self.simode1 &= ~_BUSFREE
         else:
-            self.simode1 |= SStat1.BUSFREE.mask
+            self.simode1 |= _BUSFREE
             self.look()
 
     def connected(self) -> None:
         """Somebody has the bus."""
-        self.sstat1 &= ~SStat1.BUSFREE.mask
+        self.sstat1 &= ~_BUSFREE
         self.busfreetime = 0
 
     # -- signals ---------------------------------------------------------------------------------------

@@ -8,13 +8,15 @@ Source: effects of aic79xx.seq rev 99 (Linux 2.6.9): the idle loop's order, list
 from __future__ import annotations
 
 from struct import Struct
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Final
 
 from ddsdk.errors import HardwareFault
 
 from . import model_faulty
-from .frames import Control, SgFlag, is_null
+from . import model_scratch as at
+from .frames import SgFlag, is_null
 from .model_activity import STOPPED, Activity
+from .model_waiting import wait_for_target
 from .regs import HsMailbox, IntStat, Mode, Scratch, SeqFlags2, SeqIntCode
 from .sequencer import (
     AHD_SCB_MAX,
@@ -29,13 +31,16 @@ from .sequencer import (
 )
 
 if TYPE_CHECKING:
-    from ddsdk.regs import Placed
 
     from .model_control import ChipControl
 
 _TAG, _CONTROL, _SCSIID = 0x10, 0x12, 0x13
 _STATUS, _LINK, _SGPTR, _BUSADDR, _NEXT, _NEXT2 = 0x08, 0x0C, 0x24, 0x28, 0x2C, 0x2E
 _U16: Final = Struct("<H")
+_NULL: Final = SCB_LIST_NULL_HIGH           # high byte of a list's end
+_CCHAN: Final = Mode.CCHAN
+_COALESCE: Final = HsMailbox.ENINT_COALESCE.mask
+_CMDCMPLT: Final = IntStat.CMDCMPLT.mask
 _FROZEN: Final = SeqFlags2.SELECTOUT_QFROZEN.mask
 _UPLOAD_BYTES: Final = 48
 _STEP_NS: Final = 200
@@ -88,47 +93,59 @@ class Sequencer:
         if self._chip.stopped or self.acting or self.hung:
             return
         suspended, self.suspended = self.suspended, None
-        if suspended is not None:
-            self.run(suspended)
-        else:
-            self._idle()
+        activity = self._turn() if suspended is None else suspended
+        if activity is not None:
+            self.run(activity)
 
     def run(self, activity: Activity) -> None:
-        """The next step of *activity*."""
-        pause_ns = next(activity, None)
-        if pause_ns is None:
-            self._idle()
-        elif pause_ns == STOPPED:
-            self.suspended = activity
-        else:
-            self.acting = True
-            self._chip.later(pause_ns, self._step_done, self._line, activity)
+        """The next step of *activity*, and those after it while nothing else is due in between (`Clock.pass_to`)."""
+        chip = self._chip
+        clock = chip.clock
+        while True:
+            pause_ns = next(activity, None)
+            if pause_ns is None:
+                following = self._turn()
+                if following is None:
+                    return
+                activity = following
+            elif pause_ns == STOPPED:
+                self.suspended = activity
+                return
+            elif not clock.pass_to(clock.now_ns + pause_ns):
+                self.acting = True
+                chip.later(pause_ns, self._step_done, self._line, activity)
+                return
+            elif chip.stopped or chip.pause_wanted:
+                self._suspend(activity)
+                return
 
     def _step_done(self, line: int, activity: Activity) -> None:
         if line != self._line:
             return
         self.acting = False
-        if self._chip.stopped:                  # something on the bus stopped it meanwhile
-            self.suspended = activity
-        elif self._chip.pause_wanted:
-            self.suspended = activity
-            self._chip.stop()
+        if self._chip.stopped or self._chip.pause_wanted:
+            self._suspend(activity)
         else:
             self.run(activity)
 
-    def _idle(self) -> None:
+    def _suspend(self, activity: Activity) -> None:
+        """Something on the bus stopped the sequencer meanwhile, or the host wants it to stop now."""
+        self.suspended = activity
+        if not self._chip.stopped:
+            self._chip.stop()
+
+    def _turn(self) -> Activity | None:
         """One turn of the idle loop; nothing happens where there is nothing to do."""
         chip = self._chip
         if chip.stopped or self.acting or self.hung:
-            return
+            return None
         if chip.pause_wanted:
             chip.stop()
-            return
+            return None
         activity = self._next_activity()
-        if activity is not None:
-            self.run(activity)
-        elif chip.mode != 0x22:
-            chip.set_mode(Mode.CCHAN)
+        if activity is None and chip.mode != 0x22:
+            chip.set_mode(_CCHAN)
+        return activity
 
     def _next_activity(self) -> Activity | None:
         """In the order of the idle loop."""
@@ -139,7 +156,9 @@ class Sequencer:
             struck = model_faulty.in_idle(chip)
             if struck is not None:
                 return struck
-        bus.begin_selection()
+        scratch = chip.scratch
+        if scratch[at.WAITING_TID_HEAD + 1] != _NULL:
+            bus.begin_selection()
         connection = bus.next_activity()
         if connection is not None:
             return connection
@@ -147,11 +166,11 @@ class Sequencer:
             return self._take_good()
         if self.bad and not bus.selecting and self.held.get(self.bad[0], 0) <= chip.clock.now_ns:
             return self._report()
-        if chip.hnscb != chip.snscb and not self.frozen:
+        if chip.hnscb != chip.snscb and not scratch[at.SEQ_FLAGS2] & _FROZEN:
             return self._fetch()
-        if not is_null(chip.get(Scratch.COMPLETE_DMA_SCB_HEAD)):
+        if scratch[at.COMPLETE_DMA_SCB_HEAD + 1] != _NULL:
             return self._upload()
-        return self._flush() if self._due() else None
+        return self._flush() if scratch[at.COMPLETE_SCB_HEAD + 1] != _NULL and self._due() else None
 
     def _saw_hwerr(self) -> Activity:
         self._chip.raise_seqint(SeqIntCode.SAW_HWERR)
@@ -177,7 +196,7 @@ class Sequencer:
     @property
     def frozen(self) -> bool:
         """Nothing is fetched or selected."""
-        return bool(self._chip.get(Scratch.SEQ_FLAGS2) & _FROZEN)
+        return bool(self._chip.scratch[at.SEQ_FLAGS2] & _FROZEN)
 
     def freeze(self) -> None:
         """A bad status came: nothing more goes out until the host has looked at it."""
@@ -189,89 +208,48 @@ class Sequencer:
     # -- the input queue -------------------------------------------------------------------------------
 
     def _fetch(self) -> Activity:
-        chip = self._chip
-        chip.set_mode(Mode.CCHAN)
+        chip, scratch = self._chip, self._chip.scratch
+        chip.set_mode(_CCHAN)
         yield chip.timing.fetch_ns
-        if chip.hnscb == chip.snscb or self.frozen:
+        if chip.hnscb == chip.snscb or scratch[at.SEQ_FLAGS2] & _FROZEN:
             return
         size = chip.constant("SCB_TRANSFER_SIZE")
-        address = chip.get(Scratch.NEXT_QUEUED_SCB_ADDR)
+        address = at.unpack32(scratch, at.NEXT_QUEUED_SCB_ADDR)[0]
         data = chip.dma.read(address, size)
         auto = chip.banks[4].values["SCBAUTOPTR"]
         tag = _U16.unpack_from(data, auto & 0x3F)[0] if auto & 0x80 else chip.scbptr(Mode.CCHAN)
         if tag >= AHD_SCB_MAX:
             raise HardwareFault(f"SCB at {address:#x} fetched with tag {tag:#x}: there are {AHD_SCB_MAX} slots")
         slot = chip.slot(tag)
-        over = not is_null(chip.get(Scratch.COMPLETE_SCB_HEAD)) and tag in self.waiting()
-        link = bytes(slot[_LINK:_LINK + 2])
+        over = scratch[at.COMPLETE_SCB_HEAD + 1] != _NULL and tag in self.waiting()
+        link = bytes(slot[_LINK:_LINK + 2]) if over else b""
         slot[:size] = data
         if over:                                # it has ended meanwhile, and is a link of that list
             slot[_LINK:_LINK + 2] = link
-        chip.put(Scratch.NEXT_QUEUED_SCB_ADDR, int.from_bytes(data[_NEXT:_NEXT + 4], "little"))
+        scratch[at.NEXT_QUEUED_SCB_ADDR:at.NEXT_QUEUED_SCB_ADDR + 4] = data[_NEXT:_NEXT + 4]
         hung = chip.snscb in self.doomed
         self.doomed.discard(chip.snscb)
         chip.snscb = chip.snscb + 1 & QOFF_MASK
-        chip.put(Scratch.CMDS_PENDING, chip.get(Scratch.CMDS_PENDING) + 1 & 0xFFFF)
+        at.put16(scratch, at.CMDS_PENDING, at.unpack16(scratch, at.CMDS_PENDING)[0] + 1 & 0xFFFF)
         slot[_TAG:_TAG + 2] = b"\0\0"
         slot[_NEXT + 1] = slot[_NEXT2 + 1] = SCB_LIST_NULL_HIGH
         if not hung:
-            self._wait_for_target(tag)
-
-    def _wait_for_target(self, tag: int) -> None:
-        """The SCB joins its target's list; one with a message to send waits by itself."""
-        chip, slot = self._chip, self._chip.slot(tag)
-        tail_field = Scratch.WAITING_SCB_TAILS[slot[_SCSIID] >> 4]
-        tail = chip.get(tail_field)
-        alone = slot[_CONTROL] & Control.MK_MESSAGE
-        if not alone and not is_null(tail):
-            _U16.pack_into(chip.slot(tail), _NEXT, tag)
-            chip.put(tail_field, tag)
-            return
-        if not alone:
-            chip.put(tail_field, tag)
-        self._append_tid(tag)
-
-    def _append_tid(self, tag: int) -> None:
-        chip = self._chip
-        last = chip.get(Scratch.WAITING_TID_TAIL)
-        if is_null(chip.get(Scratch.WAITING_TID_HEAD)):
-            chip.put(Scratch.WAITING_TID_HEAD, tag)
-        else:
-            _U16.pack_into(chip.slot(last), _NEXT2, tag)
-        chip.put(Scratch.WAITING_TID_TAIL, tag)
-
-    def take_head(self) -> int:
-        """The first SCB of the first target was selected: it leaves the lists; its target's next one waits its turn."""
-        chip = self._chip
-        tag = chip.get(Scratch.WAITING_TID_HEAD)
-        slot = chip.slot(tag)
-        after, behind = _U16.unpack_from(slot, _NEXT)[0], _U16.unpack_from(slot, _NEXT2)[0]
-        slot[_NEXT + 1] = slot[_NEXT2 + 1] = SCB_LIST_NULL_HIGH
-        chip.put(Scratch.WAITING_TID_HEAD, SCB_LIST_NULL if is_null(behind) else behind)
-        if is_null(behind):
-            chip.put(Scratch.WAITING_TID_TAIL, SCB_LIST_NULL)
-        tail_field = Scratch.WAITING_SCB_TAILS[slot[_SCSIID] >> 4]
-        if not is_null(after):
-            self._append_tid(after)
-        elif chip.get(tail_field) == tag:
-            chip.put(tail_field, SCB_LIST_NULL)
-        return tag
+            wait_for_target(chip, tag)
 
     # -- completions -----------------------------------------------------------------------------------
 
-    def push(self, head: Placed[Any], tag: int) -> None:
-        """*tag* is the first of the completion list that begins at *head*."""
-        chip, slot = self._chip, self._chip.slot(tag)
-        before = chip.get(head)
-        if is_null(before):
+    def push(self, head: int, tag: int) -> None:
+        """*tag* is the first of the completion list whose head is at *head* of the scratch page."""
+        slot, scratch = self._chip.slot(tag), self._chip.scratch
+        if scratch[head + 1] == _NULL:
             slot[_LINK + 1] = SCB_LIST_NULL_HIGH
         else:
-            _U16.pack_into(slot, _LINK, before)
-        chip.put(head, tag)
+            slot[_LINK:_LINK + 2] = scratch[head:head + 2]
+        at.put16(scratch, head, tag)
 
     def completed(self, tag: int, *, upload: bool) -> None:
         """A command is over: its SCB goes back to the host first if there is more to say than that."""
-        self.push(Scratch.COMPLETE_DMA_SCB_HEAD if upload else Scratch.COMPLETE_SCB_HEAD, tag)
+        self.push(at.COMPLETE_DMA_SCB_HEAD if upload else at.COMPLETE_SCB_HEAD, tag)
 
     def _take_good(self) -> Activity:
         yield self._chip.timing.idle_ns
@@ -318,20 +296,17 @@ class Sequencer:
     def waiting(self) -> list[int]:
         """Tags of the list of good completions, the oldest first."""
         chip, tags = self._chip, []
-        tag = chip.get(Scratch.COMPLETE_SCB_HEAD)
+        tag = at.unpack16(chip.scratch, at.COMPLETE_SCB_HEAD)[0]
         while not is_null(tag):
             tags.append(tag)
             tag = _U16.unpack_from(chip.slot(tag), _LINK)[0]
         return tags[::-1]
 
     def _due(self) -> bool:
-        """Whether there is something to post, and it is to be posted now."""
-        chip = self._chip
-        if is_null(chip.get(Scratch.COMPLETE_SCB_HEAD)):
-            return False
+        """Whether what there is to post is to be posted now."""
         if self.held and not self._unheld():
             return False
-        return not self._coalesced()
+        return not self._chip.scratch[at.LOCAL_HS_MAILBOX] & _COALESCE or not self._coalesced()
 
     def _unheld(self) -> list[int]:
         now_ns = self._chip.clock.now_ns
@@ -340,8 +315,6 @@ class Sequencer:
     def _coalesced(self) -> bool:
         """Held back to be posted with others: until there are enough, or the first has waited long enough."""
         chip = self._chip
-        if not chip.get(Scratch.LOCAL_HS_MAILBOX) & HsMailbox.ENINT_COALESCE.mask:
-            return False
         most, least = ((256 - chip.get(one)) & 0xFF for one in (Scratch.INT_COALESCING_MAXCMDS,
                                                                 Scratch.INT_COALESCING_MINCMDS))
         limit_ns = chip.get(Scratch.INT_COALESCING_TIMER) * chip.timing.coalesce_tick_ns
@@ -353,42 +326,42 @@ class Sequencer:
 
     def _flush(self) -> Activity:
         """Entries for the good completions, in one DMA, not across the queue's end."""
-        chip = self._chip
-        chip.set_mode(Mode.CCHAN)
+        chip, scratch = self._chip, self._chip.scratch
+        chip.set_mode(_CCHAN)
         yield chip.timing.post_ns
         waiting = self.waiting()
         ready = self._unheld() if self.held else waiting
         room = min(QOUT_BURST, AHD_SCB_MAX - chip.sdscb % AHD_SCB_MAX)
         tags = ready[:room]
         self._since_ns = 0
-        self._relist([tag for tag in waiting if tag not in tags] if len(tags) < len(waiting) else [])
-        for tag in tags:
-            self.held.pop(tag, None)
-        chip.put(Scratch.CMDS_PENDING, chip.get(Scratch.CMDS_PENDING) - len(tags) & 0xFFFF)
+        at.put16(scratch, at.COMPLETE_SCB_HEAD, SCB_LIST_NULL)
+        if len(tags) < len(waiting):
+            for tag in waiting:
+                if tag not in tags:
+                    self.push(at.COMPLETE_SCB_HEAD, tag)
+        if self.held:
+            for tag in tags:
+                self.held.pop(tag, None)
+        at.put16(scratch, at.CMDS_PENDING, at.unpack16(scratch, at.CMDS_PENDING)[0] - len(tags) & 0xFFFF)
         loud = True
         if chip.faults.armed:
             tags, loud = model_faulty.at_flush(chip, tags, room)
         if tags:
             self.post(tags, loud)
 
-    def _relist(self, tags: list[int]) -> None:
-        self._chip.put(Scratch.COMPLETE_SCB_HEAD, SCB_LIST_NULL)
-        for tag in tags:
-            self.push(Scratch.COMPLETE_SCB_HEAD, tag)
-
     def post(self, tags: list[int], loud: bool = True) -> None:
         """Write *tags* into the output queue, each with the valid tag of this pass; then CMDCMPLT."""
-        chip = self._chip
-        valid = chip.get(Scratch.QOUTFIFO_ENTRY_VALID_TAG)
+        chip, scratch = self._chip, self._chip.scratch
+        valid = scratch[at.QOUTFIFO_ENTRY_VALID_TAG]
         entries = b"".join([_U16.pack(tag | valid << 8) for tag in tags])
-        address = chip.get(Scratch.QOUTFIFO_NEXT_ADDR)
+        address = at.unpack32(scratch, at.QOUTFIFO_NEXT_ADDR)[0]
         chip.dma.write(address, entries)
         self.last_posted = tags[-1]
         chip.sdscb = chip.sdscb + len(tags) & QOFF_MASK
         address += len(entries)
         if chip.sdscb % AHD_SCB_MAX == 0:
-            address = chip.get(Scratch.SHARED_DATA_ADDR)
-            chip.put(Scratch.QOUTFIFO_ENTRY_VALID_TAG, valid ^ VALID_TAG)
-        chip.put(Scratch.QOUTFIFO_NEXT_ADDR, address)
+            address = at.unpack32(scratch, at.SHARED_DATA_ADDR)[0]
+            scratch[at.QOUTFIFO_ENTRY_VALID_TAG] = valid ^ VALID_TAG
+        at.put32(scratch, at.QOUTFIFO_NEXT_ADDR, address)
         if loud:
-            chip.raise_int(IntStat.CMDCMPLT.mask)
+            chip.raise_int(_CMDCMPLT)

@@ -6,7 +6,7 @@ from collections.abc import Callable
 from enum import Enum
 from typing import TYPE_CHECKING, Final
 
-from attrs import define, evolve, frozen
+from attrs import define, evolve, field, frozen
 
 from ddsdk.sim.disk_faults import Sense
 from ddsdk.sim.scsi_pages import fixed_sense
@@ -40,9 +40,10 @@ class Agreement:
     wide: int = 0
     options: int = 0                        # PprOption
 
-    @property
-    def packetized(self) -> bool:
-        """Information units."""
+    packetized: bool = field(init=False, eq=False, repr=False)      # information units
+
+    @packetized.default
+    def _packetized(self) -> bool:
         return bool(self.options & PprOption.IU_REQ)
 
 
@@ -80,6 +81,7 @@ class Task:
     connected: bool = False
     dead: bool = False
     result: ScsiResult | None = None
+    wanted: int = -1                        # bytes it means to move, by its CDB; see SpiTarget.wanted
 
 
 class SpiTarget:
@@ -131,7 +133,7 @@ class SpiTarget:
         """Queue *task*; when its data and status phases are due.  A tag that is in use ends both commands."""
         if task.cdb[0] != _REQUEST_SENSE:
             self._sense.pop(task.lun, None)     # a command that does not ask: nobody will know
-        same = [one for one in self.tasks if one.tag == task.tag and one.lun == task.lun]
+        same = [one for one in self.tasks if one.tag == task.tag and one.lun == task.lun] if self.tasks else []
         if same and task.tagged:
             self._forget(lambda one: one in same)
             task.result = ScsiResult(CHECK_CONDITION, fixed_sense(_OVERLAPPED))
@@ -146,8 +148,10 @@ class SpiTarget:
 
     def wanted(self, task: Task) -> int:
         """Bytes that the command means to move, by its CDB."""
-        unit = self.scsi.units.get(task.lun)
-        return transfer_of(task.cdb, _SECTOR_BYTES if unit is None else unit.disk.sector_size)[0]
+        if task.wanted < 0:
+            unit = self.scsi.units.get(task.lun)
+            task.wanted = transfer_of(task.cdb, _SECTOR_BYTES if unit is None else unit.disk.sector_size)[0]
+        return task.wanted
 
     def over(self, task: Task) -> None:
         """The command is no longer here."""
