@@ -45,7 +45,10 @@ _AIMED: Final = DfCntrl.HDMAEN.mask | DfCntrl.SCSIEN.mask
 
 
 class Bus:
-    """One SCSI bus.  `selecting`: the SCB being selected; `connection`: a non-packetized one that has the bus."""
+    """One SCSI bus.  `selecting`: the SCB being selected; `connection`: a non-packetized one that has the bus.
+
+    `selected`: SELDO, for this SCB, not looked at yet.  `deferred`: what happened while the sequencer stood still.
+    """
 
     def __init__(self, chip: ChipControl, targets: Mapping[int, ScsiTarget]) -> None:
         self._chip = chip
@@ -59,8 +62,8 @@ class Bus:
         """Our side of it is gone; the targets notice nothing."""
         self.selecting = False
         self._begun = 0                         # counts selections: one that was taken back has no end
-        self._selected: int | None = None       # SELDO, not looked at yet
-        self._deferred: list[Callable[[], None]] = []
+        self.selected: int | None = None
+        self.deferred: list[Callable[[], None]] = []
         self.connection: Connection | None = None
         self.currscb = self.lastscb = 0
 
@@ -103,7 +106,7 @@ class Bus:
     def begin_selection(self) -> None:
         """Try for the first SCB of the first target, if nothing stands in the way."""
         chip, scsi = self._chip, self._chip.scsi
-        if (self.selecting or self.rst_low or self._selected is not None or self.connection is not None
+        if (self.selecting or self.rst_low or self.selected is not None or self.connection is not None
                 or chip.sequencer.frozen or scsi.seq0 & _SCSIRSTO or scsi.sstat0 & _SELINGO
                 or chip.scratch[at.WAITING_TID_HEAD + 1] == SCB_LIST_NULL_HIGH):
             return
@@ -120,12 +123,12 @@ class Bus:
             self.selecting = False
             self._begun += 1
 
-    def _arbitrated(self, begun: int) -> None:
+    def _arbitrated(self, begun: int, late: bool = False) -> None:
         if begun != self._begun:
             return
         chip = self._chip
         if chip.stopped:
-            self.defer(lambda: self._arbitrated(begun))
+            self.defer(lambda: self._arbitrated(begun, late=True))
             return
         tag, values = at.unpack16(chip.scratch, at.WAITING_TID_HEAD)[0], chip.banks[3].values
         scsiid = chip.slot(tag)[_SCSIID]
@@ -139,7 +142,10 @@ class Bus:
         if chip.faults.armed and model_faulty.nobody_there(chip, number):
             absent = True
         if not absent:
-            chip.later(chip.timing.select_ns, self._select_done, begun, tag)
+            if not late and chip.clock.pass_to(chip.clock.now_ns + chip.timing.select_ns):
+                self._select_done(begun, tag)
+            else:
+                chip.later(chip.timing.select_ns, self._select_done, begun, tag)
         elif chip.scsi.sxfrctl1 & SxfrCtl1.ENSTIMER.mask:
             ms = SELECTION_TIMEOUT_MS[(chip.scsi.sxfrctl1 & SxfrCtl1.STIMESEL.mask) >> 3]
             chip.later(ms * MS * (2 if chip.profile.rev_a else 1), self._select_timeout, begun)
@@ -152,11 +158,11 @@ class Bus:
             self.defer(lambda: self._select_done(begun, tag))
             return
         self.selecting = False
-        self._selected = tag
+        self.selected = tag
         scsi.sstat0 = scsi.sstat0 & ~_SELINGO | _SELDO
         scsi.connected()
         scsi.look()
-        chip.kick()
+        chip.sequencer.go()
 
     def _select_timeout(self, begun: int) -> None:
         """Nobody answers: SELTO; the SCB stays where it is, SELINGO until it is cleared."""
@@ -172,59 +178,51 @@ class Bus:
 
     def defer(self, event: Callable[[], None]) -> None:
         """Nothing moves while the sequencer stands still; *event* happens when it goes on."""
-        self._deferred.append(event)
+        self.deferred.append(event)
 
     def next_activity(self) -> Activity | None:
         """What the sequencer has to do about the bus now."""
-        while self._deferred:
-            self._deferred.pop(0)()
+        while self.deferred:
+            self.deferred.pop(0)()
             if self._chip.stopped:
                 return None
-        if self._selected is not None:
-            return self._selection_done()
+        if self.selected is not None:
+            return self._selection_done(self.selected)
         connection = self.connection
         if connection is not None:
             return connection.next_activity()
-        if self.ready and not self.selecting and self._chip.scsi.seq1 & _ENRSELI:
-            return self._reselected()
+        if self._chip.scsi.seq1 & _ENRSELI and not self.selecting:
+            while self.ready:
+                task = self.ready.popleft()
+                if not (task.dead or task.target.must_wait(task)):
+                    return self._reselected(task)
         return None
 
     # -- connections begin -----------------------------------------------------------------------------
 
-    def _selection_done(self) -> Activity:
+    def _selection_done(self, tag: int) -> Activity:
+        """A turn of the idle loop later `selection_over()` is called, and the connection begins."""
+        chip, slot = self._chip, self._chip.slot(tag)
+        target = self.targets[slot[_SCSIID] >> 4]
+        self.selected = None
+        if slot[_CONTROL] & _MK_MESSAGE or not chip.banks[3].table[target.number][2] & _IU:
+            return Connection(chip, target, tag).selected()
+        return self._packet_out(target, tag)
+
+    def selection_over(self, tag: int) -> None:
+        """The sequencer has seen SELDO: the SCB leaves the waiting lists."""
         chip, scsi = self._chip, self._chip.scsi
-        tag, self._selected = self._selected, None
-        assert tag is not None
-        yield chip.timing.idle_ns
         scsi.sstat0 &= ~_SELDO
         scsi.seq0 &= ~_ENSELO
         if take_head(chip) != tag:
             raise HardwareFault(f"WAITING_TID_HEAD was changed while SCB {tag:#x} was being selected")
-        slot = chip.slot(tag)
-        target = self.targets[slot[_SCSIID] >> 4]
-        entry = chip.banks[3].table[target.number]
-        if slot[_CONTROL] & _MK_MESSAGE or not entry[2] & _IU:
-            self.connection = connection = Connection(chip, target, tag)
-            yield from connection.selected()
-        else:
-            yield from self._packet_out(target, tag)
 
-    def _reselected(self) -> Activity:
-        chip = self._chip
-        task = self.ready.popleft()
-        if task.dead or task.target.must_wait(task):
-            return
-        chip.scsi.connected()
-        yield chip.timing.arbitrate_ns
-        if task.dead:
-            chip.scsi.bus_free()
-            return
+    def _reselected(self, task: Task) -> Activity:
+        """After arbitration the connection begins, unless the command is gone by then."""
+        self._chip.scsi.connected()
         if task.packetized:
-            yield from self._packet_in(task)
-        else:
-            chip.scsi.selid = task.target.number << 4
-            self.connection = connection = Connection(chip, task.target, task.tag, task)
-            yield from connection.reselected()
+            return self._packet_in(task)
+        return Connection(self._chip, task.target, task.tag, task).reselected(task)
 
     def check_table(self, target: SpiTarget) -> None:
         """What the chip's negotiation table says of *target* is what was agreed, or data is garbled."""
@@ -240,6 +238,8 @@ class Bus:
 
     def _packet_out(self, target: SpiTarget, tag: int) -> Activity:
         chip, scsi = self._chip, self._chip.scsi
+        yield chip.timing.idle_ns
+        self.selection_over(tag)
         scsi.packetized = True
         self.currscb = tag
         chip.banks[3].values["CURRSCB"] = tag
@@ -280,7 +280,7 @@ class Bus:
     def _due(self, task: Task) -> None:
         if not task.dead and not task.target.must_wait(task):
             self.ready.append(task)
-            self._chip.kick()
+            self._chip.sequencer.go()
 
     def _unblock(self, target: SpiTarget) -> None:
         """Commands that a contingent allegiance held up go on."""
@@ -317,6 +317,10 @@ class Bus:
     def _packet_in(self, task: Task) -> Activity:
         """Data and status of a packetized command."""
         chip, target, tag = self._chip, task.target, task.tag
+        yield chip.timing.arbitrate_ns
+        if task.dead:
+            chip.scsi.bus_free()
+            return
         chip.scsi.packetized = True
         yield chip.timing.packet_ns
         if task.dead:

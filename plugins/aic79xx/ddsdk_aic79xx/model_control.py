@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from enum import Enum
+from functools import cached_property
 from typing import TYPE_CHECKING, Any, Final
 
 from ddsdk.errors import HardwareFault
@@ -73,7 +74,6 @@ class ChipControl(HwModel):
         self.scratch = bytearray(SCRATCH_BYTES)
         self.program = bytearray()
         self.scsi = ScsiCore(self)
-        self._banks: Banks | None = None
         self.sequencer = Sequencer(self)
         self.bus = Bus(self, targets)
         super().__init__()
@@ -102,20 +102,18 @@ class ChipControl(HwModel):
         self.program.clear()
         self.slots[:] = bytes((_NOISE,)) * len(self.slots)
         self.scratch[:] = bytes((_NOISE,)) * len(self.scratch)
-        for bank in self._banks or ():
+        for bank in self.__dict__.get("banks", ()):
             bank.reset()
         self.scsi.reset()
         self.sequencer.reset()
         self.bus.chip_reset()
 
-    @property
+    @cached_property
     def banks(self) -> Banks:
         """The registers of each mode; made when first looked at, for the second channel of a part idles mostly."""
-        banks = self._banks
-        if banks is None:
-            self._banks = banks = (DffBank(self, 0), DffBank(self, 1), CchanBank(self), ScsiBank(self), CfgBank(self))
-            for bank in banks:
-                bank.trace = self.trace
+        banks = (DffBank(self, 0), DffBank(self, 1), CchanBank(self), ScsiBank(self), CfgBank(self))
+        for bank in banks:
+            bank.trace = self.trace
         return banks
 
     @property
@@ -138,7 +136,8 @@ class ChipControl(HwModel):
 
     def later(self, delay_ns: int, fn: Callable[..., object], *args: Any) -> None:
         """Call `fn(*args)` in *delay_ns*, unless a reset comes first."""
-        self.clock.after_ns(delay_ns, self._if_alive, self.epoch, fn, args)
+        clock = self.clock
+        clock.at_ns(clock.now_ns + delay_ns, self._if_alive, self.epoch, fn, args)
 
     def _if_alive(self, epoch: int, fn: Callable[..., object], args: tuple[Any, ...]) -> None:
         if epoch == self.epoch:
@@ -157,7 +156,7 @@ class ChipControl(HwModel):
 
     def scbptr(self, mode: int) -> int:
         """The slot that *mode* looks at."""
-        return (self._banks or self.banks)[mode].values["SCBPTR"] & AHD_SCB_MAX - 1
+        return self.banks[mode].values["SCBPTR"] & AHD_SCB_MAX - 1
 
     def get(self, field: Placed[Any]) -> int:
         """A field of the scratch page."""
@@ -256,8 +255,7 @@ class ChipControl(HwModel):
 
     def kick(self) -> None:
         """There may be something to do."""
-        if not self.stopped:
-            self.sequencer.go()
+        self.sequencer.go()
 
     def r_HCNTRL(self) -> int:
         """PAUSE reads 1 whenever the sequencer stands still, whatever stopped it."""

@@ -77,7 +77,7 @@ class AicCore(ChipControl):
         if not self.stopped:
             self._running("read", offset)
         if offset < SCRATCH_AT:
-            return (self._banks or self.banks)[self.src].read(offset, size)
+            return self.banks[self.src].read(offset, size)
         if self.src == Mode.CFG:
             return self._config(offset).config_read(offset - SCRATCH_AT, 1)
         memory, at = self._memory("read", offset, self.src)
@@ -99,7 +99,7 @@ class AicCore(ChipControl):
         if not self.stopped:
             self._running("write", offset)
         if offset < SCRATCH_AT:
-            (self._banks or self.banks)[self.dst].write(offset, size, value)
+            self.banks[self.dst].write(offset, size, value)
             return
         if self.dst == Mode.CFG:
             self._config(offset).config_write(offset - SCRATCH_AT, 1, value)

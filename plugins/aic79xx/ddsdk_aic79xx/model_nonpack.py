@@ -63,6 +63,7 @@ class Connection:
 
     def __init__(self, chip: ChipControl, target: SpiTarget, tag: int, task: Task | None = None) -> None:
         self._chip, self.target, self.tag, self.task = chip, target, tag, task
+        self._slot = chip.slot(tag)
         self._lost_agreement = False
 
     # -- what the bus asks -----------------------------------------------------------------------------
@@ -101,7 +102,7 @@ class Connection:
         chip.scsi.phase = chip.scratch[at.LASTPHASE] = phase
 
     def _identified(self) -> None:
-        chip, slot = self._chip, self._chip.slot(self.tag)
+        chip, slot = self._chip, self._slot
         chip.set_mode(_SCSI, self.tag)
         chip.scratch[at.SAVED_SCSIID] = slot[_SCSIID]
         chip.scratch[at.SAVED_LUN] = slot[_LUN]
@@ -111,7 +112,10 @@ class Connection:
 
     def selected(self) -> Activity:
         """From message-out on."""
-        chip, slot, scratch = self._chip, self._chip.slot(self.tag), self._chip.scratch
+        chip, slot, scratch = self._chip, self._slot, self._chip.scratch
+        yield chip.timing.idle_ns
+        chip.bus.selection_over(self.tag)
+        chip.bus.connection = self
         self._identified()
         scratch[at.SEQ_FLAGS] = _NO_CDB_SENT
         self._phase(_MESGOUT)
@@ -145,7 +149,7 @@ class Connection:
         chip.raise_seqint(SeqIntCode.ILLEGAL_PHASE)
         yield STOPPED
         chip.scsi.simode1 |= _ENBUSFREE
-        slot = chip.slot(self.tag)
+        slot = self._slot
         yield chip.timing.command_ns
         if not chip.scsi.atn or chip.get(Scratch.MSG_OUT) != HOST_MSG:
             raise HardwareFault(f"target {self.target.number} lost the packetized agreement, and the host did not"
@@ -156,7 +160,7 @@ class Connection:
 
     def _command(self) -> Activity:
         """Command phase; then the target disconnects if it may."""
-        chip, slot = self._chip, self._chip.slot(self.tag)
+        chip, slot = self._chip, self._slot
         self._phase(_COMMAND)
         yield chip.timing.command_ns
         length = slot[_CDB_LEN]
@@ -190,7 +194,7 @@ class Connection:
 
     def _busy(self, tag: int | None) -> None:
         """The busy target table: which untagged command (target, lun) works on."""
-        number, index = busy_slot(self.target.number, self._chip.slot(self.tag)[_LUN])
+        number, index = busy_slot(self.target.number, self._slot[_LUN])
         slot, place = self._chip.slot(number), 0x38 + 2 * index
         if tag is None:
             slot[place + 1] = SCB_LIST_NULL_HIGH
@@ -199,10 +203,15 @@ class Connection:
 
     # -- it reselects ----------------------------------------------------------------------------------
 
-    def reselected(self) -> Activity:
+    def reselected(self, task: Task) -> Activity:
         """IDENTIFY and tag lead to the SCB, which has to be one that disconnected."""
-        chip, task = self._chip, self.task
-        assert task is not None
+        chip = self._chip
+        yield chip.timing.arbitrate_ns
+        if task.dead:
+            chip.scsi.bus_free()
+            return
+        chip.scsi.selid = task.target.number << 4
+        chip.bus.connection = self
         self._phase(_MESGIN)
         chip.scsi.simode1 |= _ENBUSFREE
         chip.scratch[at.SEQ_FLAGS] = _NOT_IDENTIFIED
@@ -217,9 +226,10 @@ class Connection:
         if not match:
             yield from self._no_match()
             return
-        self.tag = tag
+        if tag != self.tag:
+            self.tag, self._slot = tag, chip.slot(tag)
         self._identified()
-        chip.slot(tag)[_CONTROL] &= ~Control.DISCONNECTED & 0xFF
+        self._slot[_CONTROL] &= ~Control.DISCONNECTED & 0xFF
         chip.scratch[at.SEQ_FLAGS] = 0
         if not task.tagged:
             self._busy(None)
@@ -238,7 +248,7 @@ class Connection:
     # -- data, status, completion ----------------------------------------------------------------------
 
     def _data_and_status(self, task: Task) -> Activity:
-        chip, slot = self._chip, self._chip.slot(self.tag)
+        chip, slot = self._chip, self._slot
         if task.dead:
             self.busfree(chip.get(Scratch.LASTPHASE))
             return
@@ -272,22 +282,18 @@ class Connection:
         yield chip.timing.message_ns
         self.target.over(task)
         self.task = None
-        yield from self._complete(result.status != GOOD, left)
-
-    def _complete(self, bad: bool, left: bool) -> Activity:
-        """COMMAND COMPLETE: the bus goes free, the SCB onto one of the lists."""
-        chip, slot, tag = self._chip, self._chip.slot(self.tag), self.tag
         if chip.faults.armed and model_faulty_nonpack.message_unsent(chip):
             slot[_CONTROL] |= Control.MK_MESSAGE
         if slot[_CONTROL] & Control.MK_MESSAGE:
             chip.raise_seqint(SeqIntCode.MKMSG_FAILED)
             yield STOPPED
-        self._free()
+        self._free()                                    # COMMAND COMPLETE
+        bad = result.status != GOOD
         if bad:
             chip.sequencer.freeze()
         if bad or left:
             slot[_SGPTR] |= SgFlag.STATUS_VALID
-        chip.sequencer.completed(tag, upload=bad or left)
+        chip.sequencer.completed(self.tag, upload=bad or left)
 
     # -- the host's messages ---------------------------------------------------------------------------
 

@@ -159,9 +159,10 @@ class Sequencer:
         scratch = chip.scratch
         if scratch[at.WAITING_TID_HEAD + 1] != _NULL:
             bus.begin_selection()
-        connection = bus.next_activity()
-        if connection is not None:
-            return connection
+        if bus.deferred or bus.selected is not None or bus.connection is not None or bus.ready:
+            connection = bus.next_activity()
+            if connection is not None:
+                return connection
         if chip.scsi.gsfifo:
             return self._take_good()
         if self.bad and not bus.selecting and self.held.get(self.bad[0], 0) <= chip.clock.now_ns:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from enum import IntFlag
 from typing import TYPE_CHECKING, Final
 
 from attrs import frozen
@@ -13,17 +12,17 @@ if TYPE_CHECKING:
     from ddsdk.scsi.cmnd import ScsiCmnd
 
 
-class ScbFlag(IntFlag):
-    """Scb.flags."""
+class ScbFlag:
+    """Scb.flags, as plain numbers."""
 
-    NONE = 0
-    SENSE = 0x01                # it carries REQUEST SENSE for its command
-    PACKETIZED = 0x02           # sent under an agreement on information units
-    TRANSMISSION_ERROR = 0x04
-    NEGOTIATE = 0x08            # with MK_MESSAGE: a negotiation
-    DEVICE_RESET = 0x10         # with MK_MESSAGE: BUS DEVICE RESET
-    ABORT = 0x20                # with MK_MESSAGE: ABORT TASK
-    GONE_OVER = 0x40            # with ABORT: the target lost the agreement, the command is to be sent again
+    NONE: Final = 0
+    SENSE: Final = 0x01                # it carries REQUEST SENSE for its command
+    PACKETIZED: Final = 0x02           # sent under an agreement on information units
+    TRANSMISSION_ERROR: Final = 0x04
+    NEGOTIATE: Final = 0x08            # with MK_MESSAGE: a negotiation
+    DEVICE_RESET: Final = 0x10         # with MK_MESSAGE: BUS DEVICE RESET
+    ABORT: Final = 0x20                # with MK_MESSAGE: ABORT TASK
+    GONE_OVER: Final = 0x40            # with ABORT: the target lost the agreement, the command is to be sent again
 
 
 @frozen(eq=False)
@@ -69,4 +68,4 @@ class Scb:
         self.requeues = self.lqo_retries = 0
 
     def __repr__(self) -> str:
-        return f"<scb {self.tag} {self.target}:{self.lun} {ScbFlag(self.flags)!r}>"
+        return f"<scb {self.tag} {self.target}:{self.lun} flags {self.flags:#x}>"
