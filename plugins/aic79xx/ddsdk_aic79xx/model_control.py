@@ -43,6 +43,7 @@ _CONSTANTS: Final = {name: INSTRUCTION_BYTES * (FIRST_CONSTANT_WORD + number)
                      for number, name in enumerate(DOWNLOAD_CONSTANTS)}
 Banks = tuple[DffBank, DffBank, CchanBank, ScsiBank, CfgBank]
 
+_PAUSE: Final = HCntrl.PAUSE.mask
 _SEQINT, _CMDCMPLT = IntStat.SEQINT.mask, IntStat.CMDCMPLT.mask
 
 
@@ -52,6 +53,9 @@ class RunState(Enum):
     RESET = "in reset: HCNTRL answers, and nothing else"
     READY = "out of reset, the sequencer runs or is paused"
     GONE = "nothing answers any more"
+
+
+_READY: Final = RunState.READY
 
 
 class ChipControl(HwModel):
@@ -243,7 +247,7 @@ class ChipControl(HwModel):
 
     def drive_line(self) -> None:
         """INTEN gates the line, not INTSTAT."""
-        self.irq.set(bool(self.intstat and self.inten and self.state is RunState.READY))
+        self.irq.set(bool(self.intstat and self.inten and self.state is _READY))
 
     # -- pause -----------------------------------------------------------------------------------------
 
@@ -259,9 +263,9 @@ class ChipControl(HwModel):
 
     def r_HCNTRL(self) -> int:
         """PAUSE reads 1 whenever the sequencer stands still, whatever stopped it."""
-        if self.state is RunState.RESET:
-            return HCntrl.PAUSE.mask | (HCntrl.CHIPRST.mask if self.reset_acknowledged else 0)
-        return (HCntrl.PAUSE.mask if self.stopped else 0) | self.inten
+        if self.state is not _READY:
+            return _PAUSE | (HCntrl.CHIPRST.mask if self.reset_acknowledged else 0)
+        return (_PAUSE if self.stopped else 0) | self.inten
 
     def w_HCNTRL(self, value: int) -> None:
         """Reset, pause, go on, let interrupts through."""

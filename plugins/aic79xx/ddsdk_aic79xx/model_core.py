@@ -26,6 +26,8 @@ _REGISTERS_END: Final = 0x200
 _COMMON: Final = frozenset(one.offset + n for one in CommonRegs.registers for n in range(one.size))
 #: What may be touched while the sequencer runs.
 _ALWAYS: Final = frozenset(range(0x01, 0x10)) | {0x18}
+_RESET, _READY, _GONE = RunState.RESET, RunState.READY, RunState.GONE
+_CFG: Final = int(Mode.CFG)
 _INTSTAT: Final = CommonRegs.INTSTAT.offset
 _HCNTRL: Final = CommonRegs.HCNTRL.offset
 _HNSCB: Final = CommonRegs.HNSCB_QOFF.offset
@@ -61,14 +63,13 @@ class AicCore(ChipControl):
     def read(self, offset: int, size: int) -> int:
         """A CPU read; see the module's docstring for what raises."""
         armed = self.faults.armed
-        if (offset == _INTSTAT and size == 1 and self.state is RunState.READY
-                and not (armed and "adapter-gone" in armed)):
+        if offset == _INTSTAT and size == 1 and not armed and self.state is _READY:
             if self.trace.on:                               # what a poll reads, kept short
                 self.trace.add("read", "INTSTAT", self.intstat)
             return self.intstat
-        if self.state is RunState.GONE or ("adapter-gone" in armed and self._struck_gone()):
+        if self.state is _GONE or ("adapter-gone" in armed and self._struck_gone()):
             return (1 << 8 * size) - 1
-        if size != 1 or self.state is RunState.RESET:
+        if size != 1 or self.state is _RESET:
             self._check("read", offset, size)
         if offset in _COMMON:
             if not self.stopped and offset not in _ALWAYS:
@@ -78,7 +79,7 @@ class AicCore(ChipControl):
             self._running("read", offset)
         if offset < SCRATCH_AT:
             return self.banks[self.src].read(offset, size)
-        if self.src == Mode.CFG:
+        if self.src == _CFG:
             return self._config(offset).config_read(offset - SCRATCH_AT, 1)
         memory, at = self._memory("read", offset, self.src)
         if self.trace.on:
@@ -87,9 +88,10 @@ class AicCore(ChipControl):
 
     def write(self, offset: int, size: int, value: int) -> None:
         """A CPU write; see the module's docstring for what raises."""
-        if self.state is RunState.GONE or ("adapter-gone" in self.faults.armed and self._struck_gone()):
+        armed = self.faults.armed
+        if self.state is _GONE or (armed and "adapter-gone" in armed and self._struck_gone()):
             return
-        if size != 1 or self.state is RunState.RESET:
+        if size != 1 or self.state is _RESET:
             self._check("write", offset, size)
         if offset in _COMMON:
             if not self.stopped and offset not in _ALWAYS:
@@ -101,7 +103,7 @@ class AicCore(ChipControl):
         if offset < SCRATCH_AT:
             self.banks[self.dst].write(offset, size, value)
             return
-        if self.dst == Mode.CFG:
+        if self.dst == _CFG:
             self._config(offset).config_write(offset - SCRATCH_AT, 1, value)
             return
         memory, at = self._memory("write", offset, self.dst)
@@ -134,7 +136,7 @@ class AicCore(ChipControl):
         if size != 1 and not (size == 2 and offset == _HNSCB):
             raise RegisterAccessFault(f"{name}: {size}-byte {verb} at {offset:#x}: the chip takes single bytes, and"
                                       " HNSCB_QOFF as one of 16 bits")
-        if self.state is RunState.RESET and offset != _HCNTRL:
+        if self.state is _RESET and offset != _HCNTRL:
             raise RegisterAccessFault(f"{name}: {verb} at {offset:#x} in reset: only HCNTRL answers; wait for"
                                       " CHIPRSTACK, then write HCNTRL without CHIPRST")
 

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Final
 
-from attrs import evolve, frozen
+from attrs import evolve, field, frozen
 
 from .chips import Bug, Feature
 from .frames import PprOption
@@ -37,9 +37,10 @@ class TransInfo:
     ppr_options: int = 0
     width: int = 0
 
-    @property
-    def packetized(self) -> bool:
-        """Information units."""
+    packetized: bool = field(init=False, eq=False, repr=False)      # information units
+
+    @packetized.default
+    def _packetized(self) -> bool:
         return bool(self.ppr_options & PprOption.IU_REQ)
 
 

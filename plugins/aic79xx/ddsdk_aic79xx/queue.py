@@ -56,6 +56,11 @@ def ahd_sg_setup(ahd: AhdSoftc, scb: Scb, segments: list[tuple[int, int]]) -> tu
         return 0, 0, _LIST_NULL
     view, at, size, last = ahd.sg_view, scb.sg_offset, ahd.sg_size, len(segments) - 1
     wide = ahd.addressing is Addressing.BITS_64
+    if not last and not wide:               # one segment: the common case
+        address, nbytes = segments[0]
+        word = nbytes | SG_LAST_SEG | (address >> 32 & SG_HIGH_ADDR_MASK) << SG_HIGH_ADDR_SHIFT
+        _element(view, at, address & 0xFFFFFFFF, word)
+        return address, word, scb.sg_busaddr + size | _FULL_RESID
     words = []
     for number, (address, nbytes) in enumerate(segments):
         word = nbytes | (SG_LAST_SEG if number == last else 0)
@@ -80,7 +85,7 @@ def ahd_send(ahd: AhdSoftc, scb: Scb, segments: list[tuple[int, int]], *, discon
     if flags & _MESSAGE:
         # an abort may be overtaken by the target's return for the command: that has to find it disconnected
         control |= _MK_MESSAGE | (_DISCONNECTED if flags & ScbFlag.ABORT else 0)
-    elif target.forced or target.curr != target.goal:
+    elif target.forced or (target.curr is not target.goal and target.curr != target.goal):
         control |= _MK_MESSAGE
         flags |= ScbFlag.NEGOTIATE
     data = ahd_sg_setup(ahd, scb, segments)
