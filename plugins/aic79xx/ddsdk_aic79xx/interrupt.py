@@ -34,6 +34,9 @@ _CMDCMPLT, _SEQINT, _SCSIINT = IntStat.CMDCMPLT.mask, IntStat.SEQINT.mask, IntSt
 _QUIET_POLLS: Final = 32
 _PCI_OR_SPLIT: Final = IntStat.PCIINT.mask | IntStat.SPLTINT.mask
 _ENTRY: Final = Struct("<H")
+_CLRINT: Final = CommonRegs.CLRINT.offset
+_HCNTRL: Final = CommonRegs.HCNTRL.offset
+_STATUS_VALID: Final = SgFlag.STATUS_VALID
 #: QOUT_VALID in the entry's second byte.
 _VALID_BYTE: Final = QOUT_VALID >> 8
 _SGPTR_AT: Final = 0x24
@@ -95,9 +98,11 @@ def ahd_intr(ahd: AhdSoftc) -> bool:
             ahd_gone(ahd)
             return True
     if intstat & _CMDCMPLT:
-        ahd.outb(CommonRegs.CLRINT, _CMDCMPLT)
-        ahd.read_intstat()                      # the clear has to be there before the queue is read
-        if ahd.collides and _collided(ahd):
+        ahd.outb_at(_CLRINT, _CMDCMPLT)
+        # a read, whichever: the clear has to be there before the queue is looked at
+        if not ahd.collides:
+            ahd.read_intstat()
+        elif _collided(ahd):
             intstat |= _SEQINT
         ahd_run_qoutfifo(ahd)
     if intstat & IntStat.HWERRINT.mask:
@@ -114,8 +119,8 @@ def ahd_intr(ahd: AhdSoftc) -> bool:
 
 def _collided(ahd: AhdSoftc) -> bool:
     """The sequencer stands still with a code, and INTSTAT does not say so: it came together with a completion."""
-    hcntrl = ahd.inb(CommonRegs.HCNTRL)
-    return (hcntrl != ALL_ONES and bool(hcntrl & PAUSE) and ahd.inb(CommonRegs.SEQINTCODE) != 0
+    hcntrl = ahd.inb_at(_HCNTRL)
+    return (bool(hcntrl & PAUSE) and hcntrl != ALL_ONES and ahd.inb(CommonRegs.SEQINTCODE) != 0
             and not ahd.read_intstat() & _SEQINT)
 
 
@@ -136,7 +141,7 @@ def ahd_run_qoutfifo(ahd: AhdSoftc) -> None:
         scb = pending.get(entry & ~QOUT_VALID)
         if scb is None:
             ahd.stale += 1                      # from before a reset, a second one, or nobody's
-        elif scb.element.view[_SGPTR_AT] & SgFlag.STATUS_VALID:
+        elif scb.element.view[_SGPTR_AT] & _STATUS_VALID:
             _handle_status_entry(ahd, scb)
         else:
             ahd_complete_scb(ahd, scb)

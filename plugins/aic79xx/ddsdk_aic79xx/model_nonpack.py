@@ -53,7 +53,6 @@ _DATAIN, _STATUS_PHASE = int(Phase.DATAIN), int(Phase.STATUS)
 _NOT_IDENTIFIED, _NO_CDB_SENT = SeqFlags.NOT_IDENTIFIED.mask, SeqFlags.NO_CDB_SENT.mask
 _DPHASE: Final = SeqFlags.DPHASE.mask
 _FLAGS_IDLE: Final = _NOT_IDENTIFIED | _NO_CDB_SENT
-_COMMAND_FOLLOWS: Final = Heard(After.COMMAND)
 #: A message loop that goes on for longer than this has no end.
 _MESSAGE_BYTES_MAX: Final = 512
 
@@ -126,18 +125,23 @@ class Connection:
             return
         if slot[_CONTROL] & Control.MK_MESSAGE:
             heard = yield from self.host_messages()
+            if heard is None or heard.after is not After.COMMAND:
+                return
+            self._phase(_COMMAND)
+            yield chip.timing.command_ns
         else:
             # IDENTIFY, and the tag message: they change nothing at the target but what the connection is about
-            yield (3 if slot[_CONTROL] & Control.TAG_ENB else 1) * chip.timing.message_ns
+            took_ns = (3 if slot[_CONTROL] & Control.TAG_ENB else 1) * chip.timing.message_ns
+            packetized = self.target.agreement.packetized
+            yield took_ns if packetized else took_ns + chip.timing.command_ns       # nothing can come in between
             chip.scsi.atn = False
             scratch[at.LAST_MSG] = scratch[at.MSG_OUT]
             scratch[at.MSG_OUT] = MSG_NOOP
-            if self.target.agreement.packetized:        # it expects L_Qs, not an IDENTIFY
+            if packetized:                              # it expects L_Qs, not an IDENTIFY
                 self.busfree(Phase.MESGOUT)
                 return
-            heard = _COMMAND_FOLLOWS
-        if heard is not None and heard.after is After.COMMAND:
-            yield from self._command()
+            self._phase(_COMMAND)
+        yield from self._command()
 
     def agreement_lost(self) -> Activity:
         """A target that was sent a packet without believing in packets wants a command: code 0D."""
@@ -159,10 +163,8 @@ class Connection:
         yield from self.host_messages()
 
     def _command(self) -> Activity:
-        """Command phase; then the target disconnects if it may."""
+        """The command phase is over; then the target disconnects if it may."""
         chip, slot = self._chip, self._slot
-        self._phase(_COMMAND)
-        yield chip.timing.command_ns
         length = slot[_CDB_LEN]
         if length & CDB_LEN_PTR:
             length = slot[_STATUS]
@@ -268,18 +270,18 @@ class Connection:
                 self._free()
             return
         if result.transferred:
-            self._phase(_DATAIN)
             chip.scratch[at.SEQ_FLAGS] = _DPHASE
         left = data.note(result.transferred, overrun=overrun)
         if overrun:
+            if result.transferred:
+                self._phase(_DATAIN)
             chip.raise_seqint(SeqIntCode.DATA_OVERRUN)
             yield STOPPED
         self._phase(_STATUS_PHASE)
-        yield chip.timing.message_ns
+        yield 2 * chip.timing.message_ns                # status, and the message
         slot[_STATUS] = result.status
         slot[_CONTROL] |= Control.STATUS_RCVD
         self._phase(_MESGIN)
-        yield chip.timing.message_ns
         self.target.over(task)
         self.task = None
         if chip.faults.armed and model_faulty_nonpack.message_unsent(chip):
