@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import Callable, Mapping
-from struct import Struct
 from typing import TYPE_CHECKING, Final
 
 from ddsdk.errors import HardwareFault
@@ -12,22 +11,19 @@ from ddsdk.sim.scsi_target import GOOD, ScsiResult, ScsiTarget
 
 from . import model_faulty
 from . import model_scratch as at
-from .frames import SIU_SNSVALID, STATUS_PKT_SENSE, Control, SgFlag, TaskMgmt
+from .frames import STATUS_PKT_SENSE, Control, SgFlag, TaskMgmt
 from .model_activity import STOPPED, Activity
 from .model_chips import MS
 from .model_data import DataPhase
 from .model_nonpack import Connection
+from .model_status_iu import status_iu
 from .model_target import SpiTarget, Task
 from .model_waiting import take_head
-from .regs import DfCntrl, NegConOpts, Scratch, ScsiSeq0, SeqIntCode, SStat0, SStat1, SxfrCtl1
+from .regs import NegConOpts, ScsiSeq0, SeqIntCode, SStat0, SStat1, SxfrCtl1
 from .sequencer import (
     LUNLEN_SINGLE,
-    P_BUSFREE,
     SCB_LIST_NULL_HIGH,
     SELECTION_TIMEOUT_MS,
-    SG_CACHE_LAST_SEG,
-    SG_CACHE_STATUS_IU,
-    Phase,
 )
 
 if TYPE_CHECKING:
@@ -40,8 +36,6 @@ _WIDEXFER: Final = NegConOpts.WIDEXFER.mask
 _MK_MESSAGE: Final = Control.MK_MESSAGE
 _ENRSELI: Final = 0x10                  # SCSISEQ1
 _IU: Final = 0x01                       # NEGPPROPTS
-_IU_HEADER: Final = Struct(">2xBBII")
-_AIMED: Final = DfCntrl.HDMAEN.mask | DfCntrl.SCSIEN.mask
 
 
 class Bus:
@@ -56,12 +50,13 @@ class Bus:
         #: Commands that want their data and status phases; targets wait through a chip reset.
         self.ready: deque[Task] = deque()
         self.rst_low = False                    # somebody else holds RST
+        self._begun = 0
         self.chip_reset()
 
     def chip_reset(self) -> None:
         """Our side of it is gone; the targets notice nothing."""
         self.selecting = False
-        self._begun = 0                         # counts selections: one that was taken back has no end
+        self._begun += 1                        # counts selections: one that was taken back has no end
         self.selected: int | None = None
         self.deferred: list[Callable[[], None]] = []
         self.connection: Connection | None = None
@@ -113,7 +108,7 @@ class Bus:
         scsi.seq0 |= _ENSELO
         self.selecting = True
         self._begun += 1
-        chip.later(chip.timing.arbitrate_ns, self._arbitrated, self._begun)
+        chip.clock.at_ns(chip.clock.now_ns + chip.timing.arbitrate_ns, self._arbitrated, self._begun)
 
     def withdraw(self) -> None:
         """ENSELO goes off; a selection that has begun in earnest runs to its end."""
@@ -347,13 +342,8 @@ class Bus:
             chip.scsi.bus_free()
             return
         target.over(task)
-        yield from self.packet_status(number, tag, data, result, overrun)
-
-    def packet_status(self, number: int, tag: int, data: DataPhase, result: ScsiResult, overrun: bool) -> Activity:
-        """Good and complete: into the good-status FIFO.  Else the SCB has something to say."""
-        chip, slot = self._chip, self._chip.slot(tag)
         left = data.note(result.transferred, overrun=overrun)
-        if result.status == GOOD and not left:
+        if result.status == GOOD and not left:          # good and complete: into the good-status FIFO
             chip.scsi.bus_free()
             chip.scsi.gsfifo.append(tag)
             return
@@ -363,38 +353,7 @@ class Bus:
             slot[_STATUS] = GOOD
         else:
             chip.sequencer.freeze()
-            yield from self._status_iu(number, tag, result)
+            yield from status_iu(chip, number, tag, result)
             slot[_STATUS] = STATUS_PKT_SENSE
         chip.scsi.bus_free()
         chip.sequencer.completed(tag, upload=True)
-
-    def _status_iu(self, number: int, tag: int, result: ScsiResult) -> Activity:
-        """Code 0F: the host aims the FIFO at its sense buffer; code 10 when the IU is longer than that."""
-        chip, bank = self._chip, self._chip.fifos[number]
-        bank.owner = tag
-        chip.scsi.current_fifo = number
-        bank.values["DFCNTRL"] = 0
-        chip.set_mode(number, tag)
-        chip.raise_seqint(SeqIntCode.CFG4ISTAT_INTR)
-        yield STOPPED
-        iu = _IU_HEADER.pack(SIU_SNSVALID if result.sense else 0, result.status, len(result.sense), 0) + result.sense
-        if chip.faults.armed:
-            iu = model_faulty.status_iu(chip, iu)
-        control, room = bank.values["DFCNTRL"], bank.values["HCNT"]
-        if control & _AIMED != _AIMED or control & DfCntrl.DIRECTION.mask:
-            raise HardwareFault(f"status IU of SCB {tag:#x}: DFCNTRL is {control:#04x}, the FIFO was not aimed at"
-                                " host memory")
-        if not bank.values["SG_CACHE_PRE"] & (SG_CACHE_STATUS_IU | SG_CACHE_LAST_SEG):
-            raise HardwareFault(f"status IU of SCB {tag:#x}: SG_CACHE_PRE says that another segment follows")
-        if len(iu) > room:
-            chip.set_mode(number, tag)
-            chip.raise_seqint(SeqIntCode.STATUS_OVERRUN)
-            yield STOPPED
-            iu = iu[:room]
-        chip.dma.write(bank.values["HADDR"], iu)
-        bank.owner = None
-        chip.scsi.current_fifo = 3
-        bank.values["DFCNTRL"] = 0
-        chip.put(Scratch.LASTPHASE, P_BUSFREE)
-        if chip.scsi.phase != P_BUSFREE:
-            chip.scsi.phase = Phase.STATUS

@@ -54,14 +54,15 @@ class Sequencer:
 
     def __init__(self, chip: ChipControl) -> None:
         self._chip = chip
+        self._line = 0                          # counts restarts: what an earlier program had begun is over
         self.reset()
 
     def reset(self) -> None:
         """The program stops, and forgets what it was at."""
+        self._line += 1
         self.acting = False
         self.suspended: Activity | None = None
         self.bad: list[int] = []                # uploaded with a status, to be reported when no selection runs
-        self._line = 0                          # counts restarts: what an earlier program had begun is over
         self.hung = False
         self.doomed: set[int] = set()           # places in the input queue of SCBs that a fault swallows
         self.held: dict[int, int] = {}          # completions a fault holds back: tag -> until
@@ -113,7 +114,7 @@ class Sequencer:
                 return
             elif not clock.pass_to(clock.now_ns + pause_ns):
                 self.acting = True
-                chip.later(pause_ns, self._step_done, self._line, activity)
+                clock.at_ns(clock.now_ns + pause_ns, self._step_done, self._line, activity)
                 return
             elif chip.stopped or chip.pause_wanted:
                 self._suspend(activity)
@@ -136,20 +137,12 @@ class Sequencer:
 
     def _turn(self) -> Activity | None:
         """One turn of the idle loop; nothing happens where there is nothing to do."""
-        chip = self._chip
+        chip, bus = self._chip, self._chip.bus
         if chip.stopped or self.acting or self.hung:
             return None
         if chip.pause_wanted:
             chip.stop()
             return None
-        activity = self._next_activity()
-        if activity is None and chip.mode != 0x22:
-            chip.set_mode(_CCHAN)
-        return activity
-
-    def _next_activity(self) -> Activity | None:
-        """In the order of the idle loop."""
-        chip, bus = self._chip, self._chip.bus
         if chip.error and chip.profile.collision:
             return self._saw_hwerr()
         if chip.faults.armed:
@@ -171,7 +164,11 @@ class Sequencer:
             return self._fetch()
         if scratch[at.COMPLETE_DMA_SCB_HEAD + 1] != _NULL:
             return self._upload()
-        return self._flush() if scratch[at.COMPLETE_SCB_HEAD + 1] != _NULL and self._due() else None
+        if scratch[at.COMPLETE_SCB_HEAD + 1] != _NULL and self._due():
+            return self._flush()
+        if chip.mode != 0x22:
+            chip.set_mode(_CCHAN)
+        return None
 
     def _saw_hwerr(self) -> Activity:
         self._chip.raise_seqint(SeqIntCode.SAW_HWERR)
@@ -333,7 +330,7 @@ class Sequencer:
         waiting = self.waiting()
         ready = self._unheld() if self.held else waiting
         room = min(QOUT_BURST, AHD_SCB_MAX - chip.sdscb % AHD_SCB_MAX)
-        tags = ready[:room]
+        tags = ready if len(ready) <= room else ready[:room]
         self._since_ns = 0
         at.put16(scratch, at.COMPLETE_SCB_HEAD, SCB_LIST_NULL)
         if len(tags) < len(waiting):
@@ -354,7 +351,8 @@ class Sequencer:
         """Write *tags* into the output queue, each with the valid tag of this pass; then CMDCMPLT."""
         chip, scratch = self._chip, self._chip.scratch
         valid = scratch[at.QOUTFIFO_ENTRY_VALID_TAG]
-        entries = b"".join([_U16.pack(tag | valid << 8) for tag in tags])
+        entries = b"".join([_U16.pack(tag | valid << 8) for tag in tags]) if len(tags) > 1 else bytes(
+            (tags[0] & 0xFF, tags[0] >> 8 | valid))
         address = at.unpack32(scratch, at.QOUTFIFO_NEXT_ADDR)[0]
         chip.dma.write(address, entries)
         self.last_posted = tags[-1]

@@ -165,7 +165,7 @@ def ahd_complete_scb(ahd: AhdSoftc, scb: Scb) -> None:
     ahd.pending.pop(scb.tag, None)
     if scb.flags & ScbFlag.SENSE:
         _take_sense(ahd, scb)
-    elif scb.scmd is not None:
+    elif scb.scmd is not None and scb.element.view[_SGPTR_AT] & SgFlag.STATUS_VALID:
         scb.resid, overrun = ahd_calc_residual(ahd, scb, scb.scmd.request_bufflen)
         if overrun:
             scb.host_byte = DID_ERROR
