@@ -1,4 +1,4 @@
-"""The status information unit of a packetized command: how it gets into the host's sense buffer.  SPI-4 rev 10, 14.3."""
+"""The status information unit of a packetized command: into the host's sense buffer.  SPI-4 rev 10, 14.3."""
 
 from __future__ import annotations
 
