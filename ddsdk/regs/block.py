@@ -58,6 +58,10 @@ class RegBlock:
     byte_access: ClassVar[bool] = False
     #: every register, array elements one by one, in offset order; at one offset the readable one first
     registers: ClassVar[tuple[Placed[Any], ...]] = ()
+    #: by name, array elements one by one
+    named: ClassVar[Mapping[str, Placed[Any]]] = MappingProxyType({})
+    #: power-on values by name
+    resets: ClassVar[Mapping[str, int]] = MappingProxyType({})
     _exact: ClassVar[Mapping[tuple[int, int, bool], Placed[Any]]] = MappingProxyType({})
 
     def __init_subclass__(cls, size: int | None = None, byte_access: bool | None = None) -> None:
@@ -72,6 +76,8 @@ class RegBlock:
         found = [one for value in tables.values() for one in _elements(value)]
         cls.registers = tuple(sorted(found, key=lambda one: (one.offset, not one.access.readable)))
         _check_places(cls)
+        cls.named = MappingProxyType({one.name: one for one in cls.registers})
+        cls.resets = MappingProxyType({one.name: int(one.reset) for one in cls.registers})
         cls._exact = MappingProxyType({(one.offset, one.size, write): one
                                        for one in cls.registers for write in _directions(one)})
 

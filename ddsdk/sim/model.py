@@ -74,16 +74,13 @@ class HwModel:
         self._stores: dict[str, _Writer] = {}
         self._readers: dict[int, tuple[_Reader, str]] = {}      # offset << 4 | size -> what to do, name
         self._writers: dict[int, tuple[_Writer, str]] = {}
-        for placed in self.regs.registers:
-            self._attach(placed)
         self.reset()
 
     # -- for models ------------------------------------------------------------------------------------
 
     def reset(self) -> None:
         """Power on: registers take their reset values.  Override, and call this first."""
-        for placed in self.regs.registers:
-            self.values[placed.name] = int(placed.reset)
+        self.values.update(self.regs.resets)
 
     def plugged(self) -> None:
         """The function is on its bus: clock, dma, irq and trace can be used from here on."""
@@ -103,7 +100,7 @@ class HwModel:
 
     def store(self, name: str, value: int) -> None:
         """Write `values[name]` by the access kinds of its fields.  RegisterAccessFault for set mbz bits."""
-        self._stores[name](value)
+        (self._stores.get(name) or self._store_of(self.regs.named[name]))(value)
 
     # -- the bus side ----------------------------------------------------------------------------------
 
@@ -116,7 +113,7 @@ class HwModel:
         """A CPU read of the register file.  RegisterAccessFault where the data sheet has nothing to read."""
         entry = self._readers.get(offset << 4 | size)
         if entry is None:
-            entry = self._sliced_reader(offset, size)
+            entry = self._reader_of(offset, size)
         value = entry[0]()
         if self.trace.on:
             self.trace.add("read", entry[1], int(value))
@@ -126,33 +123,43 @@ class HwModel:
         """A CPU write of the register file.  RegisterAccessFault where the data sheet lets nobody write."""
         entry = self._writers.get(offset << 4 | size)
         if entry is None:
-            entry = self._sliced_writer(offset, size)
+            entry = self._writer_of(offset, size)
         if self.trace.on:
             self.trace.add("write", entry[1], int(value))
         entry[0](value)
 
-    # -- dispatch --------------------------------------------------------------------------------------
+    # -- dispatch: what an access does is worked out when it is first made ------------------------------
 
-    def _attach(self, placed: Placed[Any]) -> None:
-        """Work out, once, what a whole read and a whole write of this register do."""
-        name, key = placed.name, placed.offset << 4 | placed.size
-        self._stores[name] = _default_write(self.values, placed)
-        if placed.access.readable:
-            read = self._behaviour("r_", placed)
-            self._readers[key] = (read or _default_read(self.values, placed), name)
-        if placed.access.writable:
-            write = self._behaviour("w_", placed)
-            self._writers[key] = (_typed(write, placed) if write else self._stores[name], name)
+    def _store_of(self, placed: Placed[Any]) -> _Writer:
+        store = self._stores[placed.name] = _default_write(self.values, placed)
+        return store
+
+    def _reader_of(self, offset: int, size: int) -> tuple[_Reader, str]:
+        placed = self.regs.at_offset(offset, size, False)
+        if placed is None:
+            return self._sliced_reader(offset, size)
+        read = self._behaviour("r_", placed) or _default_read(self.values, placed)
+        entry = self._readers[offset << 4 | size] = (read, placed.name)
+        return entry
+
+    def _writer_of(self, offset: int, size: int) -> tuple[_Writer, str]:
+        placed = self.regs.at_offset(offset, size, True)
+        if placed is None:
+            return self._sliced_writer(offset, size)
+        behaviour = self._behaviour("w_", placed)
+        write = _typed(behaviour, placed) if behaviour else _default_write(self.values, placed)
+        entry = self._writers[offset << 4 | size] = (write, placed.name)
+        return entry
 
     def _behaviour(self, prefix: str, placed: Placed[Any]) -> Callable[..., Any] | None:
         method = getattr(self, prefix + placed.attr, None)
         return method if method is None or placed.index is None else partial(method, placed.index)
 
     def _sliced_reader(self, offset: int, size: int) -> tuple[_Reader, str]:
-        """An access that reaches part of a register, or several: worked out when first used."""
+        """An access that reaches part of a register, or several."""
         slices = self.regs.slices(offset, size, False)
         if not slices:
-            raise self._refusal("read", offset, size, self._writers, "written")
+            raise self._refusal("read", offset, size, True, "written")
         parts = [(self._slice_read(part), part) for part in slices]
 
         def read() -> int:
@@ -167,7 +174,7 @@ class HwModel:
     def _sliced_writer(self, offset: int, size: int) -> tuple[_Writer, str]:
         slices = self.regs.slices(offset, size, True)
         if not slices:
-            raise self._refusal("write", offset, size, self._readers, "read")
+            raise self._refusal("write", offset, size, False, "read")
         parts = [(self._slice_write(part), part) for part in slices]
 
         def write(value: int) -> None:
@@ -196,12 +203,11 @@ class HwModel:
 
         return write if not part.whole else typed
 
-    def _refusal(self, verb: str, offset: int, size: int, others: Mapping[int, tuple[Any, str]],
-                 only: str) -> RegisterAccessFault:
+    def _refusal(self, verb: str, offset: int, size: int, other_way: bool, only: str) -> RegisterAccessFault:
         where = f"{type(self).__name__}: {size}-byte {verb} at {offset:#x}"
-        other = others.get(offset << 4 | size)
+        other = self.regs.at_offset(offset, size, other_way)
         if other is not None:
-            return RegisterAccessFault(f"{where}: {other[1]} can only be {only}")
+            return RegisterAccessFault(f"{where}: {other.name} can only be {only}")
         for placed in self.regs.registers:
             if placed.offset < offset + size and offset < placed.offset + placed.size:
                 return RegisterAccessFault(f"{where} hits {placed.name}, {placed.size} bytes at "
