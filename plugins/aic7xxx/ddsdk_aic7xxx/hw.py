@@ -50,6 +50,9 @@ _STOPS_ITSELF: Final = IntStat.SEQINT.mask | IntStat.BRKADRINT.mask
 #: hw-aic7xxx.md 6: 1 ms, then a thousand looks; ours waits longer, and tries again.
 _RESET_MS: Final = 5000
 _RESET_TRIES: Final = 3
+#: Most resets are over at once; one that is not is looked at less often.
+_RESET_SOON_MS: Final = 20
+_RESET_LOOK_MS: Final = 10
 #: Until the transceivers have found out what bus it is: 5000 times 100 us, no error when they have not.
 _SETTLE_MS: Final = 500
 _SELFTEST: Final = (0xAA, 0x55, 0xA5, 0x5A)
@@ -213,8 +216,11 @@ def ahc_chip_reset(ahc: Ahc) -> None:
 
 
 def _reset_ends(ahc: Ahc) -> bool:
-    for _ in range(_RESET_MS):
-        AHC_MDELAY(ahc.kernel, 1)
+    waited_ms = 0
+    while waited_ms < _RESET_MS:
+        pause_ms = 1 if waited_ms < _RESET_SOON_MS else _RESET_LOOK_MS
+        AHC_MDELAY(ahc.kernel, pause_ms)
+        waited_ms += pause_ms
         hcntrl = ahc.inb(AhcRegs.HCNTRL)
         if hcntrl & _CHIPRST:
             if hcntrl == ALL_ONES and ahc_gone(ahc):
