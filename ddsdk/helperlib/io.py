@@ -110,7 +110,7 @@ def _outs(call: str, mem: Iomem, reg: Any, addr: memoryview | bytes, count: int,
 class IoCalls:
     """The register calls.  Values are unsigned; a write names the value first, as in C.
 
-    readb, readl and their writes repeat `_in` and `_out` in place: they are most of what a poll does.
+    readb, readl, inb and their writes repeat `_in` and `_out` in place: they are most of what a poll does.
     """
 
     __slots__ = ()
@@ -190,7 +190,11 @@ class IoCalls:
     @staticmethod
     def inb(mem: Iomem, reg: Any) -> Any:
         """u8 inb(unsigned long port); *mem* is the mapped I/O BAR."""
-        return _in("inb", mem.port_in, mem, reg, 1)
+        if reg.__class__ is int:
+            return mem.port_in(reg, 1)
+        if reg.size != 1:
+            raise _misfit("inb", mem, reg, 1)
+        return reg.from_bus(mem.port_in(reg.offset, 1))
 
     @staticmethod
     @overload
@@ -217,7 +221,12 @@ class IoCalls:
     @staticmethod
     def outb(value: int, mem: Iomem, reg: Placed[Any] | int) -> None:
         """void outb(u8, unsigned long port)."""
-        _out("outb", mem.port_out, value, mem, reg, 1)
+        if isinstance(reg, int):
+            mem.port_out(reg, 1, value)
+        elif reg.size != 1:
+            raise _misfit("outb", mem, reg, 1)
+        else:
+            mem.port_out(reg.offset, 1, value)
 
     @staticmethod
     def outw(value: int, mem: Iomem, reg: Placed[Any] | int) -> None:

@@ -33,10 +33,10 @@ class DmaDomain:
     """The grants of one PCI function.
 
     `dma_map` grants are looked up by their start first (a controller walks the list it was given);
-    coherent grants are few and live long, so they sit in a sorted list with the last hit remembered.
+    coherent grants are few and live long, so they sit in a sorted list.  The last hit of either kind is remembered.
     """
 
-    __slots__ = ("_coherent", "_last", "_mapped", "_odd", "_sorted", "bus_master", "memory", "name",
+    __slots__ = ("_coherent", "_last", "_last_coherent", "_mapped", "_odd", "_sorted", "bus_master", "memory", "name",
                  "removed", "trace")
 
     def __init__(self, memory: PhysicalMemory, name: str, trace: Trace | None = None) -> None:
@@ -48,7 +48,7 @@ class DmaDomain:
         #: Surprise removal: nothing of the device reaches memory any more.
         self.removed = False
         self._coherent: list[Grant] = []
-        self._last: Grant = _NO_GRANT
+        self._last = self._last_coherent = _NO_GRANT
         self._mapped: dict[int, list[int]] = {}     # start -> [end, direction, times mapped]
         self._odd: list[Grant] = []                 # same start as another mapping, other end or direction
         self._sorted: list[Grant] | None = []       # the mappings by address; None: out of date
@@ -100,8 +100,7 @@ class DmaDomain:
             else:
                 self._unmap_odd((start, start + length, direction))
         self._sorted = None
-        if self._last[2] != BIDIRECTIONAL:
-            self._last = _NO_GRANT
+        self._last = _NO_GRANT
 
     def grant(self, paddr: int, size: int) -> int:
         """Coherent memory: both directions until `revoke`.  Returns its bus address."""
@@ -118,7 +117,7 @@ class DmaDomain:
             raise DmaFault(f"{self.name}: dma_revoke of {size} bytes at {paddr:#x}, which was not granted as "
                            f"one piece{self._nearest(paddr)}")
         self._coherent.remove(grant)
-        self._last = _NO_GRANT
+        self._last_coherent = _NO_GRANT
 
     @property
     def grants(self) -> list[Grant]:
@@ -134,12 +133,14 @@ class DmaDomain:
         """
         direction = TO_DEVICE if to_device else FROM_DEVICE
         end = bus_addr + length
-        start, stop, allowed = self._last
-        if start > bus_addr or end > stop or not allowed & direction or length <= 0 or not self.bus_master:
+        start, stop, _ = self._last_coherent
+        if start > bus_addr or end > stop or length <= 0 or not self.bus_master:
             known = self._mapped.get(bus_addr)
             if (known is None or end > known[0] or not known[1] & direction or length <= 0
                     or not self.bus_master):
-                self._last = self._search(bus_addr, length, direction)
+                start, stop, allowed = self._last
+                if start > bus_addr or end > stop or not allowed & direction or length <= 0 or not self.bus_master:
+                    self._search(bus_addr, length, direction)
         if self.trace.on:
             self.trace.add("dma", self.name, "read" if to_device else "write", bus_addr, length)
         try:
@@ -165,17 +166,22 @@ class DmaDomain:
             view[:] = data[at:at + len(view)]
             at += len(view)
 
-    def _search(self, bus_addr: int, length: int, direction: int) -> Grant:
-        """The grant that covers the access, or the DmaFault that says why there is none."""
+    def _search(self, bus_addr: int, length: int, direction: int) -> None:
+        """Remember the grant that covers the access, or raise the DmaFault that says why there is none."""
         end = bus_addr + length
         if self.bus_master and length > 0:
             coherent = self._coherent
             index = bisect_right(coherent, (bus_addr, _PAST_ALL, 0)) - 1
             if index >= 0 and end <= coherent[index][1]:
-                return coherent[index]
+                self._last_coherent = coherent[index]
+                return
             for grant in self._below(bus_addr):
                 if end <= grant[1] and grant[2] & direction:
-                    return grant
+                    if grant[2] == BIDIRECTIONAL:
+                        self._last_coherent = grant
+                    else:
+                        self._last = grant
+                    return
         raise self._refusal(bus_addr, length, direction)
 
     def _below(self, bus_addr: int) -> Iterator[Grant]:
