@@ -5,15 +5,16 @@ Everything is allocated at probe: the dump path never needs memory.
 
 from __future__ import annotations
 
+from functools import partial
 from typing import TYPE_CHECKING, Final
 
 from ddsdk.abi import WIRE_LE
 
 from .frames import REGION_BYTES, Prd
-from .regs import BmStatus, BusMaster, Control
+from .regs import BusMaster, Control, ControlBlock
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Callable, Sequence
 
     from ddsdk.ata.host import IdeDrive, IdeHwif
     from ddsdk.ata.taskfile import IdeTask
@@ -64,9 +65,12 @@ class Channel:
         self.ports = ports              # command block
         self.control = control          # control block
         self.bm = bus_master
-        self.BM_COMMAND = BusMaster.COMMAND[number]
-        self.BM_STATUS = BusMaster.STATUS[number]
-        self.BM_TABLE = BusMaster.TABLE[number]
+        #: The alternate status, without detours: what a poll reads.
+        self.read_altstatus: Callable[[], int] = partial(self.kernel.inb, control, ControlBlock.ALTSTATUS.offset)
+        # offsets in it
+        self.BM_COMMAND = BusMaster.COMMAND[number].offset
+        self.BM_STATUS = BusMaster.STATUS[number].offset
+        self.BM_TABLE = BusMaster.TABLE[number].offset
         self.task: IdeTask | None = None
         self.offset = 0
         self.stalled = self.busy = 0
@@ -75,7 +79,7 @@ class Channel:
         self.unit = -1
         self.counts: list[bool | None] = [None, None]
         self.doubts = 0
-        self.capable = BmStatus.of()
+        self.capable = 0
         self.resetting = False
         self.dead = 0
         # made by probe

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
 from ddsdk.ata.host import ide_started, ide_stopped
 from ddsdk.ata.taskfile import (
@@ -17,12 +17,18 @@ from ddsdk.ata.taskfile import (
 
 from .dma import prepare_dma, start_dma
 from .interrupt import piix_look_again
-from .regs import NO_DRIVE, CommandBlock, ControlBlock
+from .regs import NO_DRIVE, CommandBlock
 
 if TYPE_CHECKING:
     from ddsdk.ata.taskfile import AtaTaskfile
 
     from .adapter import Channel
+
+# byte offsets: the path of every command makes no register objects
+_FEATURE: Final = CommandBlock.FEATURE.offset
+_NSECTOR: Final = CommandBlock.NSECTOR.offset
+_LBAL, _LBAM, _LBAH = CommandBlock.LBAL.offset, CommandBlock.LBAM.offset, CommandBlock.LBAH.offset
+_DEVICE, _COMMAND = CommandBlock.DEVICE.offset, CommandBlock.COMMAND.offset
 
 
 def piix_do_rw_taskfile(task: IdeTask, done: IdeDone) -> int:
@@ -62,29 +68,29 @@ def select_drive(channel: Channel, unit: int, device: int) -> int:
     The device register is not touched while the drive that is selected shows BSY or DRQ.
     """
     kernel = channel.kernel
-    stat = int(kernel.inb(channel.control, ControlBlock.ALTSTATUS))
+    stat = channel.read_altstatus()
     if unit == channel.unit or (stat not in NO_DRIVE and stat & (BUSY_STAT | DRQ_STAT)):
         return stat
-    kernel.outb(device, channel.ports, CommandBlock.DEVICE)
+    kernel.outb(device, channel.ports, _DEVICE)
     kernel.udelay(1)                                    # 400 ns
     channel.unit = unit
-    return int(kernel.inb(channel.control, ControlBlock.ALTSTATUS))
+    return channel.read_altstatus()
 
 
 def write_taskfile(channel: Channel, tf: AtaTaskfile) -> None:
     """The command block registers, twice for 48 bits, COMMAND last; then the 400 ns until BSY is there."""
-    kernel, ports = channel.kernel, channel.ports
+    outb, ports = channel.kernel.outb, channel.ports
     if tf.lba48:
-        kernel.outb(tf.hob_feature, ports, CommandBlock.FEATURE)
-        kernel.outb(tf.hob_nsector, ports, CommandBlock.NSECTOR)
-        kernel.outb(tf.hob_lbal, ports, CommandBlock.LBAL)
-        kernel.outb(tf.hob_lbam, ports, CommandBlock.LBAM)
-        kernel.outb(tf.hob_lbah, ports, CommandBlock.LBAH)
-    kernel.outb(tf.feature, ports, CommandBlock.FEATURE)
-    kernel.outb(tf.nsector, ports, CommandBlock.NSECTOR)
-    kernel.outb(tf.lbal, ports, CommandBlock.LBAL)
-    kernel.outb(tf.lbam, ports, CommandBlock.LBAM)
-    kernel.outb(tf.lbah, ports, CommandBlock.LBAH)
-    kernel.outb(tf.device, ports, CommandBlock.DEVICE)
-    kernel.outb(tf.command, ports, CommandBlock.COMMAND)
-    kernel.udelay(1)
+        outb(tf.hob_feature, ports, _FEATURE)
+        outb(tf.hob_nsector, ports, _NSECTOR)
+        outb(tf.hob_lbal, ports, _LBAL)
+        outb(tf.hob_lbam, ports, _LBAM)
+        outb(tf.hob_lbah, ports, _LBAH)
+    outb(tf.feature, ports, _FEATURE)
+    outb(tf.nsector, ports, _NSECTOR)
+    outb(tf.lbal, ports, _LBAL)
+    outb(tf.lbam, ports, _LBAM)
+    outb(tf.lbah, ports, _LBAH)
+    outb(tf.device, ports, _DEVICE)
+    outb(tf.command, ports, _COMMAND)
+    channel.kernel.udelay(1)

@@ -41,11 +41,15 @@ if TYPE_CHECKING:
 STALL_POLLS: Final = 100
 #: Commands that may go well and leave their count register alone before it is known that the drive does so.
 DOUBTS: Final = 3
-_STOP: Final = BmCommand.of()
-_READ: Final = BmCommand.of(RWCON=1)
-_START_READ: Final = BmCommand.of(RWCON=1, SSBM=1)
-_START_WRITE: Final = BmCommand.of(SSBM=1)
-_EVENTS: Final = BmStatus.of(IDEINTS=1, ERROR=1)
+# plain numbers: the path of every command makes no register objects
+_STOP: Final = 0
+_READ: Final = int(BmCommand.RWCON.mask)
+_START_WRITE: Final = int(BmCommand.SSBM.mask)
+_START_READ: Final = _READ | _START_WRITE
+_IDEINTS, _ERROR, _BMIDEA = int(BmStatus.IDEINTS.mask), int(BmStatus.ERROR.mask), int(BmStatus.BMIDEA.mask)
+_EVENTS: Final = _IDEINTS | _ERROR
+_STATUS: Final = CommandBlock.STATUS.offset
+_NSECTOR: Final = CommandBlock.NSECTOR.offset
 _PACK: Final = Prd.on(WIRE_LE).struct.pack_into
 
 
@@ -83,22 +87,22 @@ def advance_dma(channel: Channel, task: IdeTask, stat: int) -> Ending | None:
     status = channel.kernel.inb(channel.bm, channel.BM_STATUS)
     if stat in NO_DRIVE:
         return finish_dma(channel, task, status, AC_ERR_NODEV_HINT)
-    if status.ERROR:
+    if status & _ERROR:
         return finish_dma(channel, task, status, AC_ERR_HOST_BUS)
     if not stat & (BUSY_STAT | DRQ_STAT):
         return finish_dma(channel, task, status)
-    if stat & BUSY_STAT or status.BMIDEA:
+    if stat & BUSY_STAT or status & _BMIDEA:
         channel.stalled = 0
         return None
     channel.stalled += 1                # for a moment that is nothing: the last words are on their way
     return finish_dma(channel, task, status, AC_ERR_HSM) if channel.stalled >= STALL_POLLS else None
 
 
-def finish_dma(channel: Channel, task: IdeTask, status: BmStatus, err_mask: int = 0) -> Ending:
+def finish_dma(channel: Channel, task: IdeTask, status: int, err_mask: int = 0) -> Ending:
     """Stop the bus master, then end the drive's interrupt, then clear the bus master's; say what moved."""
     kernel = channel.kernel
     kernel.outb(_STOP, channel.bm, channel.BM_COMMAND)
-    stat = int(kernel.inb(channel.ports, CommandBlock.STATUS))
+    stat = kernel.inb(channel.ports, _STATUS)
     kernel.outb(channel.capable | _EVENTS, channel.bm, channel.BM_STATUS)
     channel.unmap()
     if not err_mask and stat & (BUSY_STAT | DRQ_STAT):
@@ -108,7 +112,7 @@ def finish_dma(channel: Channel, task: IdeTask, status: BmStatus, err_mask: int 
     return end(channel, task, stat, err_mask)
 
 
-def _all_moved(channel: Channel, task: IdeTask, status: BmStatus) -> bool:
+def _all_moved(channel: Channel, task: IdeTask, status: int) -> bool:
     """Whether all of a command that ended well has moved.
 
     Where BMISX does not vouch for it - it is active still, or no interrupt came - the drive's count register may.  The
@@ -117,15 +121,15 @@ def _all_moved(channel: Channel, task: IdeTask, status: BmStatus) -> bool:
     is believed.
     """
     counts, unit = channel.counts, task.drive.unit
-    sure = bool(status.IDEINTS and not status.BMIDEA)
+    sure = bool(status & _IDEINTS and not status & _BMIDEA)
     if sure and counts[unit] is not None:
         return True
     if counts[unit] is False or not task.tf.nsector:
-        return sure or not status.BMIDEA
-    left = int(channel.kernel.inb(channel.ports, CommandBlock.NSECTOR))
+        return sure or not status & _BMIDEA
+    left = channel.kernel.inb(channel.ports, _NSECTOR)
     if counts[unit] is None:
         _learn(channel, unit, left)
-    return sure or not left or (counts[unit] is False and not status.BMIDEA)
+    return sure or not left or (counts[unit] is False and not status & _BMIDEA)
 
 
 def _learn(channel: Channel, unit: int, left: int) -> None:

@@ -61,10 +61,10 @@ def map_channel(piix: Piix, number: int) -> Channel:
     kernel, pdev = piix.kernel, piix.pdev
     channel = Channel(piix, number, kernel.pci_iomap(pdev, 2 * number), kernel.pci_iomap(pdev, 2 * number + 1),
                       kernel.pci_iomap(pdev, 4))
-    status = kernel.inb(channel.bm, channel.BM_STATUS)
-    if int(status) == GONE:
+    status = BmStatus(kernel.inb(channel.bm, channel.BM_STATUS))
+    if status == GONE:
         raise DeviceError(f"{piix.name}: BMISX reads all ones: nobody decodes its ports; is BAR 4 assigned?")
-    channel.capable = BmStatus.of(DMA1CAP=status.DMA1CAP, DMA0CAP=status.DMA0CAP)
+    channel.capable = int(BmStatus.of(DMA1CAP=status.DMA1CAP, DMA0CAP=status.DMA0CAP))
     channel.table = kernel.dma_alloc_coherent(pdev, PRD_ENTRIES * PRD_BYTES, align=PRD_ENTRIES * PRD_BYTES)
     channel.drq_timer = kernel.setup_timer(piix_drq_timer, channel)
     return channel

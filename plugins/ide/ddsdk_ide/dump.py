@@ -46,7 +46,7 @@ def piix_sanity_check(drive: IdeDrive) -> int:
     if not (command & PCI_COMMAND_MASTER and command & PCI_COMMAND_IO
             and IdeTim(kernel.pci_read_config_word(pdev, IDETIM[channel.number])).IDE):
         return -errno.ENXIO
-    if int(kernel.inb(channel.bm, channel.BM_STATUS)) == GONE:
+    if kernel.inb(channel.bm, channel.BM_STATUS) == GONE:
         return -errno.ENODEV
     stat = int(kernel.inb(channel.control, ControlBlock.ALTSTATUS))
     if stat == GONE or (stat in NO_DRIVE and channel.unit == drive.unit):
@@ -117,8 +117,10 @@ class PiixDumpHooks:
 
     @hookimpl
     def dump_poll(self, drive: IdeDrive) -> None:
-        """See piix_poll."""
-        piix_poll(drive)
+        """See piix_poll, whose body this is: it is called most."""
+        channel = drive.hwif.hwif_data
+        if channel is not None:
+            piix_poll_channel(channel)
 
     @hookimpl
     def shutdown(self, drive: IdeDrive) -> int:

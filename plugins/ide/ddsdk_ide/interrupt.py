@@ -23,7 +23,7 @@ def piix_interrupt(_irq: int, channel: Channel) -> int:
     """irqreturn_t piix_interrupt(int irq, void *dev_id): the channel's when BMISX says that its line has risen."""
     kernel = channel.kernel
     status = kernel.inb(channel.bm, channel.BM_STATUS)
-    if int(status) == GONE or not status.IDEINTS:
+    if status == GONE or not status & BmStatus.IDEINTS.mask:
         return IRQ_NONE
     flags = kernel.spin_lock_irqsave(channel.hwif.ide_lock)
     ending = _serve(channel)
@@ -75,14 +75,15 @@ def piix_poll_channel(channel: Channel) -> None:
     moved that the drive is ready for.  While the drive is busy there is nothing to do, but for a look now and then
     whether the PCI bus has refused the bus master.
     """
-    kernel, lock = channel.kernel, channel.hwif.ide_lock
-    if channel.task is None or channel.resetting:
+    task = channel.task
+    if task is None or channel.resetting:
         return
-    stat = int(kernel.inb(channel.control, ControlBlock.ALTSTATUS))
+    stat = channel.read_altstatus()
     if stat & BUSY_STAT and stat != GONE:
-        channel.busy += 1
-        if channel.busy % BUSY_POLLS or not channel.task.dma:
+        channel.busy = busy = channel.busy + 1
+        if busy % BUSY_POLLS or not task.dma:
             return
+    kernel, lock = channel.kernel, channel.hwif.ide_lock
     flags = kernel.spin_lock_irqsave(lock)
     if not kernel.crashdump_mode():                     # others may have been here
         stat = int(kernel.inb(channel.control, ControlBlock.ALTSTATUS))

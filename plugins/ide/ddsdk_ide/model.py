@@ -46,7 +46,8 @@ from .regs import (
 _MWDMA: Final = ((0, 0), (2, 1), (2, 3))
 #: BMISX bits a write reaches.
 _STATUS_WRITES: Final = (BmStatus.DMA1CAP.mask | BmStatus.DMA0CAP.mask | BmStatus.IDEINTS.mask | BmStatus.ERROR.mask)
-_COMMAND_BITS: Final = BmCommand.RWCON.mask | BmCommand.SSBM.mask
+_RWCON, _SSBM, _BMIDEA = BmCommand.RWCON.mask, BmCommand.SSBM.mask, BmStatus.BMIDEA.mask
+_COMMAND_BITS: Final = _RWCON | _SSBM
 
 
 class PiixIde(HwModel):
@@ -82,6 +83,11 @@ class PiixIde(HwModel):
             channel.command_block.trace = channel.control_block.trace = trace
         super().connect(clock, dma, irq, trace)
 
+    def plugged(self) -> None:
+        """See `HwModel.plugged`."""
+        for channel in self.channels:
+            channel.plugged()
+
     def unplugged(self) -> None:
         """Pulled out: it does nothing any more."""
         self.gone = True
@@ -96,25 +102,25 @@ class PiixIde(HwModel):
 
     def drive_line(self) -> None:
         """One line for both channels here: IRQ 14 and 15 are two."""
-        self.irq.set(any(channel.line for channel in self.channels))
+        one, other = self.channels
+        self.irq.set(one.line or other.line)
 
     # -- the bus master --------------------------------------------------------------------------------------
 
     def read(self, offset: int, size: int) -> int:
         """See `HwModel.read`; all ones once it is gone."""
-        return (1 << 8 * size) - 1 if self.silent() else super().read(offset, size)
+        return (1 << 8 * size) - 1 if (self.gone or self.faults.armed) and self.silent() else super().read(offset, size)
 
     def write(self, offset: int, size: int, value: int) -> None:
         """See `HwModel.write`; lost once it is gone."""
-        if not self.silent():
+        if not ((self.gone or self.faults.armed) and self.silent()):
             super().write(offset, size, value)
 
     def w_COMMAND(self, index: int, value: BmCommand) -> None:
         """SSBM from 0 to 1 begins, 0 stops it at once.  RWCON stays while it is active."""
         channel, new = self.channels[index], int(value) & _COMMAND_BITS
-        before, start = self.values[channel.BM_COMMAND], new & BmCommand.SSBM.mask
-        if self.personality.strict and start and (before ^ new) & BmCommand.RWCON.mask and (
-                self.values[channel.BM_STATUS] & BmStatus.BMIDEA.mask):
+        before, start = self.values[channel.BM_COMMAND], new & _SSBM
+        if start and (before ^ new) & _RWCON and self.personality.strict and self.values[channel.BM_STATUS] & _BMIDEA:
             raise HardwareFault(f"BMICX <- {int(value):#04x} of channel {index}: RWCON changes while it is active")
         self.values[channel.BM_COMMAND] = new
         if not start:

@@ -14,7 +14,7 @@ from ddsdk.sim.ata_taskfile import BSY, DRQ
 from .model_dma import AtomicEngine, Engine
 from .model_drive import DriveModel
 from .model_ports import CommandWindow, ControlWindow
-from .regs import BmCommand, BmStatus, Control
+from .regs import BmStatus, Control
 
 if TYPE_CHECKING:
     from ddsdk.sim.clock import Clock
@@ -22,6 +22,7 @@ if TYPE_CHECKING:
 
     from .model import PiixIde
 
+_IDEINTS: Final = BmStatus.IDEINTS.mask
 _AT_WORK: Final = BSY | DRQ
 
 US: Final = 1_000
@@ -50,7 +51,8 @@ class ChannelModel:
     """Channel *number* of *piix* with *drives*, by unit.
 
     `device`, `control`: the registers that both drives hold, `nien` and `hob` bits of the latter, as they count now.
-    `line`: what the interrupt line does.  `decoded`: the interface answers at the channel's ports.
+    `line`: what the interrupt line does.  `decoded`: the interface answers at the channel's ports.  `may_be_silent`:
+    `silent()` may say so; while it is not set and no fault is armed it does not.
     """
 
     def __init__(self, piix: PiixIde, number: int, drives: Mapping[int, AtaDrive]) -> None:
@@ -72,19 +74,15 @@ class ChannelModel:
         self.device, self.control = 0xA0 if self.personality.reset_device else 0, Control()
         self.hob, self.nien = 0, False
         self.line = self.gone = False
+        self.may_be_silent = not self.decoded
         self._srst_since_ns = 0
         self.sides = {unit: DriveModel(self, unit, drive) for unit, drive in sorted(self._drives.items())}
         self.engine.forget()
 
-    @property
-    def clock(self) -> Clock:
-        """The machine's."""
-        return self.piix.clock
-
-    @property
-    def dma(self) -> DmaDomain:
-        """What the function may reach."""
-        return self.piix.dma
+    def plugged(self) -> None:
+        """The function is on its bus."""
+        self.clock: Clock = self.piix.clock
+        self.dma: DmaDomain = self.piix.dma
 
     @property
     def armed(self) -> bool:
@@ -110,7 +108,7 @@ class ChannelModel:
 
     def pull_cable(self) -> None:
         """The drives are gone for good."""
-        self.gone = True
+        self.gone = self.may_be_silent = True
         for side in self.sides.values():
             side.reset_begins()
         self.engine.drives_reset()
@@ -121,6 +119,7 @@ class ChannelModel:
     def timing_written(self) -> None:
         """IDETIM may have changed.  QEMU's interface decodes whatever it says."""
         self.decoded = bool(self.piix.idetim(self.number).IDE) or not self.personality.strict
+        self.may_be_silent = self.gone or not self.decoded
 
     def check_timing(self, unit: int, mode: int) -> None:
         """HardwareFault when the interface is programmed for something that *mode*, set by the host, cannot do."""
@@ -132,10 +131,12 @@ class ChannelModel:
 
     def drive_line(self) -> None:
         """The line is up while the selected drive asks and nIEN lets it; BMISX remembers its rise."""
-        side = self.selected
+        side = self.sides.get(self.device >> 4 & 1)
         up = side is not None and side.intrq and not self.nien and not self.gone and not self.piix.gone
-        if up and not self.line:
-            self.bm_status(BmStatus.IDEINTS.mask, 0)
+        if up is self.line:
+            return
+        if up:
+            self.bm_status(_IDEINTS, 0)
         self.line = up
         self.piix.drive_line()
 
@@ -144,18 +145,14 @@ class ChannelModel:
         values = self.piix.values
         values[self.BM_STATUS] = values[self.BM_STATUS] & ~down | up
 
-    @property
-    def bm_command(self) -> BmCommand:
-        """BMICX."""
-        return BmCommand(self.piix.values[self.BM_COMMAND])
-
     # -- registers -------------------------------------------------------------------------------------------
 
     def push(self, name: str, value: int) -> None:
         """The host writes a register of the command block: both drives take it that have no command under way."""
         for side in self.sides.values():
             if not side.status & _AT_WORK:
-                side.pairs[name] = (value, side.pairs[name][0])
+                pairs = side.pairs
+                pairs[name] = (value, pairs[name][0])
         self.hob = 0
 
     def pull(self, name: str) -> int:

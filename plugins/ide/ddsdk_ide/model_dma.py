@@ -16,17 +16,19 @@ from ddsdk.sim.ata_taskfile import DF, ERR, READ_DMA_EXT, WRITE_DMA_EXT, AtaResu
 from .frames import EOT, REGION_BYTES, Prd
 from .model_drive import Phase
 from .model_personality import READY
-from .regs import BmStatus
+from .regs import BmCommand, BmStatus
 
 if TYPE_CHECKING:
     from .model_channel import ChannelModel
     from .model_drive import DriveModel
 
-_PRD: Final = Prd.on(WIRE_LE)
+_UNPACK: Final = Prd.on(WIRE_LE).struct.unpack_from        # ADDRESS, COUNT, FLAGS
+_PRD_BYTES: Final = Prd.on(WIRE_LE).size
 _EXT: Final = (READ_DMA_EXT, WRITE_DMA_EXT)
 _ACTIVE: Final = BmStatus.BMIDEA.mask
-#: What moves at a time: a stop in between leaves the rest where it was.
-_CHUNK_BYTES: Final = REGION_BYTES
+_RWCON: Final = BmCommand.RWCON.mask
+#: What moves at a time.  A stop in between leaves the rest where it was: see `Engine._catch_up`.
+_CHUNK_BYTES: Final = 4 * REGION_BYTES
 #: QEMU looks at so much of a table.
 _TABLE_BYTES: Final = 4096
 _SECTOR: Final = 512
@@ -62,15 +64,15 @@ class Table:
             return False
         if strict and at // REGION_BYTES != self._start // REGION_BYTES:
             raise HardwareFault(f"PRD table at {self._start:#x}: it crosses a multiple of 64 KiB")
-        entry = _PRD.unpack(self._channel.dma.read(at, _PRD.size))
-        count = entry.COUNT or REGION_BYTES
-        if strict and ((entry.ADDRESS | count) & 1 or entry.ADDRESS % REGION_BYTES + count > REGION_BYTES):
-            raise HardwareFault(f"PRD at {at:#x}: {count} bytes at {entry.ADDRESS:#x}; both must be even, and no region"
+        address, count, flags = _UNPACK(self._channel.dma.read(at, _PRD_BYTES))
+        count = count or REGION_BYTES
+        if strict and ((address | count) & 1 or address % REGION_BYTES + count > REGION_BYTES):
+            raise HardwareFault(f"PRD at {at:#x}: {count} bytes at {address:#x}; both must be even, and no region"
                                 " crosses a multiple of 64 KiB")
-        if strict and entry.FLAGS & ~EOT:
-            raise HardwareFault(f"PRD at {at:#x}: FLAGS {entry.FLAGS:#06x}, only bit 15 may be set")
-        self._at, self._address, self._left = at + _PRD.size, entry.ADDRESS, count
-        self._last = bool(entry.FLAGS & EOT)
+        if strict and flags & ~EOT:
+            raise HardwareFault(f"PRD at {at:#x}: FLAGS {flags:#06x}, only bit 15 may be set")
+        self._at, self._address, self._left = at + _PRD_BYTES, address, count
+        self._last = bool(flags & EOT)
         return True
 
 
@@ -86,6 +88,8 @@ class Engine:
         self.run = 0
         self._side: DriveModel | None = None    # the drive that has data, or wants some
         self._table: Table | None = None        # None: not started
+        self._under_way = 0                     # bytes that move at a time, from _since_ns on
+        self._since_ns = 0
 
     # -- what host and drive do ------------------------------------------------------------------------------
 
@@ -97,6 +101,7 @@ class Engine:
 
     def stop(self) -> None:
         """SSBM is 0: all it knew is lost; a drive in the middle of its data waits for ever."""
+        self._catch_up()
         self.run += 1
         if self._side is not None and self._table is not None and self._side.phase is Phase.DMA:
             self._side.status = self._channel.personality.dma_waiting
@@ -110,6 +115,7 @@ class Engine:
 
     def drives_reset(self) -> None:
         """SRST: nobody asks any more; that is all the bus master notices."""
+        self._catch_up()
         self.run += 1
         self._side = None
 
@@ -138,13 +144,14 @@ class Engine:
 
     def _check(self, side: DriveModel, command: AtaCommand) -> None:
         channel = self._channel
-        if channel.bm_command.RWCON is command.protocol.to_device:
+        if bool(channel.piix.values[channel.BM_COMMAND] & _RWCON) is command.protocol.to_device:
             raise HardwareFault(f"BMICX.RWCON does not go with command {command.taskfile.command:#04x}")
         if channel.personality.strict:
             channel.check_timing(side.unit, side.host_mode)
 
     def _schedule(self, side: DriveModel, command: AtaCommand) -> None:
-        nbytes = min(_CHUNK_BYTES, command.nbytes - command.moved)
+        self._under_way = nbytes = min(_CHUNK_BYTES, command.nbytes - command.moved)
+        self._since_ns = self._channel.clock.now_ns
         self._channel.clock.after_ns(side.drive.timing.data_ns(nbytes), self._move, side, command, nbytes, self.run)
 
     def _move(self, side: DriveModel, command: AtaCommand, nbytes: int, run: int) -> None:
@@ -157,7 +164,7 @@ class Engine:
         if got < nbytes:                        # the drive has more, or wants more
             self._table_is_short(side, command, views, got)
             return
-        before = command.moved
+        before, self._under_way = command.moved, 0
         result = self._transfer(command, views)
         if table.over and command.moved - before == got and (result is None or channel.strikes("table-long") is None):
             channel.bm_status(0, _ACTIVE)
@@ -166,6 +173,21 @@ class Engine:
             side.end(result)
         else:
             self._schedule(side, command)
+
+    def _catch_up(self) -> None:
+        """It is stopped in the middle of what moves at a time: whole regions that had their time by now have moved."""
+        side, table, channel = self._side, self._table, self._channel
+        nbytes, self._under_way = self._under_way, 0
+        if not nbytes or side is None or table is None or side.command is None or not channel.dma.bus_master:
+            return
+        command = side.command
+        region_ns = side.drive.timing.data_ns(REGION_BYTES)
+        whole = min(nbytes, (channel.clock.now_ns - self._since_ns) // region_ns * REGION_BYTES)
+        views, _ = table.views(whole, command.protocol.to_device)
+        result = command.move(views) if views else None
+        if result is not None:
+            self._side = None
+            side.end(result)
 
     def _transfer(self, command: AtaCommand, views: list[memoryview]) -> AtaResult | None:
         return command.move(views)

@@ -29,7 +29,7 @@ class CommandWindow(HwModel):
     def read(self, offset: int, size: int) -> int:
         """See `HwModel.read`; the data port is 16 or 32 bits wide."""
         channel = self.channel
-        if channel.silent():
+        if (channel.may_be_silent or channel.piix.faults.armed) and channel.silent():
             return (1 << 8 * size) - 1
         if not offset and size in (2, 4):
             side = channel.selected
@@ -42,7 +42,7 @@ class CommandWindow(HwModel):
     def write(self, offset: int, size: int, value: int) -> None:
         """See `HwModel.write`."""
         channel = self.channel
-        if channel.silent():
+        if (channel.may_be_silent or channel.piix.faults.armed) and channel.silent():
             return
         if not offset and size in (2, 4):
             side = channel.selected
@@ -129,17 +129,16 @@ class ControlWindow(HwModel):
 
     def read(self, offset: int, size: int) -> int:
         """See `HwModel.read`; this is what polls do, and made short."""
-        if offset or size != 1 or self.trace.on:
+        channel = self.channel
+        if offset or size != 1 or self.trace.on or channel.may_be_silent or channel.piix.faults.armed:
             return super().read(offset, size)
-        return self.r_ALTSTATUS()
+        side = channel.sides.get(channel.device >> 4 & 1)
+        return side.status if side is not None else channel.status()
 
     def r_ALTSTATUS(self) -> int:
         """The status, and nothing happens."""
         channel = self.channel
-        if channel.silent():
-            return GONE
-        side = channel.sides.get(channel.device >> 4 & 1)
-        return side.status if side is not None else channel.status()
+        return GONE if channel.silent() else channel.status()
 
     def w_CONTROL(self, value: Control) -> None:
         """Device control."""
