@@ -33,7 +33,10 @@ LBA28_MAX = 0x0FFF_FFFF     # sectors
 
 
 class Protocol(Enum):
-    """How a command moves its data."""
+    """How a command moves its data.  `to_device`: the host gives it; `dma`: a bus master moves it."""
+
+    to_device: bool
+    dma: bool
 
     NON_DATA = "no data"
     PIO_IN = "PIO, device to host"
@@ -41,15 +44,9 @@ class Protocol(Enum):
     DMA_IN = "DMA, device to host"
     DMA_OUT = "DMA, host to device"
 
-    @property
-    def to_device(self) -> bool:
-        """Whether the host gives the data."""
-        return self in (Protocol.PIO_OUT, Protocol.DMA_OUT)
-
-    @property
-    def dma(self) -> bool:
-        """Whether a bus master moves the data."""
-        return self in (Protocol.DMA_IN, Protocol.DMA_OUT)
+    def __init__(self, text: str) -> None:
+        self.to_device = text.endswith("host to device")
+        self.dma = text.startswith("DMA")
 
 
 class Taskfile(NamedTuple):
@@ -85,13 +82,12 @@ class Taskfile(NamedTuple):
     def at(self, sector: int, sectors: int, ext: bool) -> Taskfile:
         """These registers with another LBA and count, as the drive leaves them."""
         low, high = sector & 0xFFFFFF, sector >> 24
-        device = self.device if ext else self.device & 0xF0 | high & 0x0F
-        moved = self._replace(nsector=sectors & 0xFF, lbal=low & 0xFF, lbam=low >> 8 & 0xFF, lbah=low >> 16,
-                              device=device)
+        lba = low & 0xFF, low >> 8 & 0xFF, low >> 16
         if not ext:
-            return moved
-        return moved._replace(hob_nsector=sectors >> 8 & 0xFF, hob_lbal=high & 0xFF, hob_lbam=high >> 8 & 0xFF,
-                              hob_lbah=high >> 16 & 0xFF)
+            return Taskfile(self.command, self.feature, sectors & 0xFF, *lba, self.device & 0xF0 | high & 0x0F,
+                            *self[7:])
+        return Taskfile(self.command, self.feature, sectors & 0xFF, *lba, self.device, self.hob_feature,
+                        sectors >> 8 & 0xFF, high & 0xFF, high >> 8 & 0xFF, high >> 16 & 0xFF)
 
 
 #: What a disk's registers hold after a reset (ATA/ATAPI-6, 9.12).

@@ -45,7 +45,8 @@ from .regs import (
 #: (ISP, RTC) that no multiword mode is faster than: PIO 0 (480 ns), 3 and 4.
 _MWDMA: Final = ((0, 0), (2, 1), (2, 3))
 #: BMISX bits a write reaches.
-_STATUS_WRITES: Final = (BmStatus.DMA1CAP.mask | BmStatus.DMA0CAP.mask | BmStatus.IDEINTS.mask | BmStatus.ERROR.mask)
+_NOTES: Final = BmStatus.DMA1CAP.mask | BmStatus.DMA0CAP.mask
+_EVENTS: Final = BmStatus.IDEINTS.mask | BmStatus.ERROR.mask
 _RWCON, _SSBM, _BMIDEA = BmCommand.RWCON.mask, BmCommand.SSBM.mask, BmStatus.BMIDEA.mask
 _COMMAND_BITS: Final = _RWCON | _SSBM
 
@@ -63,6 +64,7 @@ class PiixIde(HwModel):
         self.ultra = ultra
         self.gone = False
         self.channels: tuple[ChannelModel, ...] = ()
+        self._misfits: dict[tuple[int, int, int], str] = {}     # since configuration space was written last
         super().__init__()
         self.channels = tuple(
             ChannelModel(self, number, {unit: drive for (channel, unit), drive in drives.items()
@@ -130,7 +132,8 @@ class PiixIde(HwModel):
 
     def w_STATUS(self, index: int, value: BmStatus) -> None:
         """Events are cleared by a 1, notes about the drives are kept."""
-        self.store(f"STATUS[{index}]", int(value) & _STATUS_WRITES)
+        values, name = self.values, self.channels[index].BM_STATUS
+        values[name] = values[name] & ~(value & _EVENTS | _NOTES) | value & _NOTES
 
     def r_RESERVED1(self, _index: int) -> int:
         """Nobody drives it."""
@@ -148,6 +151,7 @@ class PiixIde(HwModel):
 
     def config_written(self, offset: int, size: int) -> None:
         """See `HwModel.config_written`."""
+        self._misfits.clear()
         for channel in self.channels:
             channel.timing_written()
 
@@ -160,6 +164,12 @@ class PiixIde(HwModel):
 
         A mode that a drive woke up with is nobody's choice: 0 fits.
         """
+        key = channel, unit, mode
+        if key not in self._misfits:
+            self._misfits[key] = self._misfit(*key)
+        return self._misfits[key]
+
+    def _misfit(self, channel: int, unit: int, mode: int) -> str:
         drive = 2 * channel + unit
         is_ultra = self.ultra and self.config.read(UDMACTL, 1) >> drive & 1
         if mode & ~7 == UDMA_MODE:

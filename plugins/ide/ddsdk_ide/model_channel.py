@@ -85,11 +85,6 @@ class ChannelModel:
         self.dma: DmaDomain = self.piix.dma
 
     @property
-    def armed(self) -> bool:
-        """Some fault waits."""
-        return bool(self.piix.faults.armed)
-
-    @property
     def selected(self) -> DriveModel | None:
         """The drive that answers."""
         return self.sides.get(self.device >> 4 & 1)

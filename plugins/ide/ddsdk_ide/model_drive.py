@@ -130,24 +130,29 @@ class DriveModel:
         self.later(self.channel.timing.busy_ns, self._busy, command)
 
     def _busy(self, command: AtaCommand) -> None:
-        strikes = self.channel.strikes
         self.status = self.personality.busy
+        if not self.channel.piix.faults.armed or self._goes_on():
+            self.later(command.service_ns, self._ready, command)
+
+    def _goes_on(self) -> bool:
+        """Whether it does after what faults make of it."""
+        strikes = self.channel.strikes
         if strikes("firmware-fault") is not None:
             self.phase = Phase.DEAD
-            return
+            return False
         if strikes("command-hung") is not None:
-            return
+            return False
         if strikes("irq-spurious") is not None:
             self.interrupt()
         if self.ended and strikes("irq-stale") is not None:
             self.interrupt()
-        self.later(command.service_ns, self._ready, command)
+        return True
 
     def _ready(self, command: AtaCommand) -> None:
         """BSY falls: over, or time for data."""
         if command.result is not None and command.result.hang:
             return
-        refused = self._refused(command)
+        refused = self._refused(command) if self.channel.piix.faults.armed else None
         if refused is not None:
             self.end(refused)
         elif command.result is not None or command.protocol is Protocol.NON_DATA:
@@ -163,8 +168,6 @@ class DriveModel:
     def _refused(self, command: AtaCommand) -> AtaResult | None:
         """What a fault makes of it instead."""
         strikes, taskfile = self.channel.strikes, command.taskfile
-        if not self.channel.armed:
-            return None
         if (strikes("command-aborted") is not None
                 or (taskfile.command in _FLUSHES and strikes("flush-fails") is not None)
                 or (taskfile.command == ata.SET_MULTIPLE_MODE and strikes("multiple-refused") is not None)):
@@ -180,12 +183,15 @@ class DriveModel:
     def end(self, result: AtaResult | None, interrupt: bool = True) -> None:
         """The command is over: its result shows, and the host is told; or not, where a fault is in the way."""
         assert result is not None
-        strikes, command = self.channel.strikes, self.command
+        armed, strikes, command = self.channel.piix.faults.armed, self.channel.strikes, self.command
         if command is not None and command.taskfile.command in _DMA:
-            if strikes("icrc") is not None:
+            if armed and strikes("icrc") is not None:
                 result = AtaResult(READY | ERR, ICRC | ABRT, command.taskfile)
             if result.status & (ERR | DF):
                 self.channel.engine.drive_failed()
+        if not armed:
+            self._ends(result, interrupt)
+            return
         if strikes("completion-lost") is not None:
             self.status = self.personality.busy
             return

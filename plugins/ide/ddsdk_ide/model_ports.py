@@ -15,6 +15,7 @@ if TYPE_CHECKING:
 
 #: The registers that are two deep, by offset.
 _PUSHED: Final = ("", *PAIRS)
+_DEVICE: Final = CommandBlock.DEVICE.offset
 
 
 class CommandWindow(HwModel):
@@ -52,6 +53,8 @@ class CommandWindow(HwModel):
                 side.write_data(size, value)
         elif 1 <= offset <= 5 and size == 1 and not self.trace.on:
             channel.push(_PUSHED[offset], value)        # what every command does often, and made short
+        elif offset == _DEVICE and size == 1 and not self.trace.on:
+            channel.select(value)
         else:
             super().write(offset, size, value)
 
