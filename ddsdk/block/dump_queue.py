@@ -19,7 +19,7 @@ from typing import TYPE_CHECKING, Any, ClassVar, Final, Generic, TypeVar
 from attrs import define
 
 from ddsdk.errors import DdsdkError, DriverFault
-from ddsdk.helperlib.delay import POLL_INTERVAL_US, poll_interval_us
+from ddsdk.helperlib.delay import PATIENT_AFTER_NS, PATIENT_INTERVAL_US, POLL_INTERVAL_US, poll_interval_us
 
 from .dump_io import FINISHED, QUEUED, WAITING, DumpIo
 from .outcome import Disposition, Outcome
@@ -176,11 +176,11 @@ class PolledQueue(ABC, Generic[Io]):
             return False
         clock, poll, update, udelay = self._clock, self._poll, self._update, self._udelay
         command = io.command
-        deadline_ns = io.deadline_ns
+        deadline_ns, patient_ns = io.deadline_ns, io.issued_ns + PATIENT_AFTER_NS
         poll()
         while not command.done and (now_ns := clock.now_ns) < deadline_ns:
             update()
-            udelay(poll_interval_us(now_ns - io.issued_ns))
+            udelay(POLL_INTERVAL_US if now_ns < patient_ns else PATIENT_INTERVAL_US)    # poll_interval_us()
             poll()
         if not command.done or not self._good(io):
             return False

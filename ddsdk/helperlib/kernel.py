@@ -71,7 +71,7 @@ class Kernel(IoCalls, PciCalls):
         self._highmem = highmem = Highmem(guard)
         Softirqs(machine, jiffies, timers, tasklets, works)
         machine.on_crash.append(self._at_crash)
-        self._touch = machine.watchdog.touch
+        self._watchdog = machine.watchdog
         self._clock = machine.clock
 
         self.crashdump_mode = guard.crashdump_mode
@@ -195,11 +195,12 @@ class Kernel(IoCalls, PciCalls):
         enabled, and work items first in first out.  Each runs at most once: what re-queues itself waits for
         the next call.  Inside a timer function or tasklet only the watchdog and jiffies move.
         """
-        self._touch()
+        watchdog = self._watchdog
+        watchdog.touched_ns = now_ns = self._clock.now_ns       # touch_nmi_watchdog(), without the call
+        watchdog.deadline_ns = now_ns + watchdog.limit_ns
         if not self.machine.crashdump_mode:
             return
         jiffies = self._ticks
-        now_ns = self._clock.now_ns
         if now_ns >= jiffies.next_tick_ns:
             jiffies.advance(now_ns)
         if ((self._timers.armed or self._tasklets.queue or self._works.queue)
