@@ -33,10 +33,11 @@ class DmaDomain:
     """The grants of one PCI function.
 
     `dma_map` grants are looked up by their start first (a controller walks the list it was given);
-    coherent grants are few and live long, so they sit in a sorted list.  The last hit of either kind is remembered.
+    coherent grants are few and live long, so they sit in a sorted list.  Hits are remembered: the last one among
+    mappings, and which coherent grant is where, by page.
     """
 
-    __slots__ = ("_coherent", "_last", "_last_coherent", "_mapped", "_odd", "_sorted", "bus_master", "memory", "name",
+    __slots__ = ("_coherent", "_last", "_mapped", "_odd", "_pages", "_sorted", "bus_master", "memory", "name",
                  "removed", "trace")
 
     def __init__(self, memory: PhysicalMemory, name: str, trace: Trace | None = None) -> None:
@@ -48,7 +49,8 @@ class DmaDomain:
         #: Surprise removal: nothing of the device reaches memory any more.
         self.removed = False
         self._coherent: list[Grant] = []
-        self._last = self._last_coherent = _NO_GRANT
+        self._last = _NO_GRANT
+        self._pages: dict[int, Grant] = {}
         self._mapped: dict[int, list[int]] = {}     # start -> [end, direction, times mapped]
         self._odd: list[Grant] = []                 # same start as another mapping, other end or direction
         self._sorted: list[Grant] | None = []       # the mappings by address; None: out of date
@@ -117,7 +119,7 @@ class DmaDomain:
             raise DmaFault(f"{self.name}: dma_revoke of {size} bytes at {paddr:#x}, which was not granted as "
                            f"one piece{self._nearest(paddr)}")
         self._coherent.remove(grant)
-        self._last_coherent = _NO_GRANT
+        self._pages.clear()
 
     @property
     def grants(self) -> list[Grant]:
@@ -133,7 +135,7 @@ class DmaDomain:
         """
         direction = TO_DEVICE if to_device else FROM_DEVICE
         end = bus_addr + length
-        start, stop, _ = self._last_coherent
+        start, stop, _ = self._pages.get(bus_addr >> 12, _NO_GRANT)
         if start > bus_addr or end > stop or length <= 0 or not self.bus_master:
             known = self._mapped.get(bus_addr)
             if (known is None or end > known[0] or not known[1] & direction or length <= 0
@@ -173,13 +175,11 @@ class DmaDomain:
             coherent = self._coherent
             index = bisect_right(coherent, (bus_addr, _PAST_ALL, 0)) - 1
             if index >= 0 and end <= coherent[index][1]:
-                self._last_coherent = coherent[index]
+                self._pages[bus_addr >> 12] = coherent[index]
                 return
             for grant in self._below(bus_addr):
                 if end <= grant[1] and grant[2] & direction:
-                    if grant[2] == BIDIRECTIONAL:
-                        self._last_coherent = grant
-                    else:
+                    if grant[2] != BIDIRECTIONAL:
                         self._last = grant
                     return
         raise self._refusal(bus_addr, length, direction)

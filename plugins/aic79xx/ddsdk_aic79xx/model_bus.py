@@ -56,9 +56,10 @@ class Bus:
     def chip_reset(self) -> None:
         """Our side of it is gone; the targets notice nothing."""
         self.selecting = False
+        self.arbitrate_ns = 0                   # when an arbitration ends that no event stands for yet
         self._begun += 1                        # counts selections: one that was taken back has no end
         self.selected: int | None = None
-        self.deferred: list[Callable[[], None]] = []
+        self.deferred: list[Callable[[], object]] = []
         self.connection: Connection | None = None
         self.currscb = self.lastscb = 0
 
@@ -108,7 +109,21 @@ class Bus:
         scsi.seq0 |= _ENSELO
         self.selecting = True
         self._begun += 1
-        chip.clock.at_ns(chip.clock.now_ns + chip.timing.arbitrate_ns, self._arbitrated, self._begun)
+        self.arbitrate_ns = chip.clock.now_ns + chip.timing.arbitrate_ns
+
+    def schedule(self) -> None:
+        """The arbitration that has begun ends in its time."""
+        if self.arbitrate_ns:
+            self._chip.clock.at_ns(self.arbitrate_ns, self._arbitrated, self._begun)
+            self.arbitrate_ns = 0
+
+    def selects_at_once(self) -> bool:
+        """The same, with nothing else to do: true when it, and the selection, could be done there and then."""
+        if not self._chip.clock.pass_to(self.arbitrate_ns):
+            self.schedule()
+            return False
+        self.arbitrate_ns = 0
+        return self._arbitration(self._begun)
 
     def withdraw(self) -> None:
         """ENSELO goes off; a selection that has begun in earnest runs to its end."""
@@ -116,15 +131,21 @@ class Bus:
         if not scsi.sstat0 & (_SELINGO | _SELDO):
             scsi.seq0 &= ~_ENSELO
             self.selecting = False
+            self.arbitrate_ns = 0
             self._begun += 1
 
-    def _arbitrated(self, begun: int, late: bool = False) -> None:
+    def _arbitrated(self, begun: int) -> None:
+        if self._arbitration(begun):
+            self._chip.sequencer.go()
+
+    def _arbitration(self, begun: int, late: bool = False) -> bool:
+        """It is over: whether the selection is, too.  *late*: other things happen at this moment."""
         if begun != self._begun:
-            return
+            return False
         chip = self._chip
         if chip.stopped:
-            self.defer(lambda: self._arbitrated(begun, late=True))
-            return
+            self.defer(lambda: self._arbitration(begun, late=True))
+            return False
         tag, values = at.unpack16(chip.scratch, at.WAITING_TID_HEAD)[0], chip.banks[3].values
         scsiid = chip.slot(tag)[_SCSIID]
         number = scsiid >> 4
@@ -138,26 +159,31 @@ class Bus:
             absent = True
         if not absent:
             if not late and chip.clock.pass_to(chip.clock.now_ns + chip.timing.select_ns):
-                self._select_done(begun, tag)
-            else:
-                chip.later(chip.timing.select_ns, self._select_done, begun, tag)
+                return self._selection(begun, tag)
+            chip.later(chip.timing.select_ns, self._select_done, begun, tag)
         elif chip.scsi.sxfrctl1 & SxfrCtl1.ENSTIMER.mask:
             ms = SELECTION_TIMEOUT_MS[(chip.scsi.sxfrctl1 & SxfrCtl1.STIMESEL.mask) >> 3]
             chip.later(ms * MS * (2 if chip.profile.rev_a else 1), self._select_timeout, begun)
+        return False
 
     def _select_done(self, begun: int, tag: int) -> None:
+        if self._selection(begun, tag):
+            self._chip.sequencer.go()
+
+    def _selection(self, begun: int, tag: int) -> bool:
+        """The target has answered: whether there is something to do now."""
         if begun != self._begun:
-            return
+            return False
         chip, scsi = self._chip, self._chip.scsi
         if chip.stopped:
             self.defer(lambda: self._select_done(begun, tag))
-            return
+            return False
         self.selecting = False
         self.selected = tag
         scsi.sstat0 = scsi.sstat0 & ~_SELINGO | _SELDO
         scsi.connected()
         scsi.look()
-        chip.sequencer.go()
+        return True
 
     def _select_timeout(self, begun: int) -> None:
         """Nobody answers: SELTO; the SCB stays where it is, SELINGO until it is cleared."""
@@ -171,7 +197,7 @@ class Bus:
         chip.scsi.sstat1 |= SStat1.SELTO.mask
         chip.scsi.look()
 
-    def defer(self, event: Callable[[], None]) -> None:
+    def defer(self, event: Callable[[], object]) -> None:
         """Nothing moves while the sequencer stands still; *event* happens when it goes on."""
         self.deferred.append(event)
 

@@ -95,20 +95,24 @@ class Sequencer:
             return
         suspended, self.suspended = self.suspended, None
         activity = self._turn() if suspended is None else suspended
+        self._chip.bus.schedule()
         if activity is not None:
             self.run(activity)
 
     def run(self, activity: Activity) -> None:
         """The next step of *activity*, and those after it while nothing else is due in between (`Clock.pass_to`)."""
-        chip = self._chip
+        chip, bus = self._chip, self._chip.bus
         clock = chip.clock
         while True:
             pause_ns = next(activity, None)
             if pause_ns is None:
                 following = self._turn()
+                while following is None and bus.arbitrate_ns and bus.selects_at_once():
+                    following = self._turn()
                 if following is None:
                     return
                 activity = following
+                bus.schedule()
             elif pause_ns == STOPPED:
                 self.suspended = activity
                 return

@@ -51,17 +51,20 @@ class Bus:
         task.event = None
         if not task.dead:
             task.ready = True
-            self.offer(task)
+            self.offer(task, last=True)
 
-    def offer(self, task: Task) -> None:
-        """A task may go on, unless sense data is in its way: at once where it is connected, else by reselection."""
+    def offer(self, task: Task, *, last: bool = False) -> None:
+        """A task may go on, unless sense data is in its way: at once where it is connected, else by reselection.
+
+        *last*: as the last act of an event.
+        """
         if not task.port.may_go_on(task):
             return
         if self.conn is not None and self.conn.task is task:
-            self._chip.seq.kick()
+            self._chip.seq.kick(last=last)
         elif task not in self.ready:
             self.ready.append(task)
-            self._chip.seq.kick()
+            self._chip.seq.kick(last=last)
 
     def allegiance_over(self, port: TargetPort) -> None:
         """Tasks that waited for sense data to be fetched may go on."""

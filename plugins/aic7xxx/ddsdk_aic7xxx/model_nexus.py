@@ -168,20 +168,25 @@ class Nexus:
         if chip.faults.armed and task.split < 0 and model_faulty.at_data(chip, conn, task, sg):
             return
         chip.values["SEQ_FLAGS"] |= _DPHASE
-        chip.seq.after(max(1, task.port.data_ns(min(wanted, sg.length))), partial(self._move_data, sg))
+        took_ns = max(1, task.port.data_ns(min(wanted, sg.length)))
+        if chip.faults.armed:
+            chip.seq.after(took_ns, partial(self._move_data, sg, False))
+        else:                               # nothing comes between the data and the status
+            chip.seq.after(took_ns + chip.timing.finish_ns, partial(self._move_data, sg, True))
 
-    def _move_data(self, sg: SgList) -> None:
+    def _move_data(self, sg: SgList, whole: bool) -> None:
+        """The data phase is over; *whole*: and the status phase as well."""
         conn = self.chip.bus.conn
         if conn is None or conn.task is None:
             self.chip.seq.idle()
             return
-        self._finish(conn, sg)
+        self._finish(conn, sg, whole)
 
     def _no_data(self, conn: Connection) -> None:
         conn.stage = "status"
         self.phase_loop()
 
-    def _finish(self, conn: Connection, sg: SgList) -> None:
+    def _finish(self, conn: Connection, sg: SgList, whole: bool = False) -> None:
         """Let the target carry the command out; data moves meanwhile."""
         chip, task = self.chip, conn.task
         assert task is not None
@@ -205,7 +210,10 @@ class Nexus:
         conn.stage = "status"
         if chip.faults.armed and model_faulty.after_data(chip, conn, task, sg):
             return
-        self.phase_loop()
+        if whole:
+            self._status()
+        else:
+            self.phase_loop()
 
     def _hang(self, conn: Connection) -> None:
         """The target never goes on; whether it keeps the bus depends on whether it may disconnect."""

@@ -60,7 +60,7 @@ class Seq(Enum):
     LOST = "waiting for what does not come"
 
 
-_IDLE: Final = Seq.IDLE
+_IDLE, _CONNECTED = Seq.IDLE, Seq.CONNECTED
 
 
 class Sequencer:
@@ -153,14 +153,26 @@ class Sequencer:
         self._when_ns = 0
         self._move, self._due = None, False
 
-    def kick(self) -> None:
-        """Something to do turned up: look, if the sequencer is idle, or waits for the connected target."""
-        if self._move is None and self.chip.run is _RUN:
-            conn = self.chip.bus.conn
-            if self.state is _IDLE:
-                self.after(self.chip.timing.step_ns, self.idle)
-            elif self.state is Seq.CONNECTED and conn is not None:
-                self.after(self.chip.timing.step_ns, self.chip.nexus.phase_loop)
+    def kick(self, *, last: bool = False) -> None:
+        """Something to do turned up: look, if the sequencer is idle, or waits for the connected target.
+
+        *last*: as the last act of an event, so that it may be done at once.
+        """
+        chip = self.chip
+        if self._move is not None or chip.run is not _RUN:
+            return
+        if self.state is _IDLE:
+            move: Callable[[], object] = self.idle
+        elif self.state is _CONNECTED and chip.bus.conn is not None:
+            move = chip.nexus.phase_loop
+        else:
+            return
+        if last and not self._moving and chip.clock.pass_to(chip.clock.now_ns + chip.timing.step_ns):
+            self._move, self._due = move, False
+            self._serial += 1
+            self._fire(self._serial)
+        else:
+            self.after(chip.timing.step_ns, move)
 
     def errors_cleared(self) -> None:
         """CLRPARERR: a fetch that failed on the PCI bus is tried again."""
@@ -288,7 +300,7 @@ class Sequencer:
         values["MSG_OUT"] = MsgOut.IDENTIFYFLAG
         values["SEQ_FLAGS"] = _FLAGS_SELECTED
         chip.bus.conn = Connection(port)
-        self.state = Seq.CONNECTED
+        self.state = _CONNECTED
         chip.atn = True
         if chip.faults.armed and not port.tasks and chip.faults.hit("atn-ignored") is not None:
             chip.atn = False
@@ -304,7 +316,7 @@ class Sequencer:
             self.idle()
             return
         task = conn.task
-        self.state = Seq.CONNECTED
+        self.state = _CONNECTED
         chip.sstat0 |= _SELDI
         values["SELID"] = task.port.id << 4
         chip.sstat1 &= ~BUSFREE
