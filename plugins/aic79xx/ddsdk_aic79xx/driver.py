@@ -66,7 +66,7 @@ def ahd_linux_queue(scmd: ScsiCmnd, done: ScsiDone) -> int:
     ahd: AhdSoftc = scmd.device.host.hostdata
     kernel = ahd.kernel
     scmd.scsi_done = done
-    flags = kernel.spin_lock_irqsave(ahd.lock)
+    kernel.spin_lock(ahd.lock)
     refused = SCSI_MLQUEUE_HOST_BUSY
     fits = True
     if ahd.active and not ahd.qfrozen and ahd.free and len(ahd.scbs) - len(ahd.free) < AHD_CAN_QUEUE:
@@ -76,7 +76,7 @@ def ahd_linux_queue(scmd: ScsiCmnd, done: ScsiDone) -> int:
             refused = 0
             fits = _start(ahd, scmd)
     dead = ahd.dead
-    kernel.spin_unlock_irqrestore(ahd.lock, flags)
+    kernel.spin_unlock(ahd.lock)
     if not refused and fits:
         return 0
     if not fits or dead:

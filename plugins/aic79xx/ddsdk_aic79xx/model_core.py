@@ -91,7 +91,7 @@ class AicCore(ChipControl):
         armed = self.faults.armed
         if self.state is _GONE or (armed and "adapter-gone" in armed and self._struck_gone()):
             return
-        if size != 1 or self.state is _RESET:
+        if (size != 1 and offset != _HNSCB) or size > 2 or self.state is _RESET:
             self._check("write", offset, size)
         if offset in _COMMON:
             if not self.stopped and offset not in _ALWAYS:

@@ -222,16 +222,16 @@ class Connection:
         if not task.tagged:
             number, index = busy_slot(self.target.number, task.lun)
             tag = _U16.unpack_from(chip.slot(number), 0x38 + 2 * index)[0]
-        match = not is_null(tag) and chip.slot(tag)[_CONTROL] & Control.DISCONNECTED
+        slot = self._slot if tag == self.tag else chip.slot(tag)
+        match = not is_null(tag) and slot[_CONTROL] & Control.DISCONNECTED
         if chip.faults.armed and model_faulty_nonpack.no_match(chip):
             match = False
         if not match:
             yield from self._no_match()
             return
-        if tag != self.tag:
-            self.tag, self._slot = tag, chip.slot(tag)
+        self.tag, self._slot = tag, slot
         self._identified()
-        self._slot[_CONTROL] &= ~Control.DISCONNECTED & 0xFF
+        slot[_CONTROL] &= ~Control.DISCONNECTED & 0xFF
         chip.scratch[at.SEQ_FLAGS] = 0
         if not task.tagged:
             self._busy(None)

@@ -236,13 +236,14 @@ class Sequencer:
         slot[_TAG:_TAG + 2] = b"\0\0"
         slot[_NEXT + 1] = slot[_NEXT2 + 1] = SCB_LIST_NULL_HIGH
         if not hung:
-            wait_for_target(chip, tag)
+            wait_for_target(chip, tag, slot)
 
     # -- completions -----------------------------------------------------------------------------------
 
     def push(self, head: int, tag: int) -> None:
         """*tag* is the first of the completion list whose head is at *head* of the scratch page."""
-        slot, scratch = self._chip.slot(tag), self._chip.scratch
+        chip = self._chip
+        slot, scratch = chip.slot(tag), chip.scratch
         if scratch[head + 1] == _NULL:
             slot[_LINK + 1] = SCB_LIST_NULL_HIGH
         else:
@@ -299,10 +300,11 @@ class Sequencer:
         """Tags of the list of good completions, the oldest first."""
         chip, tags = self._chip, []
         tag = at.unpack16(chip.scratch, at.COMPLETE_SCB_HEAD)[0]
-        while not is_null(tag):
+        while tag >> 8 != _NULL:
             tags.append(tag)
             tag = _U16.unpack_from(chip.slot(tag), _LINK)[0]
-        return tags[::-1]
+        tags.reverse()
+        return tags
 
     def _due(self) -> bool:
         """Whether what there is to post is to be posted now."""

@@ -22,9 +22,9 @@ _NULL: Final = SCB_LIST_NULL_HIGH           # high byte of a list's end
 _MK_MESSAGE: Final = Control.MK_MESSAGE
 
 
-def wait_for_target(chip: ChipControl, tag: int) -> None:
+def wait_for_target(chip: ChipControl, tag: int, slot: memoryview) -> None:
     """The SCB joins its target's list; one with a message to send waits by itself."""
-    slot, scratch = chip.slot(tag), chip.scratch
+    scratch = chip.scratch
     tail_at = at.WAITING_SCB_TAILS + 2 * (slot[_SCSIID] >> 4)
     if not slot[_CONTROL] & _MK_MESSAGE:
         tail = at.unpack16(scratch, tail_at)[0]
