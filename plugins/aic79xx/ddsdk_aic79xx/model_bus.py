@@ -295,8 +295,8 @@ class Bus:
         if chip.faults.armed:
             due_ns += model_faulty.at_target(chip, task)
         chip.clock.at_ns(due_ns, self._due, task)
-
-        self._unblock(task.target)
+        if task.target.blocked:
+            self._unblock(task.target)
 
     def _due(self, task: Task) -> None:
         if not task.dead and not task.target.must_wait(task):
@@ -305,13 +305,13 @@ class Bus:
 
     def _unblock(self, target: SpiTarget) -> None:
         """Commands that a contingent allegiance held up go on."""
-        if target.blocked:
-            self.ready.extend(target.unblocked())
+        self.ready.extend(target.unblocked())
 
     def carry_out(self, task: Task, data: DataPhase) -> ScsiResult:
         """The target does what it was told."""
         result = task.target.carry_out(task, data)
-        self._unblock(task.target)
+        if task.target.blocked:
+            self._unblock(task.target)
         return result
 
     def _packet_lun(self, slot: memoryview) -> int:
@@ -352,7 +352,7 @@ class Bus:
         data = DataPhase(chip, slot)
         if data.length:
             self.check_table(target)
-        overrun = target.wanted(task) > data.length
+        overrun = task.wanted > data.length
         if chip.faults.armed:
             again, forced = yield from model_faulty.packet_in(chip, task, number)
             if again or task.dead:

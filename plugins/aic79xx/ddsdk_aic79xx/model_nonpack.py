@@ -208,7 +208,7 @@ class Connection:
     def reselected(self, task: Task) -> Activity:
         """IDENTIFY and tag lead to the SCB, which has to be one that disconnected."""
         chip = self._chip
-        yield chip.timing.arbitrate_ns
+        yield chip.timing.arbitrate_ns + (3 if task.tagged else 1) * chip.timing.message_ns
         if task.dead:
             chip.scsi.bus_free()
             return
@@ -217,7 +217,6 @@ class Connection:
         self._phase(_MESGIN)
         chip.scsi.simode1 |= _ENBUSFREE
         chip.scratch[at.SEQ_FLAGS] = _NOT_IDENTIFIED
-        yield (3 if task.tagged else 1) * chip.timing.message_ns
         tag = task.tag
         if not task.tagged:
             number, index = busy_slot(self.target.number, task.lun)
@@ -258,7 +257,7 @@ class Connection:
         data = DataPhase(chip, slot)
         if data.length:
             chip.bus.check_table(self.target)
-        overrun = self.target.wanted(task) > data.length
+        overrun = task.wanted > data.length
         if chip.faults.armed:
             outcome = yield from model_faulty_nonpack.data_phase(chip, self, task, data)
             if outcome is None:

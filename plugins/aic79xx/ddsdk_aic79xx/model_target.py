@@ -131,7 +131,7 @@ class SpiTarget:
 
     def accept(self, task: Task, now_ns: int) -> int:
         """Queue *task*; when its data and status phases are due.  A tag that is in use ends both commands."""
-        if task.cdb[0] != _REQUEST_SENSE:
+        if self._sense and task.cdb[0] != _REQUEST_SENSE:
             self._sense.pop(task.lun, None)     # a command that does not ask: nobody will know
         same = [one for one in self.tasks if one.tag == task.tag and one.lun == task.lun] if self.tasks else []
         if same and task.tagged:
