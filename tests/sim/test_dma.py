@@ -114,6 +114,21 @@ def test_coherent_memory_goes_both_ways_until_revoked(dma: DmaDomain) -> None:
     assert dma.grants == [(0x9000, 0x9400, BIDIRECTIONAL)]
 
 
+def test_two_coherent_pieces_of_one_page_are_told_apart(dma: DmaDomain) -> None:
+    """Which grant was hit last says nothing of its neighbour, nor of itself once it is revoked."""
+    dma.grant(0x1000, 0x40)
+    dma.grant(0x1080, 0x40)
+    for _ in range(2):
+        dma.view(0x1000, 0x40, True)
+        dma.view(0x1080, 0x40, False)
+        with pytest.raises(DmaFault, match="not inside one granted piece"):
+            dma.view(0x1000, 0x41, True)
+    dma.revoke(0x1080, 0x40)
+    with pytest.raises(DmaFault, match="not inside one granted piece"):
+        dma.view(0x1080, 0x40, False)
+    dma.view(0x1000, 0x40, True)
+
+
 def test_access_across_two_grants_is_refused(dma: DmaDomain) -> None:
     """Two allocations that happen to be neighbours are still two."""
     dma.grant(0x5000, 0x400)

@@ -157,6 +157,18 @@ def test_a_stop_in_the_middle(host: Host) -> None:
     assert host.peek(BUFFER + 0x20000, 0x20000) == bytes(0x20000)
 
 
+def test_a_reset_in_the_middle_of_a_write(host: Host) -> None:
+    """Regions that had their time when SRST came are on the disk, the others are not; nothing moves after it."""
+    data = host.fill(BUFFER, 0x40000)
+    host.dma(0x35, 0, 512, *((BUFFER + 0x10000 * n, 0x10000) for n in range(4)), write=True, ext=True)
+    host.advance(40_000 + 3 * 655_360 + 100_000)
+    host.control(0x04)
+    host.advance(50_000_000)
+    view = memoryview(bytearray(0x40000))
+    host.drives[0, 0].disk.readv(0, [view])
+    assert bytes(view) == data[:0x30000] + bytes(0x10000)
+
+
 def test_qemu_stops_when_it_is_done(make_host: Make) -> None:
     """The port write waits for the end of the transfer."""
     host = make_host(personality=QEMU)
