@@ -71,6 +71,7 @@ class ChipControl(HwModel):
     def __init__(self, profile: ChipProfile, targets: Mapping[int, ScsiTarget]) -> None:
         self.profile, self.timing = profile, profile.timing
         self.epoch = 0
+        self._line = False
         self.state = RunState.RESET
         self.mode_at_stop: int | None = None
         self.slots = bytearray(AHD_SCB_MAX * SCB_BYTES)
@@ -247,7 +248,10 @@ class ChipControl(HwModel):
 
     def drive_line(self) -> None:
         """INTEN gates the line, not INTSTAT."""
-        self.irq.set(bool(self.intstat and self.inten and self.state is _READY))
+        level = bool(self.intstat and self.inten and self.state is _READY)
+        if level is not self._line:
+            self._line = level
+            self.irq.set(level)
 
     # -- pause -----------------------------------------------------------------------------------------
 

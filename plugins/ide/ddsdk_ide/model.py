@@ -130,6 +130,10 @@ class PiixIde(HwModel):
         elif not before & start:
             channel.engine.start(self.values[f"TABLE[{index}]"])
 
+    def r_STATUS(self, index: int) -> int:
+        """As it stands."""
+        return self.values[self.channels[index].BM_STATUS]
+
     def w_STATUS(self, index: int, value: BmStatus) -> None:
         """Events are cleared by a 1, notes about the drives are kept."""
         values, name = self.values, self.channels[index].BM_STATUS

@@ -131,7 +131,7 @@ class Engine:
             return
         if not channel.dma.bus_master:
             return                              # it never gets the bus
-        struck = channel.strikes("dma-error")
+        struck = channel.strikes("dma-error") if channel.piix.faults.armed else None
         if struck is not None:
             self._table = None
             channel.bm_status(BmStatus.ERROR.mask, _ACTIVE)
@@ -152,7 +152,8 @@ class Engine:
     def _schedule(self, side: DriveModel, command: AtaCommand) -> None:
         self._under_way = nbytes = min(_CHUNK_BYTES, command.nbytes - command.moved)
         self._since_ns = self._channel.clock.now_ns
-        self._channel.clock.after_ns(side.drive.timing.data_ns(nbytes), self._move, side, command, nbytes, self.run)
+        clock = self._channel.clock
+        clock.at_ns(self._since_ns + side.drive.timing.data_ns(nbytes), self._move, side, command, nbytes, self.run)
 
     def _move(self, side: DriveModel, command: AtaCommand, nbytes: int, run: int) -> None:
         table, channel = self._table, self._channel

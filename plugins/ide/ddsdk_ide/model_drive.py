@@ -70,12 +70,12 @@ class DriveModel:
 
     def later(self, delay_ns: int, call: Callable[..., object], *arguments: Any) -> None:
         """Do something in *delay_ns*, unless there is a reset before."""
-        epoch = self.epoch
+        clock = self.channel.clock
+        clock.at_ns(clock.now_ns + delay_ns, self._fire, self.epoch, call, arguments)
 
-        def fire() -> None:
-            if epoch == self.epoch:
-                call(*arguments)
-        self.channel.clock.after_ns(delay_ns, fire)
+    def _fire(self, epoch: int, call: Callable[..., object], arguments: tuple[Any, ...]) -> None:
+        if epoch == self.epoch:
+            call(*arguments)
 
     def interrupt(self) -> None:
         """Ask for one."""
@@ -122,9 +122,10 @@ class DriveModel:
             return
         self.served()
         self._clear()
-        low = [self.pairs[name][0] for name in PAIRS]
-        high = [self.pairs[name][1] for name in PAIRS]
-        self.sent = Taskfile._make([code, *low, self.channel.device, *high])
+        (feature, hob_feature), *rest = [self.pairs[name] for name in PAIRS]
+        (count, hob_count), (lbal, hob_lbal), (lbam, hob_lbam), (lbah, hob_lbah) = rest
+        self.sent = Taskfile(code, feature, count, lbal, lbam, lbah, self.channel.device, hob_feature, hob_count,
+                             hob_lbal, hob_lbam, hob_lbah)
         self.command = command = self.drive.begin(self.sent)
         self.phase = Phase.BUSY
         self.later(self.channel.timing.busy_ns, self._busy, command)

@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
 #: The registers that are two deep, by offset.
 _PUSHED: Final = ("", *PAIRS)
-_DEVICE: Final = CommandBlock.DEVICE.offset
+_DEVICE, _COMMAND = CommandBlock.DEVICE.offset, CommandBlock.COMMAND.offset
 
 
 class CommandWindow(HwModel):
@@ -55,6 +55,10 @@ class CommandWindow(HwModel):
             channel.push(_PUSHED[offset], value)        # what every command does often, and made short
         elif offset == _DEVICE and size == 1 and not self.trace.on:
             channel.select(value)
+        elif offset == _COMMAND and size == 1 and not self.trace.on:
+            side = channel.sides.get(channel.device >> 4 & 1)
+            if side is not None:
+                side.take(value)
         else:
             super().write(offset, size, value)
 
