@@ -111,11 +111,20 @@ class Connection:
 
     def selected(self) -> Activity:
         """From message-out on."""
-        chip, slot, scratch = self._chip, self._slot, self._chip.scratch
-        yield chip.timing.idle_ns
+        chip, slot, scratch, timing = self._chip, self._slot, self._chip.scratch, self._chip.timing
+        messages_ns = (3 if slot[_CONTROL] & Control.TAG_ENB else 1) * timing.message_ns
+        # IDENTIFY, the tag message and the command are one step where nothing can come in between
+        plain = not (chip.faults.armed or slot[_CONTROL] & Control.MK_MESSAGE or self.target.agreement.packetized)
+        yield timing.idle_ns + messages_ns + timing.command_ns if plain else timing.idle_ns
         chip.bus.selection_over(self.tag)
         chip.bus.connection = self
         self._identified()
+        if plain:
+            scratch[at.LAST_MSG], scratch[at.MSG_OUT] = MSG_IDENTIFYFLAG, MSG_NOOP
+            chip.scsi.atn = False
+            self._phase(_COMMAND)
+            yield from self._command()
+            return
         scratch[at.SEQ_FLAGS] = _NO_CDB_SENT
         self._phase(_MESGOUT)
         chip.scsi.atn = True
@@ -130,17 +139,15 @@ class Connection:
             self._phase(_COMMAND)
             yield chip.timing.command_ns
         else:
-            # IDENTIFY, and the tag message: they change nothing at the target but what the connection is about
-            took_ns = (3 if slot[_CONTROL] & Control.TAG_ENB else 1) * chip.timing.message_ns
-            packetized = self.target.agreement.packetized
-            yield took_ns if packetized else took_ns + chip.timing.command_ns       # nothing can come in between
+            yield messages_ns
             chip.scsi.atn = False
             scratch[at.LAST_MSG] = scratch[at.MSG_OUT]
             scratch[at.MSG_OUT] = MSG_NOOP
-            if packetized:                              # it expects L_Qs, not an IDENTIFY
+            if self.target.agreement.packetized:        # it expects L_Qs, not an IDENTIFY
                 self.busfree(Phase.MESGOUT)
                 return
             self._phase(_COMMAND)
+            yield timing.command_ns
         yield from self._command()
 
     def agreement_lost(self) -> Activity:
