@@ -30,7 +30,6 @@ NON_FATAL: Final = Sist0.of(CMP=1, SEL=1, RSL=1) | Sist1.of(GEN=1, HTH=1) << 8
 _FREE: Final = frozenset(range(0x14, 0x18))
 #: Where an access begins that reads SIST0, SIST1 or DSTAT: alone, or with what lies before it.
 _STATUS: Final = frozenset((0x08, 0x0C, 0x40, 0x42, 0x43))
-_BEHAVED: Final = frozenset(("DSP", "SFBR"))
 _PCI_STATUS_MASTER_ABORT: Final = 0x2000
 _CON, _INTF, _SIP, _DIP = Istat0.CON.mask, Istat0.INTF.mask, Istat0.SIP.mask, Istat0.DIP.mask
 
@@ -75,9 +74,7 @@ class SymChip(HwModel):
         self.scsi = Bus(self, {number: target for (bus, number), target in targets.items() if bus == 0})
         self.ram = ScriptsRam(0x2000)
         super().__init__()
-        #: Offset of each byte that simply stores -> register, shift: for SCRIPTS, which do this all the time.
-        self.plain_bytes = {one.offset + byte: (one.name, 8 * byte) for one in self.regs.registers
-                            for byte in range(one.size) if one.plain and one.attr not in _BEHAVED}
+        self.scripts.values = self.values
         self.windows["ram"] = self.ram
 
     def reset(self) -> None:
@@ -109,7 +106,8 @@ class SymChip(HwModel):
 
     def later(self, delay_ns: int, call: Callable[..., object], *arguments: Any) -> None:
         """Do something in *delay_ns*, unless the chip is reset before."""
-        self.clock.after_ns(delay_ns, self._fire, self.epoch, call, arguments)
+        clock = self.clock
+        clock.at_ns(clock.now_ns + delay_ns, self._fire, self.epoch, call, arguments)
 
     def _fire(self, epoch: int, call: Callable[..., object], arguments: tuple[Any, ...]) -> None:
         if epoch == self.epoch:

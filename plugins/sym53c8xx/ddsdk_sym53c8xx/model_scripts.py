@@ -1,7 +1,8 @@
 """The SCRIPTS processor: fetches instructions from memory and carries them out, one by one.
 
-A run goes on until an instruction has to wait - for a selection, a phase, a reselection, bus free - or stops SCRIPTS,
-or until its share of instructions is used up; then time passes.  Block moves are in model_moves.py.
+They go on until an instruction has to wait - for a selection, a phase, a reselection, bus free - or stops SCRIPTS, or
+until their share of instructions is used up; then time passes.  Instructions that follow each other are fetched and
+decoded together (model_decode.py); block moves are in model_moves.py.
 
 Source: LSI53C895A Technical Manual v2.2, chapter 5; SYM53C810A Data Manual, chapter 6.
 """
@@ -10,31 +11,39 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from enum import Enum
-from struct import Struct
 from typing import TYPE_CHECKING, Final
 
-from ddsdk.errors import DmaFault, HardwareFault
+from ddsdk.errors import HardwareFault
 from ddsdk.sim.model import HwModel
 
 from .frames import Io, Operator, RegisterMove, SelectEntry, Transfer, signed24
+from .model_decode import (
+    BY_CARRY,
+    BY_DATA,
+    BY_PHASE,
+    COMPARE,
+    FLY,
+    IF_TRUE,
+    LEAVE,
+    LONGEST,
+    RELATIVE,
+    WAIT,
+    kind_of,
+    plain_bytes,
+)
+from .model_fetch import ScriptsMemory
 from .model_moves import BlockMoves
 from .regs import Dcntl, Dstat, Istat0, Scntl3
 
 if TYPE_CHECKING:
     from .model_core import SymChip
 
-_WORDS2: Final = Struct("<II")
-_WORD: Final = Struct("<I")
-_PAGE: Final = 4096
 #: Instructions carried out before time passes.
 _SHARE: Final = 256
 _SFBR: Final = 0x08
 #: Clock divider of a 40 MHz SCLK (SCNTL3.CCF).
 _CCF_40_MHZ: Final = 3
-# bits of the first word, as insn.py has them
-_COMPARE: Final = 0x0026_0000
-_IF_TRUE, _WAIT, _BY_PHASE, _BY_DATA, _BY_CARRY, _FLY, _RELATIVE = (
-    0x0008_0000, 0x0001_0000, 0x0002_0000, 0x0004_0000, 0x0020_0000, 0x0010_0000, 0x0080_0000)
+_SSM_COM, _COM = Dcntl.SSM.mask | Dcntl.COM.mask, Dcntl.COM.mask
 
 
 class State(Enum):
@@ -48,19 +57,25 @@ class State(Enum):
 
 
 class ScriptsProcessor:
-    """`state`, and the instruction that waits.  `dsp` points behind it, as the register does."""
+    """`state`, and the instruction that waits.  `dsp` points behind it, as the register does.
+
+    `do`: methods that carry out an instruction, by model_decode's kinds; false: it is not over yet.
+    """
 
     def __init__(self, chip: SymChip) -> None:
         self.chip = chip
         self.state = State.STOPPED
+        self.values: dict[str, int] = {}
+        self.fetch = ScriptsMemory(chip)
+        self.memory, self.word, self.words2 = self.fetch.views, self.fetch.word, self.fetch.words2
         self.moves = BlockMoves(chip, self)
-        self._pages: dict[int, memoryview] = {}
-        self._waiting: tuple[int, int] | None = None
+        self.latch_phase = self.moves.latch_phase
+        self._plain = plain_bytes(type(chip))
+        self._waiting: tuple[int, int, int] | None = None
         self._alternate = 0
         self._serial = 0
-        self._ram = 0                           # bus address of the on-chip RAM
-        self._do: tuple[Callable[[int, int], bool], ...] = (
-            self.moves.block_move, self._io_or_register, self._transfer, self._memory)
+        self.do: tuple[Callable[[int, int], bool], ...] = (
+            self.moves.block_move, self._io, self._register, self._transfer, self._memory)
 
     @property
     def running(self) -> bool:
@@ -75,7 +90,7 @@ class ScriptsProcessor:
         if self.running:
             raise HardwareFault(f"{type(chip).__name__}: SCRIPTS are started while they run; stop them first")
         self._waiting = None
-        self._ram = chip.ram_base()
+        self.fetch.started()
         self.moves.forget()
         self._schedule(chip.timing.start_ns)
 
@@ -121,31 +136,78 @@ class ScriptsProcessor:
 
     def run(self) -> None:
         """Instructions until one waits or stops, or the share is used up."""
-        chip, values = self.chip, self.chip.values
-        self._pages.clear()
+        chip, values = self.chip, self.values
+        self.fetch.refresh()
+        waiting, self._waiting = self._waiting, None
+        if waiting is not None:
+            self._carry_out(*waiting)
         left = _SHARE
         while self.state is State.RUNNING:
-            if self._waiting is not None:
-                word, operand = self._waiting
-                self._waiting = None
-            else:
-                if not left:
-                    self._schedule(_SHARE * chip.timing.insn_ns)
-                    return
-                left -= 1
-                dsp = values["DSP"]
-                if chip.faults.armed and self._fetch_faults():
-                    return
-                word, operand = self.words2(dsp)
-                values["DSP"] = dsp + 8 & 0xFFFF_FFFF
-                values["DCMD"], values["DBC"], values["DSPS"] = word >> 24, word & 0xFF_FFFF, operand
-            if not self._do[word >> 30](word, operand):
-                self._waiting = (word, operand)
-                if self.state is State.RUNNING:
-                    self.state = State.ON_BUS
+            if not left:
+                self._schedule(_SHARE * chip.timing.insn_ns)
                 return
-            if values["DCNTL"] & Dcntl.SSM.mask and self.running:
-                chip.raise_dma(Dstat.SSI.mask)
+            if left < LONGEST or chip.faults.armed or values["DCNTL"] & _SSM_COM != _COM:
+                left -= 1
+                self._instruction()
+            else:
+                left = self._runs(left)
+
+    def _runs(self, left: int) -> int:
+        """Runs of instructions until one leaves them, or few are *left* of the share; how many are."""
+        values, fetch = self.values, self.fetch
+        dsp, start, end = values["DSP"], 0, 0
+        view = memoryview(b"")
+        while left >= LONGEST:
+            if not start <= dsp < end:
+                area = fetch.area(dsp)
+                if area is None:
+                    break
+                start, end, view = area
+            run = fetch.run_at(dsp, dsp - start, view)
+            if run is None:
+                break
+            left -= run.count
+            for step in run.steps:
+                target = step(self)
+                if target is not None:
+                    break
+            else:
+                dsp = run.end
+                if run.jumps:
+                    values["ADDER"] = dsp
+                continue
+            if target == LEAVE:
+                return left
+            dsp = values["ADDER"] = target
+        else:
+            values["DSP"] = dsp
+            return left
+        values["DSP"] = dsp
+        self._instruction()
+        return left - 1
+
+    def _instruction(self) -> None:
+        """One by itself: a fault may strike, or it lies where nothing is kept."""
+        values = self.values
+        dsp = values["DSP"]
+        if self.chip.faults.armed and self._fetch_faults():
+            return
+        word, operand = self.words2(dsp)
+        values["DSP"] = dsp + 8 & 0xFFFF_FFFF
+        values["DCMD"], values["DBC"], values["DSPS"] = word >> 24, word & 0xFF_FFFF, operand
+        self._carry_out(kind_of(word), word, operand)
+
+    def _carry_out(self, kind: int, word: int, operand: int) -> None:
+        if not self.do[kind](word, operand):
+            self.hold(kind, word, operand)
+        elif self.values["DCNTL"] & Dcntl.SSM.mask and self.running:
+            self.chip.raise_dma(Dstat.SSI.mask)
+
+    def hold(self, kind: int, word: int, operand: int) -> None:
+        """The instruction is not over: it is looked at again when something happens."""
+        self._waiting = kind, word, operand
+        if self.state is State.RUNNING:
+            self.state = State.ON_BUS
 
     def _fetch_faults(self) -> bool:
         chip = self.chip
@@ -167,49 +229,10 @@ class ScriptsProcessor:
         self.state = state
         return False
 
-    # -- memory ----------------------------------------------------------------------------------------------
-
-    def _page(self, address: int) -> memoryview:
-        """The page around *address*, for the rest of this run; the CPU does not run meanwhile."""
-        page = address & -_PAGE
-        view = self._pages.get(page)
-        if view is None:
-            try:
-                (view,) = self.memory(page, _PAGE, True)
-            except (DmaFault, ValueError):
-                (view,) = self.memory(address, 8, True)
-                return view
-            self._pages[page] = view
-        return view
-
-    def words2(self, address: int) -> tuple[int, int]:
-        """Two words at *address*."""
-        offset = address & _PAGE - 1
-        if address & 3:
-            raise HardwareFault(f"{type(self.chip).__name__}: SCRIPTS fetch at {address:#x}, not a multiple of 4")
-        if offset > _PAGE - 8:
-            return _WORDS2.unpack(b"".join(bytes(one) for one in self.memory(address, 8, True)))
-        view = self._page(address)
-        return _WORDS2.unpack_from(view, offset if len(view) == _PAGE else 0)
-
-    def word(self, address: int) -> int:
-        """One word at *address*."""
-        (value,) = _WORD.unpack(b"".join(bytes(one) for one in self.memory(address, 4, True)))
-        return int(value)
-
-    def memory(self, address: int, length: int, to_device: bool) -> list[memoryview]:
-        """Host memory, or the chip's own RAM."""
-        chip, base = self.chip, self._ram
-        if base and base <= address and address + length <= base + chip.ram.size:
-            return [memoryview(chip.ram.bytes)[address - base:address - base + length]]
-        return chip.dma.view(address, length, to_device)
-
     # -- I/O -------------------------------------------------------------------------------------------------
 
-    def _io_or_register(self, word: int, operand: int) -> bool:
+    def _io(self, word: int, operand: int) -> bool:
         opcode = word >> 27 & 7
-        if opcode >= RegisterMove.FROM_SFBR:
-            return self._register(word, opcode)
         chip, bus = self.chip, self.chip.scsi
         if opcode == Io.SELECT:
             return self._select(word, operand)
@@ -279,7 +302,7 @@ class ScriptsProcessor:
     def write_register(self, offset: int, value: int) -> None:
         """The same, written."""
         chip = self.chip
-        plain = chip.plain_bytes.get(offset)
+        plain = self._plain.get(offset)
         if plain is not None:
             name, shift = plain
             chip.values[name] = chip.values[name] & ~(0xFF << shift) | value << shift
@@ -289,8 +312,9 @@ class ScriptsProcessor:
             chip.scripts_access()
             HwModel.write(chip, offset, 1, value)
 
-    def _register(self, word: int, opcode: int) -> bool:
+    def _register(self, word: int, _operand: int) -> bool:
         chip, values = self.chip, self.chip.values
+        opcode = word >> 27 & 7
         if not values["DCNTL"] & Dcntl.COM.mask:
             raise HardwareFault(f"{type(chip).__name__}: a register instruction with DCNTL.COM 0, which the manual"
                                 " forbids")
@@ -333,26 +357,26 @@ class ScriptsProcessor:
         opcode = word >> 27 & 7
         if opcode > Transfer.INT:
             return self.illegal()
-        if word & _WAIT and not self.moves.latch_phase():
+        if word & WAIT and not self.latch_phase():
             return False
-        wanted = bool(word & _IF_TRUE)
-        if not word & _COMPARE:
+        wanted = bool(word & IF_TRUE)
+        if not word & COMPARE:
             taken = wanted
         else:
-            equal = ((not word & _BY_CARRY or chip.carry)
-                     and (not word & _BY_PHASE or values["SSTAT1"] & 7 == word >> 24 & 7)
-                     and (not word & _BY_DATA or not (values["SFBR"] ^ word) & ~(word >> 8) & 0xFF))
+            equal = ((not word & BY_CARRY or chip.carry)
+                     and (not word & BY_PHASE or values["SSTAT1"] & 7 == word >> 24 & 7)
+                     and (not word & BY_DATA or not (values["SFBR"] ^ word) & ~(word >> 8) & 0xFF))
             taken = equal is wanted
         if not taken:
             return True
         if opcode == Transfer.INT:
-            if word & _FLY:
+            if word & FLY:
                 chip.intfly()
             else:
                 chip.raise_dma(Dstat.SIR.mask)
             return True
         target = values["TEMP"] if opcode == Transfer.RETURN else operand
-        if word & _RELATIVE and opcode != Transfer.RETURN:
+        if word & RELATIVE and opcode != Transfer.RETURN:
             target = values["DSP"] + signed24(operand) & 0xFFFF_FFFF
         if opcode == Transfer.CALL:
             values["TEMP"] = values["DSP"]
