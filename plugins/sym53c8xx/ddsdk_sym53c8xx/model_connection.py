@@ -95,6 +95,14 @@ class Connection:
         """The initiator saw bad parity: the bytes come again if it says so."""
         self._say_bytes = data + self._say_bytes
 
+    def goes_on(self) -> bool:
+        """ACK fell: whether the next byte of a message follows."""
+        if not self._say_bytes:
+            return False
+        self._step += 1
+        self.phase = Phase.MSG_IN
+        return True
+
     def acknowledged(self) -> None:
         """ACK fell."""
         if self.bus.atn:

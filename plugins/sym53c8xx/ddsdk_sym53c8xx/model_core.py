@@ -74,7 +74,7 @@ class SymChip(HwModel):
         self.scsi = Bus(self, {number: target for (bus, number), target in targets.items() if bus == 0})
         self.ram = ScriptsRam(0x2000)
         super().__init__()
-        self.scripts.values = self.values
+        self.scripts.wire(self.values, self.scsi)
         self.windows["ram"] = self.ram
 
     def reset(self) -> None:
@@ -126,6 +126,8 @@ class SymChip(HwModel):
         offset &= 0xFF
         if offset in _FREE:                     # what polls read
             return super().read(offset, size)
+        if self.scripts.moved is not None:
+            self.scripts.settle()
         if offset in _STATUS:
             self._status_access += 1
         if self.scripts.running or self.in_reset:
@@ -139,6 +141,8 @@ class SymChip(HwModel):
         offset &= 0xFF
         if offset not in _FREE and (self.scripts.running or self.in_reset):
             self._refuse("write", offset, size)
+        if self.scripts.moved is not None:
+            self.scripts.settle()
         super().write(offset, size, value)
 
     def _vanishes(self) -> bool:
@@ -279,6 +283,7 @@ class SymChip(HwModel):
             self.vanish()
             return
         self.scripts.stop()
+        self.scripts.settle()
         self.scsi.chip_lets_go()
         for placed in self.regs.registers:
             self.values[placed.name] = int(placed.reset)

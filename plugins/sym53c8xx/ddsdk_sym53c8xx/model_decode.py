@@ -16,49 +16,63 @@ from struct import Struct
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, Final
 
-from attrs import frozen
-
+from ddsdk.regs import Access
 from ddsdk.sim.model import HwModel
 
-from .frames import INSN_BYTES, MEMORY_MOVE_BYTES, Kind, Operator, RegisterMove, Transfer, signed24
+from . import model_quick
+from .frames import INSN_BYTES, MEMORY_MOVE_BYTES, WORD_BYTES, Kind, Operator, RegisterMove, Transfer, signed24
+from .model_steps import (
+    BLOCK_MOVE,
+    BY_DATA,
+    BY_PHASE,
+    COMPARE,
+    FLY,
+    IF_TRUE,
+    IO,
+    MEMORY,
+    REGISTER,
+    RELATIVE,
+    TRANSFER,
+    WAIT,
+    Step,
+    leaving,
+)
 
 if TYPE_CHECKING:
     from .model_scripts import ScriptsProcessor
 
-#: What a step gives: the address to go on at, None for the next instruction, or LEAVE: the registers say it.
-Step = Callable[["ScriptsProcessor"], "int | None"]
-LEAVE: Final = -1
 #: Instructions of a run at most, and the bytes they may take.
 LONGEST: Final = 16
 WINDOW: Final = LONGEST * INSN_BYTES
-# bits of the first word, as insn.py has them
-COMPARE: Final = 0x0026_0000
-IF_TRUE, WAIT, BY_PHASE, BY_DATA, BY_CARRY, FLY, RELATIVE = (
-    0x0008_0000, 0x0001_0000, 0x0002_0000, 0x0004_0000, 0x0020_0000, 0x0010_0000, 0x0080_0000)
-#: Which of the processor's methods carries an instruction out: index in `ScriptsProcessor.do`.
-BLOCK_MOVE, IO, REGISTER, TRANSFER, MEMORY = range(5)
-
+_FETCH: Final = tuple(Struct(f"{n}s").unpack_from for n in range(0, WINDOW + 1, WORD_BYTES))
 _WORDS2: Final = Struct("<II")
 _SFBR: Final = 0x08
 _USE_SFBR: Final = 0x0080_0000
-#: Registers of the current instruction: only what leaves sets them.
-_CURRENT: Final = frozenset(("DSP", "DBC", "DCMD", "DSPS", "ADDER"))
+_MEMORY_MOVE: Final = 6                 # bits 31 to 29
+_CLEAR_ACK, _WAIT_DISCONNECT = 0x6000_0040, 0x4800_0000
+#: Registers of the current instruction and of the last move, written late: what leaves sees them.
+_CURRENT: Final = frozenset(("DSP", "DBC", "DCMD", "DSPS", "ADDER", "DNAD", "DNAD64", "DFIFO", "IA", "RBC", "UA", "SBC",
+                             "CSBC"))
+#: Kinds of bits that read as they are stored and take any value.
+_SIMPLE: Final = frozenset((Access.RW, Access.W1C))
 _FAST_OPERATORS: Final = frozenset((Operator.MOVE, Operator.OR, Operator.AND))
 
 
-@frozen(eq=False)
 class Run:
     """Instructions that follow each other: `count` of them with `code` as bytes; after the last go on at `end`.
 
     `jumps`: the last one is a JUMP there.  `fetch(view, offset)` gives the bytes that are there now, as a tuple of one.
     """
 
-    code: bytes
-    fetch: Callable[[memoryview, int], tuple[bytes]]
-    count: int
-    steps: tuple[Step, ...]
-    end: int
-    jumps: bool
+    __slots__ = ("code", "count", "end", "fetch", "jumps", "steps")
+
+    def __init__(self, code: bytes, count: int, steps: tuple[Step, ...], end: int, jumps: bool) -> None:
+        self.code = code
+        self.fetch = _FETCH[len(code) // WORD_BYTES]
+        self.count = count
+        self.steps = steps
+        self.end = end
+        self.jumps = jumps
 
 
 def kind_of(word: int) -> int:
@@ -83,76 +97,71 @@ def _current_bytes(chip: type[HwModel]) -> frozenset[int]:
                      for byte in range(one.size))
 
 
-@lru_cache(maxsize=8192)
 def decode(chip: type[HwModel], address: int, window: bytes) -> Run | None:
     """The run at *address*, whose bytes *window* begins with; None when it holds no whole instruction."""
     steps: list[Step] = []
     at = count = 0
-    end = None
-    while end is None and count < LONGEST and at + INSN_BYTES <= len(window):
+    last, end, jumps = False, 0, False
+    while not last and count < LONGEST and at + INSN_BYTES <= len(window):
         word, operand = _WORDS2.unpack_from(window, at)
-        after = at + (INSN_BYTES if word >> 29 != 6 else MEMORY_MOVE_BYTES)
+        after = at + (INSN_BYTES if word >> 29 != _MEMORY_MOVE else MEMORY_MOVE_BYTES)
         if after > len(window):
             break
-        step, end = _step(chip, word, operand, address + at + INSN_BYTES & 0xFFFF_FFFF)
+        third = int.from_bytes(window[at + INSN_BYTES:after], "little")
+        step, last, end, jumps = _step(chip, word, operand, third, address + at + INSN_BYTES & 0xFFFF_FFFF)
         if step is not None:
             steps.append(step)
         at, count = after, count + 1
-    if not count:
-        return None
-    code = window[:at]
-    return Run(code, Struct(f"{at}s").unpack_from, count, tuple(steps),
-               address + at & 0xFFFF_FFFF if end is None else end, end is not None)
+    return Run(window[:at], count, tuple(steps), end, jumps) if count else None
 
 
-def _step(chip: type[HwModel], word: int, operand: int, dsp: int) -> tuple[Step | None, int | None]:
-    """(what the instruction does, None: nothing; where the run ends with it, None: it goes on)."""
+@lru_cache(maxsize=1 << 14)
+def _step(chip: type[HwModel], word: int, operand: int, third: int, dsp: int) -> tuple[Step | None, bool, int, bool]:
+    """(what an instruction does, None: nothing; whether a run ends with it; where to go on, and whether it jumps there).
+
+    What writes memory ends a run: the next instruction may be another one then.
+    """
     kind = kind_of(word)
-    leave = _leave(kind, word, operand, dsp)
+    leave = leaving(kind, word, operand, dsp)
+    shortcut: Step | None = None
     if kind == TRANSFER:
         return _transfer(word, operand, dsp, leave)
     if kind == REGISTER:
         shortcut = _register(chip, word)
+    elif kind == BLOCK_MOVE:
+        shortcut = model_quick.block_move(word, operand, dsp, leave)
         if shortcut is not None:
-            return shortcut, None
-    return leave, LEAVE
-
-
-def _leave(kind: int, word: int, operand: int, dsp: int) -> Step:
-    """Set the registers of the current instruction and have the processor carry it out."""
-    dcmd, dbc = word >> 24, word & 0xFF_FFFF
-
-    def leave(scripts: ScriptsProcessor) -> int:
-        values = scripts.values
-        values["DSP"] = dsp
-        values["DCMD"] = dcmd
-        values["DBC"] = dbc
-        values["DSPS"] = operand
-        if not scripts.do[kind](word, operand):
-            scripts.hold(kind, word, operand)
-        return LEAVE
-    return leave
+            return shortcut, word >> 24 & 7 in model_quick.WRITES, dsp, False
+    elif word == _CLEAR_ACK:
+        shortcut = model_quick.clear_ack(word, operand, dsp, leave)
+    elif word == _WAIT_DISCONNECT:
+        shortcut = model_quick.wait_disconnect(leave)
+    elif word >> 29 == _MEMORY_MOVE:
+        shortcut = model_quick.memory_move(word, operand, third, leave)
+        if shortcut is not None:
+            return shortcut, True, dsp + WORD_BYTES & 0xFFFF_FFFF, False
+    return (leave, True, dsp, False) if shortcut is None else (shortcut, False, dsp, False)
 
 
 # -- transfer control ------------------------------------------------------------------------------------------
 
 
-def _transfer(word: int, operand: int, dsp: int, leave: Step) -> tuple[Step | None, int | None]:
+def _transfer(word: int, operand: int, dsp: int, leave: Step) -> tuple[Step | None, bool, int, bool]:
     opcode, compare = word >> 27 & 7, word & COMPARE
+    by_leaving = leave, True, dsp, False
     if opcode not in (Transfer.JUMP, Transfer.RETURN, Transfer.INT) or word & FLY:
-        return leave, LEAVE
+        return by_leaving
     target = dsp + signed24(operand) & 0xFFFF_FFFF if word & RELATIVE else operand
     wanted = bool(word & IF_TRUE)
     act = None if opcode == Transfer.JUMP else _return if opcode == Transfer.RETURN else leave
     if not compare and not word & WAIT:
-        if not wanted:
-            return None, None
-        return (None, target) if act is None else (act, LEAVE)
+        return (act, wanted, target, wanted) if wanted else (None, False, dsp, False)
     if compare == BY_DATA and not word & WAIT:
-        return _by_data(word & 0xFF, ~(word >> 8) & 0xFF, wanted, target, act), None
+        return _by_data(word & 0xFF, ~(word >> 8) & 0xFF, wanted, target, act), False, dsp, False
     if compare == BY_PHASE:
-        return _by_phase(word >> 24 & 7, wanted, target, act, leave if word & WAIT else None), None
-    return leave, LEAVE
+        wait = leave if word & WAIT else None
+        return _by_phase(word >> 24 & 7, wanted, target, act, wait), False, dsp, False
+    return by_leaving
 
 
 def _return(scripts: ScriptsProcessor) -> int:
@@ -195,8 +204,10 @@ def _register(chip: type[HwModel], word: int) -> Step | None:
     current, plain = _current_bytes(chip), plain_bytes(chip).get(register)
     if opcode == RegisterMove.TO_SFBR and register not in current:
         return _to_sfbr(register, plain, keep, add)
-    if plain is None or register in current:
+    if register in current:
         return None
+    if plain is None:
+        return _modify(chip, register, keep, add) if opcode == RegisterMove.MODIFY else None
     source = ("SFBR", 0) if opcode == RegisterMove.FROM_SFBR else plain
     return _store(plain, source, keep, add)
 
@@ -226,3 +237,18 @@ def _store(plain: tuple[str, int], source: tuple[str, int], keep: int, add: int)
         values: Any = scripts.values
         values[name] = values[name] & others | (values[source_name] >> source_shift & keep | add) << shift
     return store
+
+
+def _modify(chip: type[HwModel], register: int, keep: int, add: int) -> Step | None:
+    """A byte register without behaviour whose bits store by their kinds."""
+    placed = next((one for one in chip.regs.registers if one.offset == register and one.size == 1), None)
+    if (placed is None or hasattr(chip, f"r_{placed.attr}") or hasattr(chip, f"w_{placed.attr}")
+            or not _SIMPLE.issuperset(placed.masks)):
+        return None
+    name, after_write = placed.name, placed.after_write
+
+    def modify(scripts: ScriptsProcessor) -> None:
+        values = scripts.values
+        old = values[name]
+        values[name] = after_write(old, old & keep | add)
+    return modify

@@ -20,15 +20,19 @@ _WORDS2: Final = Struct("<II")
 _WORD: Final = Struct("<I")
 #: First address, address past the end, bytes.
 Area = tuple[int, int, memoryview]
+NOWHERE: Final[Area] = (0, 0, memoryview(b""))
 
 
 class ScriptsMemory:
-    """Bytes, words and decoded instructions by bus address.  `refresh()` comes first, each time SCRIPTS go on."""
+    """Bytes, words and decoded instructions by bus address.  `refresh()` comes first, each time SCRIPTS go on.
+
+    `runs`: what was decoded last, by address; whether its bytes are still there is for the reader to see.
+    """
 
     def __init__(self, chip: SymChip) -> None:
         self._chip = chip
         self._areas: list[Area] = []
-        self._runs: dict[int, Run] = {}
+        self.runs: dict[int, Run] = {}
         self._revoked = -1
         self._ram = 0                           # bus address of the on-chip RAM
 
@@ -43,7 +47,7 @@ class ScriptsMemory:
         if dma.revoked != self._revoked or not dma.bus_master:
             self._revoked = dma.revoked
             self._areas.clear()
-            self._runs.clear()
+            self.runs.clear()
         elif dma.trace.on:
             self._areas.clear()
 
@@ -63,16 +67,11 @@ class ScriptsMemory:
         self._areas.append(area)
         return area
 
-    def run_at(self, address: int, offset: int, view: memoryview) -> Run | None:
-        """The run at *address*, which is *offset* in *view*, by the bytes that are there now.
-
-        None: nothing to be kept is there.
-        """
-        run = self._runs.get(address)
-        if run is None or run.fetch(view, offset)[0] != run.code:
-            run = None if address & 3 else decode(type(self._chip), address, bytes(view[offset:offset + WINDOW]))
-            if run is not None:
-                self._runs[address] = run
+    def decode(self, address: int, offset: int, view: memoryview) -> Run | None:
+        """The run at *address*, which is *offset* in *view*, by the bytes that are there now; None: there is none."""
+        run = None if address & 3 else decode(type(self._chip), address, bytes(view[offset:offset + WINDOW]))
+        if run is not None:
+            self.runs[address] = run
         return run
 
     def views(self, address: int, length: int, to_device: bool) -> list[memoryview]:

@@ -59,21 +59,21 @@ class Port(Connection):
         self.last_done: Reselection | None = None
         self._lun = 0
         self._tag: int | None = None
-        self._privilege = self._identified = self._impostor = False
+        self._privilege = self.identified = self._impostor = False
 
     # -- connections -----------------------------------------------------------------------------------------
 
     def selected(self, atn: bool) -> None:
         """A new connection."""
         self.task, self._impostor = None, False
-        self._lun, self._tag, self._privilege, self._identified = 0, None, False, False
+        self._lun, self._tag, self._privilege, self.identified = 0, None, False, False
         self.go(Phase.MSG_OUT if atn else Phase.COMMAND, self.bus.chip.timing.req_ns)
 
     def reselected(self, reselection: Reselection) -> None:
         """The chip answered."""
         task = self.task = reselection.task
         self._impostor = reselection.number != self.number
-        self._identified = True
+        self.identified = True
         if task is not None:
             self._lun, self._tag, self._privilege = task.lun, task.tag, task.may_disconnect
             task.rewind()
@@ -127,17 +127,17 @@ class Port(Connection):
                 end = self._say_again
             elif byte not in (Message.NO_OPERATION, Message.MESSAGE_REJECT):
                 end = self._refuse
-        if self._tag is not None and not self._identified and chip.strikes("tag-refused") is not None:
+        if self._tag is not None and not self.identified and chip.strikes("tag-refused") is not None:
             self._tag = None
             end = self._refuse
         end()
 
     def _messages_over(self) -> None:
         self._say_bytes = b""
-        if self._identified:
+        if self.identified:
             self.proceed()
         else:
-            self._identified = True
+            self.identified = True
             self.go(Phase.COMMAND)
 
     def _refuse(self) -> None:

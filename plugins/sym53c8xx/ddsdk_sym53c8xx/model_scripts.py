@@ -10,14 +10,16 @@ Source: LSI53C895A Technical Manual v2.2, chapter 5; SYM53C810A Data Manual, cha
 from __future__ import annotations
 
 from collections.abc import Callable
-from enum import Enum
 from typing import TYPE_CHECKING, Final
 
 from ddsdk.errors import HardwareFault
 from ddsdk.sim.model import HwModel
 
 from .frames import Io, Operator, RegisterMove, SelectEntry, Transfer, signed24
-from .model_decode import (
+from .model_decode import LONGEST, kind_of, plain_bytes
+from .model_fetch import NOWHERE, ScriptsMemory
+from .model_moves import BlockMoves
+from .model_steps import (
     BY_CARRY,
     BY_DATA,
     BY_PHASE,
@@ -25,17 +27,14 @@ from .model_decode import (
     FLY,
     IF_TRUE,
     LEAVE,
-    LONGEST,
     RELATIVE,
     WAIT,
-    kind_of,
-    plain_bytes,
+    State,
 )
-from .model_fetch import ScriptsMemory
-from .model_moves import BlockMoves
 from .regs import Dcntl, Dstat, Istat0, Scntl3
 
 if TYPE_CHECKING:
+    from .model_bus import Bus
     from .model_core import SymChip
 
 #: Instructions carried out before time passes.
@@ -46,36 +45,36 @@ _CCF_40_MHZ: Final = 3
 _SSM_COM, _COM = Dcntl.SSM.mask | Dcntl.COM.mask, Dcntl.COM.mask
 
 
-class State(Enum):
-    """What SCRIPTS do."""
-
-    STOPPED = "stopped"
-    RUNNING = "running"                 # scheduled, or in the middle of an instruction
-    ON_BUS = "waits for the bus"        # selection, REQ
-    RESELECT = "waits to be reselected"
-    DISCONNECT = "waits for bus free"
-
-
 class ScriptsProcessor:
     """`state`, and the instruction that waits.  `dsp` points behind it, as the register does.
 
-    `do`: methods that carry out an instruction, by model_decode's kinds; false: it is not over yet.
+    `do`: methods that carry out an instruction, by model_steps's kinds; false: it is not over yet.  `moved`: the last
+    move, (its address, its words, address and count), and `moved_bytes` how many all did, while `settle()` has not put
+    that into the registers.
     """
 
     def __init__(self, chip: SymChip) -> None:
         self.chip = chip
         self.state = State.STOPPED
         self.values: dict[str, int] = {}
+        self.bus: Bus
+        self.moved: tuple[int, int, int, int, int] | None = None
+        self.moved_bytes = 0
         self.fetch = ScriptsMemory(chip)
         self.memory, self.word, self.words2 = self.fetch.views, self.fetch.word, self.fetch.words2
         self.moves = BlockMoves(chip, self)
         self.latch_phase = self.moves.latch_phase
+        self._area = NOWHERE                    # where the current instruction is
         self._plain = plain_bytes(type(chip))
         self._waiting: tuple[int, int, int] | None = None
         self._alternate = 0
         self._serial = 0
         self.do: tuple[Callable[[int, int], bool], ...] = (
             self.moves.block_move, self._io, self._register, self._transfer, self._memory)
+
+    def wire(self, values: dict[str, int], bus: Bus) -> None:
+        """The rest of the chip is there."""
+        self.values, self.bus = values, bus
 
     @property
     def running(self) -> bool:
@@ -138,6 +137,7 @@ class ScriptsProcessor:
         """Instructions until one waits or stops, or the share is used up."""
         chip, values = self.chip, self.values
         self.fetch.refresh()
+        self._area = NOWHERE
         waiting, self._waiting = self._waiting, None
         if waiting is not None:
             self._carry_out(*waiting)
@@ -155,17 +155,20 @@ class ScriptsProcessor:
     def _runs(self, left: int) -> int:
         """Runs of instructions until one leaves them, or few are *left* of the share; how many are."""
         values, fetch = self.values, self.fetch
-        dsp, start, end = values["DSP"], 0, 0
-        view = memoryview(b"")
+        known = fetch.runs.get
+        dsp = values["DSP"]
+        start, end, view = self._area
         while left >= LONGEST:
             if not start <= dsp < end:
                 area = fetch.area(dsp)
                 if area is None:
                     break
-                start, end, view = area
-            run = fetch.run_at(dsp, dsp - start, view)
-            if run is None:
-                break
+                start, end, view = self._area = area
+            run = known(dsp)
+            if run is None or run.fetch(view, dsp - start)[0] != run.code:
+                run = fetch.decode(dsp, dsp - start, view)
+                if run is None:
+                    break
             left -= run.count
             for step in run.steps:
                 target = step(self)
@@ -202,6 +205,21 @@ class ScriptsProcessor:
             self.hold(kind, word, operand)
         elif self.values["DCNTL"] & Dcntl.SSM.mask and self.running:
             self.chip.raise_dma(Dstat.SSI.mask)
+
+    def settle(self) -> None:
+        """What the last moves leave in the registers: somebody is about to look."""
+        moved, self.moved = self.moved, None
+        if moved is None:
+            return
+        insn, word, operand, address, count = moved
+        values = self.values
+        values["DCMD"], values["DBC"], values["DSPS"] = word >> 24, 0, operand
+        values["DNAD"], values["DFIFO"] = address + count & 0xFFFF_FFFF, 0
+        if "DNAD64" in values:
+            values["DNAD64"], values["IA"], values["RBC"] = address >> 32, insn, 0
+            values["UA"] = address + count & 0xFFFF_FFFF
+            values["CSBC"] = values["CSBC"] + self.moved_bytes & 0xFFFF_FFFF
+        self.moved_bytes = 0
 
     def hold(self, kind: int, word: int, operand: int) -> None:
         """The instruction is not over: it is looked at again when something happens."""

@@ -1,0 +1,206 @@
+"""Shortcuts for what a good command does most: whole moves, CLEAR ACK, WAIT DISCONNECT, small memory moves.
+
+Each looks whether things are as they usually are - the phase is the one the move is for, all of it moves at once,
+nothing stops SCRIPTS - and does then what the processor's own methods would do; otherwise it *leaves* to them.  The
+registers of a move are noted (`ScriptsProcessor.moved`) and written before somebody looks at them.  No fault is armed
+here: one that is has instructions carried out one by one.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from types import MappingProxyType
+from typing import TYPE_CHECKING, Final
+
+from .frames import INSN_BYTES, Message, Phase, signed24
+from .model_steps import INDIRECT, LEAVE, MOVE, TABLE, State, Step
+from .regs import Ccntl1
+
+if TYPE_CHECKING:
+    from .model_port import Port
+    from .model_scripts import ScriptsProcessor
+
+#: Moves *count* bytes at *address* and returns true, or does nothing and returns false.
+_Body = Callable[["ScriptsProcessor", "Port", int, int], bool]
+_DIRECT_64: Final = Ccntl1.EN64DBMV.mask
+_WIDE: Final = Ccntl1.EN64TIBMV.mask | Ccntl1.TIMOD.mask
+_IDENTIFY, _SIMPLE_TAG = int(Message.IDENTIFY), int(Message.SIMPLE_QUEUE_TAG)
+_MSG_IN: Final = Phase.MSG_IN
+_RUNNING: Final = State.RUNNING
+#: What a shortcut for memory moves moves at most.
+_FEW: Final = 64
+
+
+# -- block moves -----------------------------------------------------------------------------------------------
+
+
+def block_move(word: int, operand: int, dsp: int, leave: Step) -> Step | None:
+    """MOVE, direct or from a table; None: there is no shortcut."""
+    wanted = Phase(word >> 24 & 7)
+    body = _BODIES.get(wanted)
+    if body is None or not word & MOVE or word & INDIRECT:
+        return None
+    if not word & TABLE:
+        return _direct(word, operand, dsp, leave, wanted, body)
+    insn, offset = dsp - INSN_BYTES & 0xFFFF_FFFF, signed24(operand)
+
+    def table_move(scripts: ScriptsProcessor) -> int | None:
+        bus, values = scripts.bus, scripts.values
+        port = bus.connected
+        if port is None or port.phase is not wanted or bus.ack or bus.selecting is not None:
+            return leave(scripts)
+        entry, address = scripts.words2(values["DSA"] + offset & 0xFFFF_FFFF)
+        if entry >> 24:
+            if values.get("CCNTL1", 0) & _WIDE != _WIDE:
+                return leave(scripts)
+            address |= entry >> 24 << 32
+        count = entry & 0xFF_FFFF
+        if not count or not body(scripts, port, address, count):
+            return leave(scripts)
+        values["SSTAT1"] = wanted
+        scripts.moved = insn, word, operand, address, count
+        scripts.moved_bytes += count
+        return None
+    return table_move
+
+
+def _direct(word: int, operand: int, dsp: int, leave: Step, wanted: Phase, body: _Body) -> Step | None:
+    insn, count = dsp - INSN_BYTES & 0xFFFF_FFFF, word & 0xFF_FFFF
+    if not count:
+        return None
+
+    def direct_move(scripts: ScriptsProcessor) -> int | None:
+        bus, values = scripts.bus, scripts.values
+        port = bus.connected
+        if (port is None or port.phase is not wanted or bus.ack or bus.selecting is not None
+                or values.get("CCNTL1", 0) & _DIRECT_64 or not body(scripts, port, operand, count)):
+            return leave(scripts)
+        values["SSTAT1"] = wanted
+        scripts.moved = insn, word, operand, operand, count
+        scripts.moved_bytes += count
+        return None
+    return direct_move
+
+
+def _data_out(scripts: ScriptsProcessor, port: Port, address: int, count: int) -> bool:
+    task = port.task
+    if task is None or not task.out or port.data_ready() != count or scripts.chip.left_in_fifo:
+        return False
+    task.take(scripts.memory(address, count, True), count)
+    port.data_moved(count)
+    return True
+
+
+def _data_in(scripts: ScriptsProcessor, port: Port, address: int, count: int) -> bool:
+    task = port.task
+    if task is None or task.out is not False or port.data_ready() != count or scripts.chip.left_in_fifo:
+        return False
+    views = scripts.memory(address, count, False)
+    scripts.values["SFBR"] = task.first_byte()
+    task.give(views)
+    port.data_moved(count)
+    return True
+
+
+def _command(scripts: ScriptsProcessor, port: Port, address: int, count: int) -> bool:
+    cdb = b"".join(scripts.memory(address, count, True))
+    if port.command_bytes(cdb) != count:
+        return False
+    port.command(cdb)
+    return True
+
+
+def _message_out(scripts: ScriptsProcessor, port: Port, address: int, count: int) -> bool:
+    """IDENTIFY, with a simple queue tag or without."""
+    if count not in (1, 3) or port.identified:
+        return False
+    messages = b"".join(scripts.memory(address, count, True))
+    if not messages[0] & _IDENTIFY or (count == 3 and messages[1] != _SIMPLE_TAG):
+        return False
+    scripts.bus.atn = False                     # falls with the last byte
+    port.message_out(messages)
+    return True
+
+
+def _message_in(scripts: ScriptsProcessor, port: Port, address: int, count: int) -> bool:
+    """One byte, whose ACK stays."""
+    if count != 1:
+        return False
+    (view,) = scripts.memory(address, 1, False)
+    values = scripts.values
+    (view[0],) = (values["SFBR"],) = (values["SIDL"],) = port.message_in(1)
+    scripts.bus.ack = True
+    return True
+
+
+def _status(scripts: ScriptsProcessor, port: Port, address: int, count: int) -> bool:
+    if count != 1:
+        return False
+    (view,) = scripts.memory(address, 1, False)
+    view[0] = scripts.values["SFBR"] = port.status()
+    return True
+
+
+_BODIES: Final[Mapping[Phase, _Body]] = MappingProxyType({
+    Phase.DATA_OUT: _data_out, Phase.DATA_IN: _data_in, Phase.COMMAND: _command, Phase.STATUS: _status,
+    Phase.MSG_OUT: _message_out, Phase.MSG_IN: _message_in})
+#: Moves that write memory.
+WRITES: Final = frozenset((Phase.DATA_IN, Phase.STATUS, Phase.MSG_IN))
+
+
+# -- the bus ---------------------------------------------------------------------------------------------------
+
+
+def clear_ack(word: int, operand: int, dsp: int, leave: Step) -> Step:
+    """CLEAR ACK and nothing else: mostly the next message byte follows."""
+    dcmd, dbc = word >> 24, word & 0xFF_FFFF
+
+    def clear(scripts: ScriptsProcessor) -> int | None:
+        bus = scripts.bus
+        port = bus.connected
+        if port is None or not bus.ack:
+            return None
+        if bus.atn:
+            return leave(scripts)
+        bus.ack = False
+        if port.goes_on():
+            return None
+        if scripts.moved is not None:
+            scripts.settle()
+        values = scripts.values
+        values["DSP"] = dsp
+        values["DCMD"] = dcmd
+        values["DBC"] = dbc
+        values["DSPS"] = operand
+        port.acknowledged()
+        return None if scripts.state is _RUNNING else LEAVE
+    return clear
+
+
+def wait_disconnect(leave: Step) -> Step:
+    """WAIT DISCONNECT: mostly bus free is there already."""
+    def wait(scripts: ScriptsProcessor) -> int | None:
+        bus = scripts.bus
+        if bus.connected is not None and not bus.left:
+            return leave(scripts)
+        bus.left = False
+        return None
+    return wait
+
+
+# -- memory ----------------------------------------------------------------------------------------------------
+
+
+def memory_move(word: int, source: int, destination: int, leave: Step) -> Step | None:
+    """MOVE MEMORY of a few bytes."""
+    count = word & 0xFF_FFFF
+    if not 0 < count <= _FEW or (source ^ destination) & 3:
+        return None
+
+    def move(scripts: ScriptsProcessor) -> int | None:
+        read, write = scripts.memory(source, count, True), scripts.memory(destination, count, False)
+        if len(read) != 1 or len(write) != 1:
+            return leave(scripts)
+        write[0][:] = read[0]
+        return None
+    return move
