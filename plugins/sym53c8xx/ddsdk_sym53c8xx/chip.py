@@ -43,6 +43,7 @@ STATUS_US: Final = 1
 _RESET_US: Final = 10
 #: 125 us x 2^(0xC - 1) = 256 ms (SCSI-2 recommends 250).
 _SELECTION_TIMEOUT: Final = 0xC
+_SIGP: Final = Istat0.SIGP.mask
 _PENDING: Final = Istat0.SIP.mask | Istat0.DIP.mask
 #: Causes gathered in a row before somebody thinks that the chip has lost its mind.
 _GATHER_MAX: Final = 8
@@ -211,4 +212,4 @@ def go_on(np: Hcb, label: str) -> None:
 
 def signal(np: Hcb) -> None:
     """SIGP: wake SCRIPTS out of WAIT RESELECT."""
-    np.kernel.writeb(Istat0.of(SIGP=1), np.chip, ISTAT0)
+    np.kernel.writeb(_SIGP, np.chip, ISTAT0)

@@ -23,6 +23,9 @@ if TYPE_CHECKING:
     from .model_core import SymChip
 
 _STIME_UNIT_NS: Final = 125_000
+_SDU, _WOA, _LOA, _RRE, _VAL = (
+    Scntl2.SDU.mask, Sstat0.WOA.mask, Sstat0.LOA.mask, Scid.RRE.mask, Ssid.VAL.mask)
+_CMP, _RSL = Sist0.CMP.mask, Sist0.RSL.mask
 
 
 class Bus:
@@ -91,14 +94,20 @@ class Bus:
         chip = self.chip
         self.selecting = number
         self._attempt += 1
-        chip.values["SSTAT0"] &= ~(Sstat0.WOA.mask | Sstat0.LOA.mask)
+        chip.values["SSTAT0"] &= ~(_WOA | _LOA)
+        if chip.faults.armed:
+            self._disturb()
+        chip.later(chip.timing.arbitration_ns, self._arbitrated, self._attempt, number, atn)
+
+    def _disturb(self) -> None:
+        """Faults: a target that waits becomes ready just now, one that was done comes once more."""
+        chip = self.chip
         if chip.strikes("arbitration-lost") is not None:
             for port in self.ports.values():
                 port.hurry()
         last = next((port.last_done for port in self.ports.values() if port.last_done is not None), None)
         if last is not None and chip.strikes("reselect-stale") is not None:
             self.ask(last)
-        chip.later(chip.timing.arbitration_ns, self._arbitrated, self._attempt, number, atn)
 
     def _arbitrated(self, attempt: int, number: int, atn: bool) -> None:
         if attempt != self._attempt or self.selecting is None or self.chip_connected:
@@ -109,7 +118,7 @@ class Bus:
         if self.waiting and self._may_reselect():
             return self._reselect()
         chip = self.chip
-        chip.values["SSTAT0"] |= Sstat0.WOA.mask
+        chip.values["SSTAT0"] |= _WOA
         port = self.ports.get(number)
         answers = (port is not None and port.target.present and chip.clock.now_ns >= self._deaf_until_ns
                    and chip.strikes("selection-unanswered") is None)
@@ -139,7 +148,7 @@ class Bus:
             chip.raise_scsi(Sist0.RST.mask)
             return
         self._connect(port)
-        chip.raise_scsi(Sist0.CMP.mask)
+        chip.raise_scsi(_CMP)
         self.atn = atn
         port.selected(atn)
         chip.scripts.kick()
@@ -147,7 +156,7 @@ class Bus:
     def _connect(self, port: Port) -> None:
         self.connected = port
         self.ack = False
-        self.chip.values["SCNTL2"] |= Scntl2.SDU.mask
+        self.chip.values["SCNTL2"] |= _SDU
 
     # -- reselection -----------------------------------------------------------------------------------------
 
@@ -165,7 +174,7 @@ class Bus:
         values = self.chip.values
         own = values["SCID"] & 0x0F
         answered = values["RESPID0"] | values.get("RESPID1", 0) << 8
-        return bool(values["SCID"] & Scid.RRE.mask) and bool(answered >> own & 1)
+        return bool(values["SCID"] & _RRE) and bool(answered >> own & 1)
 
     def _try_reselect(self) -> None:
         if self.waiting and self.free and self.connected is None and self._may_reselect() and not self.chip.gone:
@@ -175,10 +184,10 @@ class Bus:
         chip, reselection = self.chip, self.waiting.popleft()
         lost, self.selecting = self.selecting is not None, None
         if lost:
-            chip.values["SSTAT0"] |= Sstat0.LOA.mask
+            chip.values["SSTAT0"] |= _LOA
         self._connect(reselection.port)
-        chip.values["SSID"] = Ssid.of(VAL=1, ID=reselection.number)
-        chip.raise_scsi(Sist0.RSL.mask)
+        chip.values["SSID"] = _VAL | reselection.number
+        chip.raise_scsi(_RSL)
         reselection.port.reselected(reselection)
         chip.scripts.reselected(lost)
 
@@ -196,8 +205,8 @@ class Bus:
         self.connected = None
         self.left = True
         self.ack = self.atn = False
-        unexpected = chip.values["SCNTL2"] & Scntl2.SDU.mask
-        chip.values["SCNTL2"] &= ~Scntl2.SDU.mask
+        unexpected = chip.values["SCNTL2"] & _SDU
+        chip.values["SCNTL2"] &= ~_SDU
         if unexpected:
             chip.raise_scsi(Sist0.UDC.mask)
         else:
@@ -285,6 +294,6 @@ class Bus:
         self._attempt += 1
         self.ack = self.atn = False
         self.waiting.clear()
-        self.chip.values["SCNTL2"] = self.chip.values.get("SCNTL2", 0) & ~Scntl2.SDU.mask
+        self.chip.values["SCNTL2"] = self.chip.values.get("SCNTL2", 0) & ~_SDU
         for port in self.ports.values():
             port.forget()

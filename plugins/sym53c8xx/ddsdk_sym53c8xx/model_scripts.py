@@ -42,6 +42,7 @@ _SHARE: Final = 256
 _SFBR: Final = 0x08
 #: Clock divider of a 40 MHz SCLK (SCNTL3.CCF).
 _CCF_40_MHZ: Final = 3
+_CLOCKS: Final = Scntl3.EWS.mask | Scntl3.CCF.mask
 _SSM_COM, _COM = Dcntl.SSM.mask | Dcntl.COM.mask, Dcntl.COM.mask
 
 
@@ -302,9 +303,9 @@ class ScriptsProcessor:
 
     def _check_clocks(self, number: int) -> None:
         """No target here has negotiated anything: 8 bits, asynchronous, with a 40 MHz clock."""
-        scntl3, sxfer = Scntl3(self.chip.values["SCNTL3"]), self.chip.values["SXFER"]
-        if scntl3.EWS or sxfer or scntl3.CCF != _CCF_40_MHZ:
-            raise HardwareFault(f"{type(self.chip).__name__}: SELECT {number} with SCNTL3 {int(scntl3):#04x}, SXFER"
+        scntl3, sxfer = self.values["SCNTL3"], self.values["SXFER"]
+        if sxfer or scntl3 & _CLOCKS != _CCF_40_MHZ:
+            raise HardwareFault(f"{type(self.chip).__name__}: SELECT {number} with SCNTL3 {scntl3:#04x}, SXFER"
                                 f" {sxfer:#04x}: nobody negotiated wide or synchronous transfers, and CCF must be"
                                 f" {_CCF_40_MHZ} for a 40 MHz SCLK")
 
