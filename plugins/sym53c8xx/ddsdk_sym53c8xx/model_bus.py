@@ -123,7 +123,7 @@ class Bus:
         answers = (port is not None and port.target.present and chip.clock.now_ns >= self._deaf_until_ns
                    and chip.strikes("selection-unanswered") is None)
         if answers:
-            chip.later(chip.timing.selection_ns, self._selected, attempt, port, atn)
+            chip.later(chip.timing.selection_ns + chip.timing.req_ns, self._selected, attempt, port, atn)
         elif chip.values["STIME0"] & 0xF:
             self._select_times_out(attempt)
         return None
@@ -226,8 +226,9 @@ class Bus:
             self._try_reselect()
 
     def listening(self) -> None:
-        """SCID or RESPID may have changed: the chip may answer now."""
-        self._after_bus_free()
+        """SCID or RESPID may have changed: the chip may answer soon."""
+        if self.waiting:
+            self.chip.clock.after_ns(self.chip.timing.arbitration_ns, self._after_bus_free)
 
     def chip_lets_go(self) -> None:
         """The chip was reset: it drives no line any more.  A target it talked to does not know."""

@@ -129,6 +129,7 @@ class Connection:
         task.then = then
         if ns < FOR_EVER_NS:
             chip.later(ns, self._rested, task, then)
+        chip.scripts.kick()
 
     def _say_disconnect(self, task: Task, messages: bytes) -> None:
         """Leave the bus once *messages* are acknowledged, however long that takes."""
@@ -139,7 +140,7 @@ class Connection:
                 due, task.due = task.due, None
                 due()
         task.leaving = True
-        self.say(messages, leave, self.bus.chip.timing.req_ns)
+        self.say(messages, leave)
 
     def go_silent(self) -> None:
         """Stay connected and assert no REQ."""

@@ -38,8 +38,9 @@ class ScriptsMemory:
 
     def started(self) -> None:
         """SCRIPTS are started: BARs may have moved."""
-        self._ram = self._chip.ram_base()
-        self._revoked = -1
+        ram = self._chip.ram_base()
+        if ram != self._ram:
+            self._ram, self._revoked = ram, -1
 
     def refresh(self) -> None:
         """Time has passed: the host may have taken memory back."""

@@ -67,7 +67,7 @@ class Port(Connection):
         """A new connection."""
         self.task, self._impostor = None, False
         self._lun, self._tag, self._privilege, self.identified = 0, None, False, False
-        self.go(Phase.MSG_OUT if atn else Phase.COMMAND, self.bus.chip.timing.req_ns)
+        self.go(Phase.MSG_OUT if atn else Phase.COMMAND)
 
     def reselected(self, reselection: Reselection) -> None:
         """The chip answered."""
@@ -333,6 +333,7 @@ class Port(Connection):
         self._say_disconnect(task, messages)
         task.then = then = lambda: self._again(task, self.proceed)
         chip.later(chip.timing.pause_ns, self._rested, task, then)
+        chip.scripts.kick()
 
     def _data_over(self, task: Task) -> None:
         if task.out and task.result is None:
@@ -348,7 +349,8 @@ class Port(Connection):
     def _status(self, task: Task) -> None:
         if self.bus.chip.faults.armed and model_faulty.at_status(self, task):
             return
-        self.go(Phase.STATUS, self.bus.chip.timing.req_ns)
+        self.go(Phase.STATUS)
+        self.bus.chip.scripts.kick()
 
     def status(self) -> int:
         """The status byte is taken."""

@@ -116,14 +116,15 @@ class ScriptsProcessor:
 
     def reselected(self, lost: bool) -> None:
         """A target reselected the chip.  *lost*: in the middle of an arbitration for SELECT."""
-        if self.state is State.RESELECT:
-            self._waiting = None
-            self._schedule(self.chip.timing.insn_ns)
-        elif lost and self.state is State.ON_BUS:
-            self._waiting = None
+        if lost and self.state is State.ON_BUS:
             self.moves.forget()
-            self.chip.values["DSP"] = self._alternate
-            self._schedule(self.chip.timing.insn_ns)
+            self.values["DSP"] = self._alternate
+        elif self.state is not State.RESELECT:
+            return
+        self._waiting = None
+        self.state = State.RUNNING
+        self._serial += 1
+        self.run()
 
     def signalled(self) -> None:
         """ISTAT0.SIGP was set."""
