@@ -3,14 +3,14 @@
 The processor fetches the bytes of a run each time it comes to it.  Equal bytes at an equal address decode to the same
 `Run`, so that decoding them again can be spared; other bytes, whoever wrote them, decode anew.
 
-Shortcuts are only for what reads and writes plain registers.  Everything else *leaves*: the registers of the current
-instruction are set and the processor's own methods carry it out (model_scripts.py, model_moves.py).  Nothing else in
-a run can write memory, so no run overwrites itself unnoticed.
+Shortcuts are for what reads and writes plain registers, and for what good commands do most (model_quick.py).
+Everything else *leaves*: the registers of the current instruction are set and the processor's own methods carry it out
+(model_scripts.py, model_moves.py).  A run ends where it might have overwritten what follows.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from functools import lru_cache
 from struct import Struct
 from types import MappingProxyType
@@ -35,8 +35,11 @@ from .model_steps import (
     TRANSFER,
     WAIT,
     Step,
+    TABLE,
+    holding,
     leaving,
 )
+from .model_fuse import ByData, ByPhase, Hit, Item, Put, Return, fuse
 
 if TYPE_CHECKING:
     from .model_scripts import ScriptsProcessor
@@ -44,10 +47,12 @@ if TYPE_CHECKING:
 #: Instructions of a run at most, and the bytes they may take.
 LONGEST: Final = 16
 WINDOW: Final = LONGEST * INSN_BYTES
+_NOTHING: Final = memoryview(b"")
 _FETCH: Final = tuple(Struct(f"{n}s").unpack_from for n in range(0, WINDOW + 1, WORD_BYTES))
 _WORDS2: Final = Struct("<II")
 _SFBR: Final = 0x08
 _USE_SFBR: Final = 0x0080_0000
+_JUMP: Final = 0x8008_0000.to_bytes(4, "little")
 _MEMORY_MOVE: Final = 6                 # bits 31 to 29
 _CLEAR_ACK, _WAIT_DISCONNECT = 0x6000_0040, 0x4800_0000
 #: Registers of the current instruction and of the last move, written late: what leaves sees them.
@@ -61,10 +66,11 @@ _FAST_OPERATORS: Final = frozenset((Operator.MOVE, Operator.OR, Operator.AND))
 class Run:
     """Instructions that follow each other: `count` of them with `code` as bytes; after the last go on at `end`.
 
-    `jumps`: the last one is a JUMP there.  `fetch(view, offset)` gives the bytes that are there now, as a tuple of one.
+    `jumps`: the last one is a JUMP there.  `fetch(view, offset)` gives the bytes that are there now, as a tuple of one;
+    whoever keeps the run says by `view` and `offset` where that is.
     """
 
-    __slots__ = ("code", "count", "end", "fetch", "jumps", "steps")
+    __slots__ = ("code", "count", "end", "fetch", "jumps", "offset", "steps", "view")
 
     def __init__(self, code: bytes, count: int, steps: tuple[Step, ...], end: int, jumps: bool) -> None:
         self.code = code
@@ -73,6 +79,15 @@ class Run:
         self.steps = steps
         self.end = end
         self.jumps = jumps
+        self.view, self.offset = _NOTHING, 0
+
+    def turned(self) -> bool:
+        """The bytes are no longer these; true if only the JUMP at the end goes somewhere else now: so does the run."""
+        (found,) = self.fetch(self.view, self.offset)
+        if self.code[-INSN_BYTES:-WORD_BYTES] != _JUMP or found[:-WORD_BYTES] != self.code[:-WORD_BYTES]:
+            return False
+        self.code, self.end = found, int.from_bytes(found[-WORD_BYTES:], "little")
+        return True
 
 
 def kind_of(word: int) -> int:
@@ -99,31 +114,36 @@ def _current_bytes(chip: type[HwModel]) -> frozenset[int]:
 
 def decode(chip: type[HwModel], address: int, window: bytes) -> Run | None:
     """The run at *address*, whose bytes *window* begins with; None when it holds no whole instruction."""
-    steps: list[Step] = []
+    items: list[Item] = []
     at = count = 0
     last, end, jumps = False, 0, False
+    written: list[tuple[int, int]] = []
     while not last and count < LONGEST and at + INSN_BYTES <= len(window):
         word, operand = _WORDS2.unpack_from(window, at)
         after = at + (INSN_BYTES if word >> 29 != _MEMORY_MOVE else MEMORY_MOVE_BYTES)
-        if after > len(window):
+        if after > len(window) or any(address + at < stop and start < address + after for start, stop in written):
             break
         third = int.from_bytes(window[at + INSN_BYTES:after], "little")
-        step, last, end, jumps = _step(chip, word, operand, third, address + at + INSN_BYTES & 0xFFFF_FFFF)
-        if step is not None:
-            steps.append(step)
+        item, last, end, jumps = _item(chip, word, operand, third, address + at + INSN_BYTES & 0xFFFF_FFFF)
+        if item is not None:
+            items.append(item)
+        if not last and word >> 29 == _MEMORY_MOVE:
+            written.append((third, third + (word & 0xFF_FFFF)))
+        elif not last and kind_of(word) == BLOCK_MOVE:
+            written.append((operand, operand + (word & 0xFF_FFFF)))
         at, count = after, count + 1
-    return Run(window[:at], count, tuple(steps), end, jumps) if count else None
+    return Run(window[:at], count, fuse(tuple(items)), end, jumps) if count else None
 
 
 @lru_cache(maxsize=1 << 14)
-def _step(chip: type[HwModel], word: int, operand: int, third: int, dsp: int) -> tuple[Step | None, bool, int, bool]:
-    """(what an instruction does, None: nothing; whether a run ends with it; where to go on, and whether it jumps there).
+def _item(chip: type[HwModel], word: int, operand: int, third: int, dsp: int) -> tuple[Item | None, bool, int, bool]:
+    """(what an instruction does, None: nothing; whether a run ends with it; where to go on; whether it jumps there).
 
-    What writes memory ends a run: the next instruction may be another one then.
+    What writes memory at an address that only shows then ends a run: the next instruction may be another one.
     """
     kind = kind_of(word)
     leave = leaving(kind, word, operand, dsp)
-    shortcut: Step | None = None
+    shortcut: Item | None = None
     if kind == TRANSFER:
         return _transfer(word, operand, dsp, leave)
     if kind == REGISTER:
@@ -131,67 +151,74 @@ def _step(chip: type[HwModel], word: int, operand: int, third: int, dsp: int) ->
     elif kind == BLOCK_MOVE:
         shortcut = model_quick.block_move(word, operand, dsp, leave)
         if shortcut is not None:
-            return shortcut, word >> 24 & 7 in model_quick.WRITES, dsp, False
+            return shortcut, bool(word & TABLE) and word >> 24 & 7 in model_quick.WRITES, dsp, False
     elif word == _CLEAR_ACK:
         shortcut = model_quick.clear_ack(word, operand, dsp, leave)
     elif word == _WAIT_DISCONNECT:
         shortcut = model_quick.wait_disconnect(leave)
     elif word >> 29 == _MEMORY_MOVE:
-        shortcut = model_quick.memory_move(word, operand, third, leave)
-        if shortcut is not None:
-            return shortcut, True, dsp + WORD_BYTES & 0xFFFF_FFFF, False
+        shortcut, dsp = model_quick.memory_move(word, operand, third, leave), dsp + WORD_BYTES & 0xFFFF_FFFF
     return (leave, True, dsp, False) if shortcut is None else (shortcut, False, dsp, False)
 
 
 # -- transfer control ------------------------------------------------------------------------------------------
 
 
-def _transfer(word: int, operand: int, dsp: int, leave: Step) -> tuple[Step | None, bool, int, bool]:
+def _transfer(word: int, operand: int, dsp: int, leave: Step) -> tuple[Item | None, bool, int, bool]:
     opcode, compare = word >> 27 & 7, word & COMPARE
     by_leaving = leave, True, dsp, False
     if opcode not in (Transfer.JUMP, Transfer.RETURN, Transfer.INT) or word & FLY:
         return by_leaving
     target = dsp + signed24(operand) & 0xFFFF_FFFF if word & RELATIVE else operand
     wanted = bool(word & IF_TRUE)
-    act = None if opcode == Transfer.JUMP else _return if opcode == Transfer.RETURN else leave
     if not compare and not word & WAIT:
-        return (act, wanted, target, wanted) if wanted else (None, False, dsp, False)
+        if not wanted:
+            return None, False, dsp, False
+        return ((None, True, target, True) if opcode == Transfer.JUMP
+                else (Return() if opcode == Transfer.RETURN else leave, True, dsp, False))
+    hit = target if opcode == Transfer.JUMP else _return if opcode == Transfer.RETURN else leave
+    data, care, phase = word & 0xFF, ~(word >> 8) & 0xFF, word >> 24 & 7
+    item: Item
     if compare == BY_DATA and not word & WAIT:
-        return _by_data(word & 0xFF, ~(word >> 8) & 0xFF, wanted, target, act), False, dsp, False
-    if compare == BY_PHASE:
-        wait = leave if word & WAIT else None
-        return _by_phase(word >> 24 & 7, wanted, target, act, wait), False, dsp, False
-    return by_leaving
+        item = ByData(data, hit) if wanted and care == 0xFF else _by_data(data, care, wanted, hit)
+    elif compare == BY_PHASE:
+        hold = holding(TRANSFER, word, operand, dsp)
+        item = ByPhase(phase, hit, bool(word & WAIT), hold) if wanted else _unless_phase(phase, hit, word, hold)
+    else:
+        return by_leaving
+    return item, False, dsp, False
 
 
 def _return(scripts: ScriptsProcessor) -> int:
     return scripts.values["TEMP"]
 
 
-def _by_data(data: int, care: int, wanted: bool, target: int, act: Step | None) -> Step:
-    """IF byte: SFBR against the instruction's."""
+def _by_data(data: int, care: int, wanted: bool, hit: Hit) -> Step:
+    """IF [NOT] byte AND MASK byte."""
     def by_data(scripts: ScriptsProcessor) -> int | None:
-        if (not (scripts.values["SFBR"] ^ data) & care) is wanted:
-            return target if act is None else act(scripts)
-        return None
+        if (not (scripts.values["SFBR"] ^ data) & care) is not wanted:
+            return None
+        return hit if isinstance(hit, int) else hit(scripts)
     return by_data
 
 
-def _by_phase(phase: int, wanted: bool, target: int, act: Step | None, wait: Step | None) -> Step:
-    """IF phase; WHEN phase: *wait* holds the instruction up while there is none."""
-    def by_phase(scripts: ScriptsProcessor) -> int | None:
-        if wait is not None and not scripts.latch_phase():
-            return wait(scripts)
-        if (scripts.values["SSTAT1"] == phase) is wanted:
-            return target if act is None else act(scripts)
-        return None
-    return by_phase
+def _unless_phase(phase: int, hit: Hit, word: int, hold: Step) -> Step:
+    """IF NOT phase; WHEN NOT phase: SCRIPTS are held up while there is none."""
+    wait = bool(word & WAIT)
+
+    def unless_phase(scripts: ScriptsProcessor) -> int | None:
+        if wait and not scripts.latch_phase():
+            return hold(scripts)
+        if scripts.values["SSTAT1"] == phase:
+            return None
+        return hit if isinstance(hit, int) else hit(scripts)
+    return unless_phase
 
 
 # -- registers -------------------------------------------------------------------------------------------------
 
 
-def _register(chip: type[HwModel], word: int) -> Step | None:
+def _register(chip: type[HwModel], word: int) -> Item | None:
     """MOVE, OR and AND between SFBR, a byte of the instruction and a register that simply stores."""
     opcode, operator, data = word >> 27 & 7, word >> 24 & 7, word >> 8 & 0xFF
     register = word >> 16 & 0x7F | word & 0x80
@@ -222,16 +249,11 @@ def _to_sfbr(register: int, plain: tuple[str, int] | None, keep: int, add: int) 
     return to_sfbr
 
 
-def _store(plain: tuple[str, int], source: tuple[str, int], keep: int, add: int) -> Step:
+def _store(plain: tuple[str, int], source: tuple[str, int], keep: int, add: int) -> Item:
     (name, shift), (source_name, source_shift) = plain, source
     others = ~(0xFF << shift)
     if not keep:
-        constant = add << shift
-
-        def put(scripts: ScriptsProcessor) -> None:
-            values = scripts.values
-            values[name] = values[name] & others | constant
-        return put
+        return Put(name, others, add << shift)
 
     def store(scripts: ScriptsProcessor) -> None:
         values: Any = scripts.values

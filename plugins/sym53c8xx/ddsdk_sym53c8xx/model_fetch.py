@@ -20,19 +20,20 @@ _WORDS2: Final = Struct("<II")
 _WORD: Final = Struct("<I")
 #: First address, address past the end, bytes.
 Area = tuple[int, int, memoryview]
-NOWHERE: Final[Area] = (0, 0, memoryview(b""))
 
 
 class ScriptsMemory:
     """Bytes, words and decoded instructions by bus address.  `refresh()` comes first, each time SCRIPTS go on.
 
-    `runs`: what was decoded last, by address; whether its bytes are still there is for the reader to see.
+    `runs`: what was decoded last, by address; whether its bytes are still there is for the reader to see.  `kept`: small
+    pieces of memory that were asked for, by address << 8 | length.
     """
 
     def __init__(self, chip: SymChip) -> None:
         self._chip = chip
         self._areas: list[Area] = []
         self.runs: dict[int, Run] = {}
+        self.kept: dict[int, memoryview] = {}
         self._revoked = -1
         self._ram = 0                           # bus address of the on-chip RAM
 
@@ -49,8 +50,10 @@ class ScriptsMemory:
             self._revoked = dma.revoked
             self._areas.clear()
             self.runs.clear()
+            self.kept.clear()
         elif dma.trace.on:
             self._areas.clear()
+            self.kept.clear()
 
     def area(self, address: int) -> Area | None:
         """The piece around *address* that can be kept, or None."""
@@ -68,12 +71,29 @@ class ScriptsMemory:
         self._areas.append(area)
         return area
 
-    def decode(self, address: int, offset: int, view: memoryview) -> Run | None:
-        """The run at *address*, which is *offset* in *view*, by the bytes that are there now; None: there is none."""
-        run = None if address & 3 else decode(type(self._chip), address, bytes(view[offset:offset + WINDOW]))
+    def run_at(self, address: int) -> Run | None:
+        """The run at *address*, decoded anew from the bytes that are there; None: nothing there can be kept."""
+        run = self.runs.get(address)
+        if run is not None and run.turned():
+            return run
+        area = self.area(address)
+        if area is None or address & 3:
+            return None
+        offset, view = address - area[0], area[2]
+        run = decode(type(self._chip), address, bytes(view[offset:offset + WINDOW]))
         if run is not None:
+            run.view, run.offset = view, offset
             self.runs[address] = run
         return run
+
+    def keep(self, address: int, length: int, to_device: bool) -> memoryview | None:
+        """Those few bytes, for `kept`; None: they are not in one piece, or not to be kept."""
+        if self.area(address) is None or self._chip.dma.trace.on:
+            views = self.views(address, length, to_device)
+            return views[0] if len(views) == 1 else None
+        (view,) = self.views(address, length, to_device)
+        self.kept[address << 8 | length] = view
+        return view
 
     def views(self, address: int, length: int, to_device: bool) -> list[memoryview]:
         """Bytes to read (*to_device*) or write.  DmaFault where the chip may not."""

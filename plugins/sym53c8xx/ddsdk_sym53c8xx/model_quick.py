@@ -9,6 +9,7 @@ here: one that is has instructions carried out one by one.
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+from struct import Struct
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Final
 
@@ -25,7 +26,7 @@ _Body = Callable[["ScriptsProcessor", "Port", int, int], bool]
 _DIRECT_64: Final = Ccntl1.EN64DBMV.mask
 _WIDE: Final = Ccntl1.EN64TIBMV.mask | Ccntl1.TIMOD.mask
 _IDENTIFY, _SIMPLE_TAG = int(Message.IDENTIFY), int(Message.SIMPLE_QUEUE_TAG)
-_MSG_IN: Final = Phase.MSG_IN
+_WORDS2: Final = Struct("<II").unpack
 _RUNNING: Final = State.RUNNING
 #: What a shortcut for memory moves moves at most.
 _FEW: Final = 64
@@ -49,7 +50,11 @@ def block_move(word: int, operand: int, dsp: int, leave: Step) -> Step | None:
         port = bus.connected
         if port is None or port.phase is not wanted or bus.ack or bus.selecting is not None:
             return leave(scripts)
-        entry, address = scripts.words2(values["DSA"] + offset & 0xFFFF_FFFF)
+        at = values["DSA"] + offset & 0xFFFF_FFFF
+        view = scripts.kept.get(at << 8 | 8) or scripts.keep(at, 8, True)
+        if view is None or at & 3:
+            return leave(scripts)
+        entry, address = _WORDS2(view)
         if entry >> 24:
             if values.get("CCNTL1", 0) & _WIDE != _WIDE:
                 return leave(scripts)
@@ -82,6 +87,13 @@ def _direct(word: int, operand: int, dsp: int, leave: Step, wanted: Phase, body:
     return direct_move
 
 
+def _fetched(scripts: ScriptsProcessor, address: int, count: int) -> bytes:
+    view = None
+    if count <= _FEW:
+        view = scripts.kept.get(address << 8 | count) or scripts.keep(address, count, True)
+    return b"".join(scripts.memory(address, count, True)) if view is None else bytes(view)
+
+
 def _data_out(scripts: ScriptsProcessor, port: Port, address: int, count: int) -> bool:
     task = port.task
     if task is None or not task.out or port.data_ready() != count or scripts.chip.left_in_fifo:
@@ -103,7 +115,7 @@ def _data_in(scripts: ScriptsProcessor, port: Port, address: int, count: int) ->
 
 
 def _command(scripts: ScriptsProcessor, port: Port, address: int, count: int) -> bool:
-    cdb = b"".join(scripts.memory(address, count, True))
+    cdb = _fetched(scripts, address, count)
     if port.command_bytes(cdb) != count:
         return False
     port.command(cdb)
@@ -114,7 +126,7 @@ def _message_out(scripts: ScriptsProcessor, port: Port, address: int, count: int
     """IDENTIFY, with a simple queue tag or without."""
     if count not in (1, 3) or port.identified:
         return False
-    messages = b"".join(scripts.memory(address, count, True))
+    messages = _fetched(scripts, address, count)
     if not messages[0] & _IDENTIFY or (count == 3 and messages[1] != _SIMPLE_TAG):
         return False
     scripts.bus.atn = False                     # falls with the last byte
@@ -126,7 +138,8 @@ def _message_in(scripts: ScriptsProcessor, port: Port, address: int, count: int)
     """One byte, whose ACK stays."""
     if count != 1:
         return False
-    (view,) = scripts.memory(address, 1, False)
+    view = scripts.kept.get(address << 8 | 1) or scripts.keep(address, 1, False)
+    assert view is not None
     values = scripts.values
     (view[0],) = (values["SFBR"],) = (values["SIDL"],) = port.message_in(1)
     scripts.bus.ack = True
@@ -136,7 +149,8 @@ def _message_in(scripts: ScriptsProcessor, port: Port, address: int, count: int)
 def _status(scripts: ScriptsProcessor, port: Port, address: int, count: int) -> bool:
     if count != 1:
         return False
-    (view,) = scripts.memory(address, 1, False)
+    view = scripts.kept.get(address << 8 | 1) or scripts.keep(address, 1, False)
+    assert view is not None
     view[0] = scripts.values["SFBR"] = port.status()
     return True
 
@@ -196,11 +210,14 @@ def memory_move(word: int, source: int, destination: int, leave: Step) -> Step |
     count = word & 0xFF_FFFF
     if not 0 < count <= _FEW or (source ^ destination) & 3:
         return None
+    source_key, destination_key = source << 8 | count, destination << 8 | count
 
     def move(scripts: ScriptsProcessor) -> int | None:
-        read, write = scripts.memory(source, count, True), scripts.memory(destination, count, False)
-        if len(read) != 1 or len(write) != 1:
+        kept = scripts.kept.get
+        read = kept(source_key) or scripts.keep(source, count, True)
+        write = kept(destination_key) or scripts.keep(destination, count, False)
+        if read is None or write is None:
             return leave(scripts)
-        write[0][:] = read[0]
+        write[:] = read
         return None
     return move

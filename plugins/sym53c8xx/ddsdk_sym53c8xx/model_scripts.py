@@ -15,9 +15,9 @@ from typing import TYPE_CHECKING, Final
 from ddsdk.errors import HardwareFault
 from ddsdk.sim.model import HwModel
 
-from .frames import Io, Operator, RegisterMove, SelectEntry, Transfer, signed24
+from .frames import Io, Operator, RegisterMove, Transfer, signed24
 from .model_decode import LONGEST, kind_of, plain_bytes
-from .model_fetch import NOWHERE, ScriptsMemory
+from .model_fetch import ScriptsMemory
 from .model_moves import BlockMoves
 from .model_steps import (
     BY_CARRY,
@@ -63,9 +63,9 @@ class ScriptsProcessor:
         self.moved_bytes = 0
         self.fetch = ScriptsMemory(chip)
         self.memory, self.word, self.words2 = self.fetch.views, self.fetch.word, self.fetch.words2
+        self.kept, self.keep = self.fetch.kept, self.fetch.keep
         self.moves = BlockMoves(chip, self)
         self.latch_phase = self.moves.latch_phase
-        self._area = NOWHERE                    # where the current instruction is
         self._plain = plain_bytes(type(chip))
         self._waiting: tuple[int, int, int] | None = None
         self._alternate = 0
@@ -139,7 +139,6 @@ class ScriptsProcessor:
         """Instructions until one waits or stops, or the share is used up."""
         chip, values = self.chip, self.values
         self.fetch.refresh()
-        self._area = NOWHERE
         waiting, self._waiting = self._waiting, None
         if waiting is not None:
             self._carry_out(*waiting)
@@ -159,16 +158,10 @@ class ScriptsProcessor:
         values, fetch = self.values, self.fetch
         known = fetch.runs.get
         dsp = values["DSP"]
-        start, end, view = self._area
         while left >= LONGEST:
-            if not start <= dsp < end:
-                area = fetch.area(dsp)
-                if area is None:
-                    break
-                start, end, view = self._area = area
             run = known(dsp)
-            if run is None or run.fetch(view, dsp - start)[0] != run.code:
-                run = fetch.decode(dsp, dsp - start, view)
+            if run is None or run.fetch(run.view, run.offset)[0] != run.code:
+                run = fetch.run_at(dsp)
                 if run is None:
                     break
             left -= run.count
@@ -285,11 +278,11 @@ class ScriptsProcessor:
     def _select(self, word: int, operand: int) -> bool:
         chip, values = self.chip, self.chip.values
         if word & 0x0200_0000:
-            entry = SelectEntry(self.word(values["DSA"] + signed24(word) & 0xFFFF_FFFF))
-            number = entry.ID
-            values["SCNTL3"], values["SXFER"] = entry.SCNTL3, entry.SXFER
+            entry = self.word(values["DSA"] + signed24(word) & 0xFFFF_FFFF)
+            number = entry >> 16 & 0xF          # SelectEntry
+            values["SCNTL3"], values["SXFER"] = entry >> 24, entry >> 8 & 0xFF
             if "SCNTL4" in values:
-                values["SCNTL4"] = entry.SCNTL4
+                values["SCNTL4"] = entry & 0xFF
         else:
             number = word >> 16 & 0xF
         self._alternate = values["DNAD"] = self._target(word, operand, 26)

@@ -1,4 +1,4 @@
-"""What decoded SCRIPTS are made of (model_decode.py, model_quick.py), and what the processor that runs them is doing."""
+"""What decoded SCRIPTS are made of (model_decode.py, model_quick.py), and what their processor is doing."""
 
 from __future__ import annotations
 
@@ -31,6 +31,23 @@ IF_TRUE, WAIT, BY_PHASE, BY_DATA, BY_CARRY, FLY, RELATIVE = (
     0x0008_0000, 0x0001_0000, 0x0002_0000, 0x0004_0000, 0x0020_0000, 0x0010_0000, 0x0080_0000)
 #: Of block moves.
 INDIRECT, TABLE, MOVE = 0x2000_0000, 0x1000_0000, 0x0800_0000
+
+
+def holding(kind: int, word: int, operand: int, dsp: int) -> Step:
+    """Set the registers of the current instruction and wait with it: the bus is not ready."""
+    dcmd, dbc = word >> 24, word & 0xFF_FFFF
+
+    def hold(scripts: ScriptsProcessor) -> int:
+        if scripts.moved is not None:
+            scripts.settle()
+        values = scripts.values
+        values["DSP"] = dsp
+        values["DCMD"] = dcmd
+        values["DBC"] = dbc
+        values["DSPS"] = operand
+        scripts.hold(kind, word, operand)
+        return LEAVE
+    return hold
 
 
 def leaving(kind: int, word: int, operand: int, dsp: int) -> Step:
