@@ -97,7 +97,8 @@ class Bus:
         chip.values["SSTAT0"] &= ~(_WOA | _LOA)
         if chip.faults.armed:
             self._disturb()
-        chip.later(chip.timing.arbitration_ns, self._arbitrated, self._attempt, number, atn)
+        clock = chip.clock
+        clock.at_ns(clock.now_ns + chip.timing.arbitration_ns, self._arbitrated, self._attempt, number, atn)
 
     def _disturb(self) -> None:
         """Faults: a target that waits becomes ready just now, one that was done comes once more."""
@@ -123,7 +124,7 @@ class Bus:
         answers = (port is not None and port.target.present and chip.clock.now_ns >= self._deaf_until_ns
                    and chip.strikes("selection-unanswered") is None)
         if answers:
-            chip.later(chip.timing.selection_ns + chip.timing.req_ns, self._selected, attempt, port, atn)
+            chip.clock.after_ns(chip.timing.selection_ns + chip.timing.req_ns, self._selected, attempt, port, atn)
         elif chip.values["STIME0"] & 0xF:
             self._select_times_out(attempt)
         return None

@@ -64,7 +64,8 @@ class Connection:
         self._step += 1
         if delay_ns:
             self.phase = None
-            self.bus.chip.later(delay_ns, self._req, self._step, phase)
+            clock = self.bus.chip.clock
+            clock.at_ns(clock.now_ns + delay_ns, self._req, self._step, phase)
         else:
             self.phase = phase
 

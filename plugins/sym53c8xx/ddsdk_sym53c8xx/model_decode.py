@@ -20,7 +20,7 @@ from ddsdk.regs import Access
 from ddsdk.sim.model import HwModel
 
 from . import model_quick
-from .frames import INSN_BYTES, MEMORY_MOVE_BYTES, WORD_BYTES, Kind, Operator, RegisterMove, Transfer, signed24
+from .frames import INSN_BYTES, MEMORY_MOVE_BYTES, WORD_BYTES, Kind, Operator, RegisterMove, Transfer
 from .model_steps import (
     BLOCK_MOVE,
     BY_DATA,
@@ -34,10 +34,12 @@ from .model_steps import (
     RELATIVE,
     TRANSFER,
     WAIT,
+    Hold,
     Step,
     TABLE,
     holding,
     leaving,
+    signed24,
 )
 from .model_fuse import ByData, ByPhase, Hit, Item, Put, Return, fuse
 
@@ -202,13 +204,13 @@ def _by_data(data: int, care: int, wanted: bool, hit: Hit) -> Step:
     return by_data
 
 
-def _unless_phase(phase: int, hit: Hit, word: int, hold: Step) -> Step:
+def _unless_phase(phase: int, hit: Hit, word: int, hold: Hold) -> Step:
     """IF NOT phase; WHEN NOT phase: SCRIPTS are held up while there is none."""
     wait = bool(word & WAIT)
 
     def unless_phase(scripts: ScriptsProcessor) -> int | None:
         if wait and not scripts.latch_phase():
-            return hold(scripts)
+            return hold(scripts, unless_phase)
         if scripts.values["SSTAT1"] == phase:
             return None
         return hit if isinstance(hit, int) else hit(scripts)

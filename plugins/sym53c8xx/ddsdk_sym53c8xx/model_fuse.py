@@ -10,7 +10,7 @@ from collections.abc import Sequence
 from functools import lru_cache
 from typing import TYPE_CHECKING, NamedTuple
 
-from .model_steps import Step
+from .model_steps import Hold, Step
 
 if TYPE_CHECKING:
     from .model_scripts import ScriptsProcessor
@@ -32,7 +32,7 @@ class ByPhase(NamedTuple):
     phase: int
     hit: Hit
     wait: bool
-    hold: Step
+    hold: Hold
 
 
 class Put(NamedTuple):
@@ -125,7 +125,7 @@ def _by_phase(first: ByPhase, chain: Sequence[ByPhase]) -> Step:
         bus = scripts.bus
         port = bus.connected
         if port is None or bus.ack or bus.selecting is not None or port.phase is None:
-            return hold(scripts)
+            return hold(scripts, when_phase)
         scripts.values["SSTAT1"] = phase = port.phase
         hit = hits[phase]
         return hit if hit.__class__ is not _FUNCTION else hit(scripts)      # type: ignore[operator, return-value, misc]

@@ -13,8 +13,8 @@ from struct import Struct
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Final
 
-from .frames import INSN_BYTES, Message, Phase, signed24
-from .model_steps import INDIRECT, LEAVE, MOVE, TABLE, State, Step
+from .frames import INSN_BYTES, Message, Phase
+from .model_steps import BLOCK_MOVE, INDIRECT, LEAVE, MOVE, TABLE, State, Step, holding, signed24
 from .regs import Ccntl1
 
 if TYPE_CHECKING:
@@ -24,7 +24,8 @@ if TYPE_CHECKING:
 #: Moves *count* bytes at *address* and returns true, or does nothing and returns false.
 _Body = Callable[["ScriptsProcessor", "Port", int, int], bool]
 _DIRECT_64: Final = Ccntl1.EN64DBMV.mask
-_WIDE: Final = Ccntl1.EN64TIBMV.mask | Ccntl1.TIMOD.mask
+_TABLE_64: Final = Ccntl1.EN64TIBMV.mask
+_WIDE: Final = _TABLE_64 | Ccntl1.TIMOD.mask
 _IDENTIFY, _SIMPLE_TAG = int(Message.IDENTIFY), int(Message.SIMPLE_QUEUE_TAG)
 _WORDS2: Final = Struct("<II").unpack
 _RUNNING: Final = State.RUNNING
@@ -43,22 +44,26 @@ def block_move(word: int, operand: int, dsp: int, leave: Step) -> Step | None:
         return None
     if not word & TABLE:
         return _direct(word, operand, dsp, leave, wanted, body)
+    hold = holding(BLOCK_MOVE, word, operand, dsp)
     insn, offset = dsp - INSN_BYTES & 0xFFFF_FFFF, signed24(operand)
 
     def table_move(scripts: ScriptsProcessor) -> int | None:
         bus, values = scripts.bus, scripts.values
         port = bus.connected
-        if port is None or port.phase is not wanted or bus.ack or bus.selecting is not None:
+        if port is None or port.phase is None or bus.ack or bus.selecting is not None:
+            return hold(scripts, table_move)
+        if port.phase is not wanted:
             return leave(scripts)
         at = values["DSA"] + offset & 0xFFFF_FFFF
         view = scripts.kept.get(at << 8 | 8) or scripts.keep(at, 8, True)
         if view is None or at & 3:
             return leave(scripts)
         entry, address = _WORDS2(view)
-        if entry >> 24:
-            if values.get("CCNTL1", 0) & _WIDE != _WIDE:
-                return leave(scripts)
+        mode = values.get("CCNTL1", 0) & _WIDE
+        if mode == _WIDE:
             address |= entry >> 24 << 32
+        elif mode & _TABLE_64 or entry >> 24:
+            return leave(scripts)
         count = entry & 0xFF_FFFF
         if not count or not body(scripts, port, address, count):
             return leave(scripts)
@@ -70,6 +75,7 @@ def block_move(word: int, operand: int, dsp: int, leave: Step) -> Step | None:
 
 
 def _direct(word: int, operand: int, dsp: int, leave: Step, wanted: Phase, body: _Body) -> Step | None:
+    hold = holding(BLOCK_MOVE, word, operand, dsp)
     insn, count = dsp - INSN_BYTES & 0xFFFF_FFFF, word & 0xFF_FFFF
     if not count:
         return None
@@ -77,8 +83,11 @@ def _direct(word: int, operand: int, dsp: int, leave: Step, wanted: Phase, body:
     def direct_move(scripts: ScriptsProcessor) -> int | None:
         bus, values = scripts.bus, scripts.values
         port = bus.connected
-        if (port is None or port.phase is not wanted or bus.ack or bus.selecting is not None
-                or values.get("CCNTL1", 0) & _DIRECT_64 or not body(scripts, port, operand, count)):
+        if values.get("CCNTL1", 0) & _DIRECT_64:
+            return leave(scripts)
+        if port is None or port.phase is None or bus.ack or bus.selecting is not None:
+            return hold(scripts, direct_move)
+        if port.phase is not wanted or not body(scripts, port, operand, count):
             return leave(scripts)
         values["SSTAT1"] = wanted
         scripts.moved = insn, word, operand, operand, count

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Final
 from ddsdk.errors import HardwareFault
 from ddsdk.sim.model import HwModel
 
-from .frames import Io, Operator, RegisterMove, Transfer, signed24
+from .frames import Io, Operator, RegisterMove, Transfer
 from .model_decode import LONGEST, kind_of, plain_bytes
 from .model_fetch import ScriptsMemory
 from .model_moves import BlockMoves
@@ -30,6 +30,8 @@ from .model_steps import (
     RELATIVE,
     WAIT,
     State,
+    Step,
+    signed24,
 )
 from .regs import Dcntl, Dstat, Istat0, Scntl3
 
@@ -67,7 +69,7 @@ class ScriptsProcessor:
         self.moves = BlockMoves(chip, self)
         self.latch_phase = self.moves.latch_phase
         self._plain = plain_bytes(type(chip))
-        self._waiting: tuple[int, int, int] | None = None
+        self._waiting: tuple[int, int, int, Step | None] | None = None
         self._alternate = 0
         self._serial = 0
         self.do: tuple[Callable[[int, int], bool], ...] = (
@@ -102,7 +104,8 @@ class ScriptsProcessor:
     def _schedule(self, delay_ns: int) -> None:
         self.state = State.RUNNING
         self._serial += 1
-        self.chip.later(delay_ns, self._resume, self._serial)
+        clock = self.chip.clock
+        clock.at_ns(clock.now_ns + delay_ns, self._resume, self._serial)
 
     def _resume(self, serial: int) -> None:
         if serial == self._serial and self.state is State.RUNNING:
@@ -141,7 +144,13 @@ class ScriptsProcessor:
         self.fetch.refresh()
         waiting, self._waiting = self._waiting, None
         if waiting is not None:
-            self._carry_out(*waiting)
+            kind, word, operand, again = waiting
+            if again is None or chip.faults.armed or values["DCNTL"] & _SSM_COM != _COM:
+                self._carry_out(kind, word, operand)
+            else:
+                target = again(self)
+                if target is not None and target != LEAVE:
+                    values["DSP"] = values["ADDER"] = target
         left = _SHARE
         while self.state is State.RUNNING:
             if not left:
@@ -216,9 +225,9 @@ class ScriptsProcessor:
             values["CSBC"] = values["CSBC"] + self.moved_bytes & 0xFFFF_FFFF
         self.moved_bytes = 0
 
-    def hold(self, kind: int, word: int, operand: int) -> None:
-        """The instruction is not over: it is looked at again when something happens."""
-        self._waiting = kind, word, operand
+    def hold(self, kind: int, word: int, operand: int, again: Step | None = None) -> None:
+        """The instruction is not over: it is looked at again when something happens, by the step *again* if there is."""
+        self._waiting = kind, word, operand, again
         if self.state is State.RUNNING:
             self.state = State.ON_BUS
 

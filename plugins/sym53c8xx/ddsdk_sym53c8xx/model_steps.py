@@ -33,11 +33,24 @@ IF_TRUE, WAIT, BY_PHASE, BY_DATA, BY_CARRY, FLY, RELATIVE = (
 INDIRECT, TABLE, MOVE = 0x2000_0000, 0x1000_0000, 0x0800_0000
 
 
-def holding(kind: int, word: int, operand: int, dsp: int) -> Step:
-    """Set the registers of the current instruction and wait with it: the bus is not ready."""
+def signed24(offset: int) -> int:
+    """A 24-bit offset with its sign.
+
+    Not insn.py's, whose lines count as the driver's where a campaign counts them: what is decoded once and kept must not
+    make a second run differ from the first.
+    """
+    return (offset & 0x7F_FFFF) - (offset & 0x80_0000)
+
+
+#: Set the registers of the current instruction and wait with it; the step is what to try again.
+Hold = Callable[["ScriptsProcessor", Step], int]
+
+
+def holding(kind: int, word: int, operand: int, dsp: int) -> Hold:
+    """For an instruction that finds the bus not ready."""
     dcmd, dbc = word >> 24, word & 0xFF_FFFF
 
-    def hold(scripts: ScriptsProcessor) -> int:
+    def hold(scripts: ScriptsProcessor, again: Step) -> int:
         if scripts.moved is not None:
             scripts.settle()
         values = scripts.values
@@ -45,7 +58,7 @@ def holding(kind: int, word: int, operand: int, dsp: int) -> Step:
         values["DCMD"] = dcmd
         values["DBC"] = dbc
         values["DSPS"] = operand
-        scripts.hold(kind, word, operand)
+        scripts.hold(kind, word, operand, again)
         return LEAVE
     return hold
 
