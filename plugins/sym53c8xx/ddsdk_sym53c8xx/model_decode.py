@@ -16,7 +16,7 @@ from struct import Struct
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, Final
 
-from ddsdk.regs import Access
+from ddsdk.regs import Access, Placed
 from ddsdk.sim.model import HwModel
 
 from . import model_quick
@@ -56,7 +56,7 @@ _SFBR: Final = 0x08
 _USE_SFBR: Final = 0x0080_0000
 _JUMP: Final = 0x8008_0000.to_bytes(4, "little")
 _MEMORY_MOVE: Final = 6                 # bits 31 to 29
-_CLEAR_ACK, _WAIT_DISCONNECT = 0x6000_0040, 0x4800_0000
+_CLEAR_ACK, _WAIT_DISCONNECT, _WAIT_RESELECT = 0x6000_0040, 0x4800_0000, 0x5000_0000
 #: Registers of the current instruction and of the last move, written late: what leaves sees them.
 _CURRENT: Final = frozenset(("DSP", "DBC", "DCMD", "DSPS", "ADDER", "DNAD", "DNAD64", "DFIFO", "IA", "RBC", "UA", "SBC",
                              "CSBC"))
@@ -156,6 +156,9 @@ def _item(chip: type[HwModel], word: int, operand: int, third: int, dsp: int) ->
             return shortcut, bool(word & TABLE) and word >> 24 & 7 in model_quick.WRITES, dsp, False
     elif word == _CLEAR_ACK:
         shortcut = model_quick.clear_ack(word, operand, dsp, leave)
+    elif word == _WAIT_RESELECT:
+        shortcut = model_quick.wait_reselect(word, operand, dsp)
+        return shortcut, True, dsp, False
     elif word == _WAIT_DISCONNECT:
         shortcut = model_quick.wait_disconnect(leave)
     elif word >> 29 == _MEMORY_MOVE:
@@ -232,7 +235,7 @@ def _register(chip: type[HwModel], word: int) -> Item | None:
         keep, add = (0, data) if operator == Operator.MOVE else (0xFF, data)
     current, plain = _current_bytes(chip), plain_bytes(chip).get(register)
     if opcode == RegisterMove.TO_SFBR and register not in current:
-        return _to_sfbr(register, plain, keep, add)
+        return _to_sfbr(chip, register, keep, add)
     if register in current:
         return None
     if plain is None:
@@ -241,14 +244,30 @@ def _register(chip: type[HwModel], word: int) -> Item | None:
     return _store(plain, source, keep, add)
 
 
-def _to_sfbr(register: int, plain: tuple[str, int] | None, keep: int, add: int) -> Step:
-    name, shift = plain if plain is not None else ("SFBR", 0) if register == _SFBR else ("", 0)
+def _to_sfbr(chip: type[HwModel], register: int, keep: int, add: int) -> Step:
+    plain = ("SFBR", 0) if register == _SFBR else plain_bytes(chip).get(register) or _read_only(chip, register)
+    if plain is None:
+        def by_reading(scripts: ScriptsProcessor) -> None:
+            scripts.values["SFBR"] = scripts.read_register(register) & keep | add
+        return by_reading
+    name, shift = plain
 
     def to_sfbr(scripts: ScriptsProcessor) -> None:
         values = scripts.values
-        old = values[name] >> shift if name else scripts.read_register(register)
-        values["SFBR"] = old & keep | add
+        values["SFBR"] = values[name] >> shift & keep | add
     return to_sfbr
+
+
+def _read_only(chip: type[HwModel], register: int) -> tuple[str, int] | None:
+    """A byte register that shows what is stored."""
+    placed = _byte(chip, register)
+    return None if placed is None or placed.masks.keys() != {Access.RO} else (placed.name, 0)
+
+
+def _byte(chip: type[HwModel], register: int) -> Placed[Any] | None:
+    """The byte register there, if it has no behaviour."""
+    return next((one for one in chip.regs.registers if one.offset == register and one.size == 1
+                 and not hasattr(chip, f"r_{one.attr}") and not hasattr(chip, f"w_{one.attr}")), None)
 
 
 def _store(plain: tuple[str, int], source: tuple[str, int], keep: int, add: int) -> Item:
@@ -265,14 +284,14 @@ def _store(plain: tuple[str, int], source: tuple[str, int], keep: int, add: int)
 
 def _modify(chip: type[HwModel], register: int, keep: int, add: int) -> Step | None:
     """A byte register without behaviour whose bits store by their kinds."""
-    placed = next((one for one in chip.regs.registers if one.offset == register and one.size == 1), None)
-    if (placed is None or hasattr(chip, f"r_{placed.attr}") or hasattr(chip, f"w_{placed.attr}")
-            or not _SIMPLE.issuperset(placed.masks)):
+    placed = _byte(chip, register)
+    if placed is None or not _SIMPLE.issuperset(placed.masks):
         return None
-    name, after_write = placed.name, placed.after_write
+    name, stores, clears = placed.name, placed.masks.get(Access.RW, 0), placed.masks.get(Access.W1C, 0)
 
     def modify(scripts: ScriptsProcessor) -> None:
         values = scripts.values
         old = values[name]
-        values[name] = after_write(old, old & keep | add)
+        new = old & keep | add
+        values[name] = (old & ~stores | new & stores) & ~(new & clears)
     return modify

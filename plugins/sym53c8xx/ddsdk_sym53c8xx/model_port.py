@@ -10,9 +10,7 @@ it until REQUEST SENSE asks, and meanwhile no other command of that logical unit
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import TYPE_CHECKING, Final
-
-from attrs import frozen
+from typing import TYPE_CHECKING, Final, NamedTuple
 
 from ddsdk.errors import HardwareFault
 from ddsdk.sim.scsi_target import BUSY, GOOD, ScsiResult, ScsiTarget
@@ -32,8 +30,7 @@ _TAGS: Final = frozenset((Message.SIMPLE_QUEUE_TAG, Message.HEAD_OF_QUEUE_TAG, M
 _LUN: Final = 0x07
 
 
-@frozen(eq=False)
-class Reselection:
+class Reselection(NamedTuple):
     """A target that wants the bus back: as which id, with which messages, for which command (None: nobody's)."""
 
     port: Port
@@ -56,7 +53,7 @@ class Port(Connection):
         super().forget()
         self.allegiance: dict[int, Task] = {}
         self.blocked: list[Task] = []
-        self.last_done: Reselection | None = None
+        self._done: Task | None = None
         self._lun = 0
         self._tag: int | None = None
         self._privilege = self.identified = self._impostor = False
@@ -98,6 +95,11 @@ class Port(Connection):
         task = Task(self.target, 0, tag, bytes(6), True)
         task.result, task.delivered = ScsiResult(GOOD), True
         return Reselection(self, number, bytes((Message.IDENTIFY, Message.SIMPLE_QUEUE_TAG, tag)), task)
+
+    @property
+    def last_done(self) -> Reselection | None:
+        """The command that completed last, as it would come once more."""
+        return None if self._done is None else self.reselection(self._done)
 
     def reselection(self, task: Task) -> Reselection:
         """IDENTIFY, and the tag if it has one."""
@@ -370,7 +372,7 @@ class Port(Connection):
             task.delivered = True
             if self.tasks.get(task.key) is task:
                 del self.tasks[task.key]
-            self.last_done = self.reselection(task)
+            self._done = task
         self.leave()
         if task is not None and self.bus.chip.faults.armed:
             model_faulty.at_complete(self, task)

@@ -14,8 +14,8 @@ from types import MappingProxyType
 from typing import TYPE_CHECKING, Final
 
 from .frames import INSN_BYTES, Message, Phase
-from .model_steps import BLOCK_MOVE, INDIRECT, LEAVE, MOVE, TABLE, State, Step, holding, signed24
-from .regs import Ccntl1
+from .model_steps import BLOCK_MOVE, INDIRECT, IO, LEAVE, MOVE, TABLE, State, Step, holding, signed24
+from .regs import Ccntl1, Istat0
 
 if TYPE_CHECKING:
     from .model_port import Port
@@ -28,7 +28,8 @@ _TABLE_64: Final = Ccntl1.EN64TIBMV.mask
 _WIDE: Final = _TABLE_64 | Ccntl1.TIMOD.mask
 _IDENTIFY, _SIMPLE_TAG = int(Message.IDENTIFY), int(Message.SIMPLE_QUEUE_TAG)
 _WORDS2: Final = Struct("<II").unpack
-_RUNNING: Final = State.RUNNING
+_RUNNING, _RESELECT = State.RUNNING, State.RESELECT
+_SIGP: Final = Istat0.SIGP.mask
 #: What a shortcut for memory moves moves at most.
 _FEW: Final = 64
 
@@ -208,6 +209,27 @@ def wait_disconnect(leave: Step) -> Step:
             return leave(scripts)
         bus.left = False
         return None
+    return wait
+
+
+def wait_reselect(word: int, alternate: int, dsp: int) -> Step:
+    """WAIT RESELECT, its alternate address not relative."""
+    dcmd, dbc = word >> 24, word & 0xFF_FFFF
+
+    def wait(scripts: ScriptsProcessor) -> int | None:
+        if scripts.moved is not None:
+            scripts.settle()
+        values = scripts.values
+        values["DSP"] = dsp
+        values["DCMD"] = dcmd
+        values["DBC"] = dbc
+        values["DSPS"] = values["DNAD"] = scripts.alternate = alternate
+        if values["ISTAT0"] & _SIGP:
+            values["DSP"] = alternate
+        elif scripts.bus.connected is None:
+            scripts.hold(IO, word, alternate)
+            scripts.state = _RESELECT
+        return LEAVE
     return wait
 
 

@@ -70,7 +70,7 @@ class ScriptsProcessor:
         self.latch_phase = self.moves.latch_phase
         self._plain = plain_bytes(type(chip))
         self._waiting: tuple[int, int, int, Step | None] | None = None
-        self._alternate = 0
+        self.alternate = 0
         self._serial = 0
         self.do: tuple[Callable[[int, int], bool], ...] = (
             self.moves.block_move, self._io, self._register, self._transfer, self._memory)
@@ -121,7 +121,7 @@ class ScriptsProcessor:
         """A target reselected the chip.  *lost*: in the middle of an arbitration for SELECT."""
         if lost and self.state is State.ON_BUS:
             self.moves.forget()
-            self.values["DSP"] = self._alternate
+            self.values["DSP"] = self.alternate
         elif self.state is not State.RESELECT:
             return
         self._waiting = None
@@ -133,7 +133,7 @@ class ScriptsProcessor:
         """ISTAT0.SIGP was set."""
         if self.state is State.RESELECT:
             self._waiting = None
-            self.chip.values["DSP"] = self._alternate
+            self.chip.values["DSP"] = self.alternate
             self._schedule(self.chip.timing.insn_ns)
 
     # -- the machine -----------------------------------------------------------------------------------------
@@ -264,10 +264,10 @@ class ScriptsProcessor:
             bus.left = False
             return True
         if opcode == Io.WAIT_RESELECT:
-            self._alternate = self._target(word, operand, 26)
-            chip.values["DNAD"] = self._alternate
+            self.alternate = self._target(word, operand, 26)
+            chip.values["DNAD"] = self.alternate
             if chip.values["ISTAT0"] & Istat0.SIGP.mask:
-                chip.values["DSP"] = self._alternate
+                chip.values["DSP"] = self.alternate
                 return True
             return True if bus.chip_connected else self.wait(State.RESELECT)
         level = opcode == Io.SET
@@ -294,10 +294,10 @@ class ScriptsProcessor:
                 values["SCNTL4"] = entry & 0xFF
         else:
             number = word >> 16 & 0xF
-        self._alternate = values["DNAD"] = self._target(word, operand, 26)
+        self.alternate = values["DNAD"] = self._target(word, operand, 26)
         values["SDID"] = number
         if chip.scsi.chip_connected:            # reselected before
-            values["DSP"] = self._alternate
+            values["DSP"] = self.alternate
             return True
         self._check_clocks(number)
         chip.scsi.left = False
