@@ -16,6 +16,7 @@ from ddsdk.sim.scsi_target import ScsiTarget
 
 from .model_connection import Connection
 from .model_port import Port, Reselection
+from .model_steps import State
 from .model_task import Task
 from .regs import Phase, Scid, Scntl2, Sist0, Sist1, Ssid, Sstat0
 
@@ -97,8 +98,13 @@ class Bus:
         chip.values["SSTAT0"] &= ~(_WOA | _LOA)
         if chip.faults.armed:
             self._disturb()
-        clock = chip.clock
-        clock.at_ns(clock.now_ns + chip.timing.arbitration_ns, self._arbitrated, self._attempt, number, atn)
+        self._arbitrate(number, atn)
+
+    def _arbitrate(self, number: int, atn: bool) -> None:
+        """Arbitration, selection, and the first REQ if all goes well."""
+        clock, timing = self.chip.clock, self.chip.timing
+        clock.at_ns(clock.now_ns + timing.arbitration_ns + timing.selection_ns + timing.req_ns, self._arbitrated,
+                    self._attempt, number, atn)
 
     def _disturb(self) -> None:
         """Faults: a target that waits becomes ready just now, one that was done comes once more."""
@@ -111,23 +117,22 @@ class Bus:
             self.ask(last)
 
     def _arbitrated(self, attempt: int, number: int, atn: bool) -> None:
-        if attempt != self._attempt or self.selecting is None or self.chip_connected:
-            return None
+        if attempt != self._attempt or self.selecting is None or self.connected is not None:
+            return
         if not self.free:
             self._wanted = (number, atn)        # the selection timer does not run before arbitration is won
-            return None
+            return
         if self.waiting and self._may_reselect():
-            return self._reselect()
+            self._reselect()
+            return
         chip = self.chip
         chip.values["SSTAT0"] |= _WOA
         port = self.ports.get(number)
-        answers = (port is not None and port.target.present and chip.clock.now_ns >= self._deaf_until_ns
-                   and chip.strikes("selection-unanswered") is None)
-        if answers:
-            chip.clock.after_ns(chip.timing.selection_ns + chip.timing.req_ns, self._selected, attempt, port, atn)
+        if (port is not None and port.target.present and chip.clock.now_ns >= self._deaf_until_ns
+                and (not chip.faults.armed or chip.strikes("selection-unanswered") is None)):
+            self._selected(port, atn)
         elif chip.values["STIME0"] & 0xF:
             self._select_times_out(attempt)
-        return None
 
     def _select_times_out(self, attempt: int) -> None:
         wait_ns = _STIME_UNIT_NS << (self.chip.values["STIME0"] & 0xF) - 1
@@ -139,12 +144,10 @@ class Bus:
             self.chip.raise_scsi(0, Sist1.STO.mask)
             self._bus_free()
 
-    def _selected(self, attempt: int, port: Port, atn: bool) -> None:
-        if attempt != self._attempt or self.selecting is None or self.rst:
-            return
+    def _selected(self, port: Port, atn: bool) -> None:
         chip = self.chip
         self.selecting = None
-        if chip.strikes("reset-by-other") is not None:
+        if chip.faults.armed and chip.strikes("reset-by-other") is not None:
             self.reset_targets()
             chip.raise_scsi(Sist0.RST.mask)
             return
@@ -164,7 +167,11 @@ class Bus:
     def ask(self, reselection: Reselection) -> None:
         """A target wants to reselect the chip as soon as the bus is free."""
         self.waiting.append(reselection)
-        if self.free and self.selecting is None:
+        if not self.free or self.selecting is not None:
+            return
+        if self.chip.scripts.state is State.RESELECT:
+            self._try_reselect()
+        else:
             self.chip.clock.after_ns(self.chip.timing.arbitration_ns, self._after_bus_free)
 
     def withdraw(self, task: Task) -> None:
@@ -218,7 +225,7 @@ class Bus:
         """Bus free phase: whoever waits to select or reselect may, after a moment."""
         if self.selecting is not None and self._wanted is not None:
             (number, atn), self._wanted = self._wanted, None
-            self.chip.later(self.chip.timing.arbitration_ns, self._arbitrated, self._attempt, number, atn)
+            self._arbitrate(number, atn)
         elif self.waiting:
             self.chip.clock.after_ns(self.chip.timing.arbitration_ns, self._after_bus_free)
 

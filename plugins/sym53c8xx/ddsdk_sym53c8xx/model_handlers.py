@@ -38,7 +38,7 @@ class SymRegisters(SymChip):
             return
         if value & _ABRT and self.scripts.running and self.strikes("abort-ignored") is None:
             self.raise_dma(Dstat.ABRT.mask)
-        if value & _SIGP and self.strikes("sigp-lost") is None:
+        if value & _SIGP and (not self.faults.armed or self.strikes("sigp-lost") is None):
             self.scripts.signalled()
 
     # -- the others ------------------------------------------------------------------------------------------

@@ -129,7 +129,7 @@ class Port(Connection):
                 end = self._say_again
             elif byte not in (Message.NO_OPERATION, Message.MESSAGE_REJECT):
                 end = self._refuse
-        if self._tag is not None and not self.identified and chip.strikes("tag-refused") is not None:
+        if chip.faults.armed and self._tag is not None and not self.identified and chip.strikes("tag-refused") is not None:
             self._tag = None
             end = self._refuse
         end()
