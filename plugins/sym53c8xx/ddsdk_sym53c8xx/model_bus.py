@@ -86,7 +86,7 @@ class Bus:
     @property
     def free(self) -> bool:
         """Whether somebody may arbitrate."""
-        return not self.busy and not self.rst
+        return self.connected is None and self.orphan is None and not self._busy_stuck and not self.rst
 
     # -- selection -------------------------------------------------------------------------------------------
 

@@ -195,8 +195,10 @@ class SymChip(HwModel):
     def raise_scsi(self, sist0: int = 0, sist1: int = 0) -> None:
         """A cause for SIST; SCRIPTS stop if it is fatal or enabled."""
         cause = sist0 | sist1 << 8
-        if not cause & ~NON_FATAL and not (self.sist | self.dstat | cause & self.enabled):
-            self.sist = cause                   # masked: it does not even show
+        values = self.values
+        if not cause & ~NON_FATAL and not (
+                cause | self.sist) & (~NON_FATAL | values["SIEN0"] | values["SIEN1"] << 8) and not self.dstat:
+            self.sist |= cause                  # masked: it does not even show
             return
         if self.sip or self.dstat:
             self.sist_behind |= cause

@@ -83,9 +83,8 @@ class Run:
         self.jumps = jumps
         self.view, self.offset = _NOTHING, 0
 
-    def turned(self) -> bool:
-        """The bytes are no longer these; true if only the JUMP at the end goes somewhere else now: so does the run."""
-        (found,) = self.fetch(self.view, self.offset)
+    def turns(self, found: bytes) -> bool:
+        """*found* is there now; true if only the JUMP at the end goes somewhere else: so does the run from now on."""
         if self.code[-INSN_BYTES:-WORD_BYTES] != _JUMP or found[:-WORD_BYTES] != self.code[:-WORD_BYTES]:
             return False
         self.code, self.end = found, int.from_bytes(found[-WORD_BYTES:], "little")
@@ -151,7 +150,7 @@ def _item(chip: type[HwModel], word: int, operand: int, third: int, dsp: int) ->
     if kind == REGISTER:
         shortcut = _register(chip, word)
     elif kind == BLOCK_MOVE:
-        shortcut = model_quick.block_move(word, operand, dsp, leave)
+        shortcut = model_quick.block_move(word, operand, dsp, leave, modes=hasattr(chip.regs, "CCNTL1"))
         if shortcut is not None:
             return shortcut, bool(word & TABLE) and word >> 24 & 7 in model_quick.WRITES, dsp, False
     elif word == _CLEAR_ACK:

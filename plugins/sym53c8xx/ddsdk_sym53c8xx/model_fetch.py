@@ -73,9 +73,6 @@ class ScriptsMemory:
 
     def run_at(self, address: int) -> Run | None:
         """The run at *address*, decoded anew from the bytes that are there; None: nothing there can be kept."""
-        run = self.runs.get(address)
-        if run is not None and run.turned():
-            return run
         area = self.area(address)
         if area is None or address & 3:
             return None

@@ -129,13 +129,14 @@ class Port(Connection):
                 end = self._say_again
             elif byte not in (Message.NO_OPERATION, Message.MESSAGE_REJECT):
                 end = self._refuse
-        if chip.faults.armed and self._tag is not None and not self.identified and chip.strikes("tag-refused") is not None:
+        if (chip.faults.armed and self._tag is not None and not self.identified
+                and chip.strikes("tag-refused") is not None):
             self._tag = None
             end = self._refuse
         end()
 
     def _messages_over(self) -> None:
-        self._say_bytes = b""
+        self.saying = b""
         if self.identified:
             self.proceed()
         else:

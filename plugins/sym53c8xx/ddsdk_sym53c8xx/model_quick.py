@@ -14,7 +14,7 @@ from types import MappingProxyType
 from typing import TYPE_CHECKING, Final
 
 from .frames import INSN_BYTES, Message, Phase
-from .model_steps import BLOCK_MOVE, INDIRECT, IO, LEAVE, MOVE, TABLE, State, Step, holding, signed24
+from .model_steps import BLOCK_MOVE, INDIRECT, IO, LEAVE, MOVE, TABLE, Hold, State, Step, holding, signed24
 from .regs import Ccntl1, Istat0
 
 if TYPE_CHECKING:
@@ -27,6 +27,7 @@ _DIRECT_64: Final = Ccntl1.EN64DBMV.mask
 _TABLE_64: Final = Ccntl1.EN64TIBMV.mask
 _WIDE: Final = _TABLE_64 | Ccntl1.TIMOD.mask
 _IDENTIFY, _SIMPLE_TAG = int(Message.IDENTIFY), int(Message.SIMPLE_QUEUE_TAG)
+_MSG_IN: Final = Phase.MSG_IN
 _WORDS2: Final = Struct("<II").unpack
 _RUNNING, _RESELECT = State.RUNNING, State.RESELECT
 _SIGP: Final = Istat0.SIGP.mask
@@ -37,14 +38,14 @@ _FEW: Final = 64
 # -- block moves -----------------------------------------------------------------------------------------------
 
 
-def block_move(word: int, operand: int, dsp: int, leave: Step) -> Step | None:
-    """MOVE, direct or from a table; None: there is no shortcut."""
+def block_move(word: int, operand: int, dsp: int, leave: Step, *, modes: bool) -> Step | None:
+    """MOVE, direct or from a table; None: there is no shortcut.  *modes*: the chip has CCNTL1."""
     wanted = Phase(word >> 24 & 7)
-    body = _BODIES.get(wanted)
-    if body is None or not word & MOVE or word & INDIRECT:
+    body = _BODIES.get(wanted, _nothing)
+    if (body is _nothing and (wanted is not _MSG_IN or word & TABLE)) or not word & MOVE or word & INDIRECT:
         return None
     if not word & TABLE:
-        return _direct(word, operand, dsp, leave, wanted, body)
+        return _direct(word, operand, dsp, leave, body, modes=modes)
     hold = holding(BLOCK_MOVE, word, operand, dsp)
     insn, offset = dsp - INSN_BYTES & 0xFFFF_FFFF, signed24(operand)
 
@@ -56,11 +57,14 @@ def block_move(word: int, operand: int, dsp: int, leave: Step) -> Step | None:
         if port.phase is not wanted:
             return leave(scripts)
         at = values["DSA"] + offset & 0xFFFF_FFFF
-        view = scripts.kept.get(at << 8 | 8) or scripts.keep(at, 8, True)
+        try:
+            view: memoryview | None = scripts.kept[at << 8 | 8]
+        except KeyError:
+            view = scripts.keep(at, 8, True)
         if view is None or at & 3:
             return leave(scripts)
         entry, address = _WORDS2(view)
-        mode = values.get("CCNTL1", 0) & _WIDE
+        mode = values["CCNTL1"] & _WIDE if modes else 0
         if mode == _WIDE:
             address |= entry >> 24 << 32
         elif mode & _TABLE_64 or entry >> 24:
@@ -75,32 +79,72 @@ def block_move(word: int, operand: int, dsp: int, leave: Step) -> Step | None:
     return table_move
 
 
-def _direct(word: int, operand: int, dsp: int, leave: Step, wanted: Phase, body: _Body) -> Step | None:
+def _direct(word: int, operand: int, dsp: int, leave: Step, body: _Body, *, modes: bool) -> Step | None:
+    insn, count, wanted = dsp - INSN_BYTES & 0xFFFF_FFFF, word & 0xFF_FFFF, Phase(word >> 24 & 7)
     hold = holding(BLOCK_MOVE, word, operand, dsp)
-    insn, count = dsp - INSN_BYTES & 0xFFFF_FFFF, word & 0xFF_FFFF
+    moved = insn, word, operand, operand, count
     if not count:
         return None
+    if wanted is Phase.MSG_IN:
+        return _message_byte(moved, leave, hold, modes=modes) if count == 1 else None
 
     def direct_move(scripts: ScriptsProcessor) -> int | None:
         bus, values = scripts.bus, scripts.values
         port = bus.connected
-        if values.get("CCNTL1", 0) & _DIRECT_64:
+        if modes and values["CCNTL1"] & _DIRECT_64:
             return leave(scripts)
         if port is None or port.phase is None or bus.ack or bus.selecting is not None:
             return hold(scripts, direct_move)
         if port.phase is not wanted or not body(scripts, port, operand, count):
             return leave(scripts)
         values["SSTAT1"] = wanted
-        scripts.moved = insn, word, operand, operand, count
+        scripts.moved = moved
         scripts.moved_bytes += count
         return None
     return direct_move
 
 
+def _message_byte(moved: tuple[int, int, int, int, int], leave: Step, hold: Hold, *, modes: bool) -> Step:
+    """One byte of a message in, whose ACK stays."""
+    address = moved[3]
+    key = address << 8 | 1
+
+    def message_byte(scripts: ScriptsProcessor) -> int | None:
+        bus, values = scripts.bus, scripts.values
+        port = bus.connected
+        if modes and values["CCNTL1"] & _DIRECT_64:
+            return leave(scripts)
+        if port is None or port.phase is None or bus.ack or bus.selecting is not None:
+            return hold(scripts, message_byte)
+        if port.phase is not _MSG_IN:
+            return leave(scripts)
+        try:
+            view: memoryview | None = scripts.kept[key]
+        except KeyError:
+            view = scripts.keep(address, 1, False)
+        assert view is not None
+        said = port.saying
+        view[0] = values["SFBR"] = values["SIDL"] = said[0]
+        port.saying = said[1:]
+        values["SSTAT1"] = _MSG_IN
+        bus.ack = True
+        scripts.moved = moved
+        scripts.moved_bytes += 1
+        return None
+    return message_byte
+
+
+def _nothing(_scripts: ScriptsProcessor, _port: Port, _address: int, _count: int) -> bool:
+    return False
+
+
 def _fetched(scripts: ScriptsProcessor, address: int, count: int) -> bytes:
-    view = None
+    view: memoryview | None = None
     if count <= _FEW:
-        view = scripts.kept.get(address << 8 | count) or scripts.keep(address, count, True)
+        try:
+            view = scripts.kept[address << 8 | count]
+        except KeyError:
+            view = scripts.keep(address, count, True)
     return b"".join(scripts.memory(address, count, True)) if view is None else bytes(view)
 
 
@@ -144,18 +188,6 @@ def _message_out(scripts: ScriptsProcessor, port: Port, address: int, count: int
     return True
 
 
-def _message_in(scripts: ScriptsProcessor, port: Port, address: int, count: int) -> bool:
-    """One byte, whose ACK stays."""
-    if count != 1:
-        return False
-    view = scripts.kept.get(address << 8 | 1) or scripts.keep(address, 1, False)
-    assert view is not None
-    values = scripts.values
-    (view[0],) = (values["SFBR"],) = (values["SIDL"],) = port.message_in(1)
-    scripts.bus.ack = True
-    return True
-
-
 def _status(scripts: ScriptsProcessor, port: Port, address: int, count: int) -> bool:
     if count != 1:
         return False
@@ -167,7 +199,7 @@ def _status(scripts: ScriptsProcessor, port: Port, address: int, count: int) -> 
 
 _BODIES: Final[Mapping[Phase, _Body]] = MappingProxyType({
     Phase.DATA_OUT: _data_out, Phase.DATA_IN: _data_in, Phase.COMMAND: _command, Phase.STATUS: _status,
-    Phase.MSG_OUT: _message_out, Phase.MSG_IN: _message_in})
+    Phase.MSG_OUT: _message_out})
 #: Moves that write memory.
 WRITES: Final = frozenset((Phase.DATA_IN, Phase.STATUS, Phase.MSG_IN))
 
@@ -187,7 +219,9 @@ def clear_ack(word: int, operand: int, dsp: int, leave: Step) -> Step:
         if bus.atn:
             return leave(scripts)
         bus.ack = False
-        if port.goes_on():
+        if port.saying:                         # the next byte
+            port.step += 1
+            port.phase = _MSG_IN
             return None
         if scripts.moved is not None:
             scripts.settle()
@@ -196,7 +230,7 @@ def clear_ack(word: int, operand: int, dsp: int, leave: Step) -> Step:
         values["DCMD"] = dcmd
         values["DBC"] = dbc
         values["DSPS"] = operand
-        port.acknowledged()
+        port.heard()
         return None if scripts.state is _RUNNING else LEAVE
     return clear
 
@@ -244,9 +278,12 @@ def memory_move(word: int, source: int, destination: int, leave: Step) -> Step |
     source_key, destination_key = source << 8 | count, destination << 8 | count
 
     def move(scripts: ScriptsProcessor) -> int | None:
-        kept = scripts.kept.get
-        read = kept(source_key) or scripts.keep(source, count, True)
-        write = kept(destination_key) or scripts.keep(destination, count, False)
+        kept = scripts.kept
+        try:
+            read: memoryview | None = kept[source_key]
+            write: memoryview | None = kept[destination_key]
+        except KeyError:
+            read, write = scripts.keep(source, count, True), scripts.keep(destination, count, False)
         if read is None or write is None:
             return leave(scripts)
         write[:] = read

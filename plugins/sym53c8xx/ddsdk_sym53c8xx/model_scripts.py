@@ -16,7 +16,7 @@ from ddsdk.errors import HardwareFault
 from ddsdk.sim.model import HwModel
 
 from .frames import Io, Operator, RegisterMove, Transfer
-from .model_decode import LONGEST, kind_of, plain_bytes
+from .model_decode import LONGEST, Run, kind_of, plain_bytes
 from .model_fetch import ScriptsMemory
 from .model_moves import BlockMoves
 from .model_steps import (
@@ -165,14 +165,18 @@ class ScriptsProcessor:
     def _runs(self, left: int) -> int:
         """Runs of instructions until one leaves them, or few are *left* of the share; how many are."""
         values, fetch = self.values, self.fetch
-        known = fetch.runs.get
+        known = fetch.runs
         dsp = values["DSP"]
         while left >= LONGEST:
-            run = known(dsp)
-            if run is None or run.fetch(run.view, run.offset)[0] != run.code:
+            try:
+                run: Run | None = known[dsp]
+                (code,) = run.fetch(run.view, run.offset)       # type: ignore[union-attr]
+                if code != run.code and not run.turns(code):    # type: ignore[union-attr]
+                    run = fetch.run_at(dsp)
+            except KeyError:
                 run = fetch.run_at(dsp)
-                if run is None:
-                    break
+            if run is None:
+                break
             left -= run.count
             for step in run.steps:
                 target = step(self)
