@@ -57,9 +57,31 @@ class Ccb:
     the segment that follows it.
     """
 
-    __slots__ = ("address", "after", "direction", "done_at", "error", "left", "launch", "mapped", "nexus", "offset", "remainders",
-                 "resid", "saved", "scmd", "segments", "sense_address", "sense_offset", "sensing", "slot", "tag",
-                 "tagged", "to_device", "without_tag")
+    __slots__ = (
+        "address",
+        "after",
+        "direction",
+        "done_at",
+        "error",
+        "launch",
+        "left",
+        "mapped",
+        "nexus",
+        "offset",
+        "remainders",
+        "resid",
+        "saved",
+        "scmd",
+        "segments",
+        "sense_address",
+        "sense_offset",
+        "sensing",
+        "slot",
+        "tag",
+        "tagged",
+        "to_device",
+        "without_tag",
+    )
 
     def __init__(self, index: int, pool_address: int, code_address: int) -> None:
         self.tag = index * TAG_STEP

@@ -17,10 +17,10 @@ from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, Final
 
 from ddsdk.regs import Access, Placed
-from ddsdk.sim.model import HwModel
 
 from . import model_quick
 from .frames import INSN_BYTES, MEMORY_MOVE_BYTES, WORD_BYTES, Kind, Operator, RegisterMove, Transfer
+from .model_fuse import ByData, ByPhase, Hit, Item, Put, Return, fuse
 from .model_steps import (
     BLOCK_MOVE,
     BY_DATA,
@@ -32,16 +32,15 @@ from .model_steps import (
     MEMORY,
     REGISTER,
     RELATIVE,
+    TABLE,
     TRANSFER,
     WAIT,
     Hold,
     Step,
-    TABLE,
     holding,
     leaving,
     signed24,
 )
-from .model_fuse import ByData, ByPhase, Hit, Item, Put, Return, fuse
 
 if TYPE_CHECKING:
     from .model_scripts import ScriptsProcessor
@@ -99,8 +98,12 @@ def kind_of(word: int) -> int:
     return TRANSFER if kind == Kind.TRANSFER_CONTROL else MEMORY if kind == Kind.MEMORY else BLOCK_MOVE
 
 
+#: type[HwModel]; mypy does not take a class for hashable.
+Model = Any
+
+
 @lru_cache(maxsize=16)
-def plain_bytes(chip: type[HwModel]) -> Mapping[int, tuple[str, int]]:
+def plain_bytes(chip: Model) -> Mapping[int, tuple[str, int]]:
     """Offset of each byte that simply stores -> its register's name, how far the byte lies from bit 0."""
     return MappingProxyType({
         one.offset + byte: (one.name, 8 * byte) for one in chip.regs.registers for byte in range(one.size)
@@ -108,12 +111,12 @@ def plain_bytes(chip: type[HwModel]) -> Mapping[int, tuple[str, int]]:
 
 
 @lru_cache(maxsize=16)
-def _current_bytes(chip: type[HwModel]) -> frozenset[int]:
+def _current_bytes(chip: Model) -> frozenset[int]:
     return frozenset(one.offset + byte for one in chip.regs.registers if one.attr in _CURRENT
                      for byte in range(one.size))
 
 
-def decode(chip: type[HwModel], address: int, window: bytes) -> Run | None:
+def decode(chip: Model, address: int, window: bytes) -> Run | None:
     """The run at *address*, whose bytes *window* begins with; None when it holds no whole instruction."""
     items: list[Item] = []
     at = count = 0
@@ -137,7 +140,7 @@ def decode(chip: type[HwModel], address: int, window: bytes) -> Run | None:
 
 
 @lru_cache(maxsize=1 << 14)
-def _item(chip: type[HwModel], word: int, operand: int, third: int, dsp: int) -> tuple[Item | None, bool, int, bool]:
+def _item(chip: Model, word: int, operand: int, third: int, dsp: int) -> tuple[Item | None, bool, int, bool]:
     """(what an instruction does, None: nothing; whether a run ends with it; where to go on; whether it jumps there).
 
     What writes memory at an address that only shows then ends a run: the next instruction may be another one.
@@ -222,7 +225,7 @@ def _unless_phase(phase: int, hit: Hit, word: int, hold: Hold) -> Step:
 # -- registers -------------------------------------------------------------------------------------------------
 
 
-def _register(chip: type[HwModel], word: int) -> Item | None:
+def _register(chip: Model, word: int) -> Item | None:
     """MOVE, OR and AND between SFBR, a byte of the instruction and a register that simply stores."""
     opcode, operator, data = word >> 27 & 7, word >> 24 & 7, word >> 8 & 0xFF
     register = word >> 16 & 0x7F | word & 0x80
@@ -243,7 +246,7 @@ def _register(chip: type[HwModel], word: int) -> Item | None:
     return _store(plain, source, keep, add)
 
 
-def _to_sfbr(chip: type[HwModel], register: int, keep: int, add: int) -> Step:
+def _to_sfbr(chip: Model, register: int, keep: int, add: int) -> Step:
     plain = ("SFBR", 0) if register == _SFBR else plain_bytes(chip).get(register) or _read_only(chip, register)
     if plain is None:
         def by_reading(scripts: ScriptsProcessor) -> None:
@@ -257,13 +260,13 @@ def _to_sfbr(chip: type[HwModel], register: int, keep: int, add: int) -> Step:
     return to_sfbr
 
 
-def _read_only(chip: type[HwModel], register: int) -> tuple[str, int] | None:
+def _read_only(chip: Model, register: int) -> tuple[str, int] | None:
     """A byte register that shows what is stored."""
     placed = _byte(chip, register)
     return None if placed is None or placed.masks.keys() != {Access.RO} else (placed.name, 0)
 
 
-def _byte(chip: type[HwModel], register: int) -> Placed[Any] | None:
+def _byte(chip: Model, register: int) -> Placed[Any] | None:
     """The byte register there, if it has no behaviour."""
     return next((one for one in chip.regs.registers if one.offset == register and one.size == 1
                  and not hasattr(chip, f"r_{one.attr}") and not hasattr(chip, f"w_{one.attr}")), None)
@@ -281,7 +284,7 @@ def _store(plain: tuple[str, int], source: tuple[str, int], keep: int, add: int)
     return store
 
 
-def _modify(chip: type[HwModel], register: int, keep: int, add: int) -> Step | None:
+def _modify(chip: Model, register: int, keep: int, add: int) -> Step | None:
     """A byte register without behaviour whose bits store by their kinds."""
     placed = _byte(chip, register)
     if placed is None or not _SIMPLE.issuperset(placed.masks):

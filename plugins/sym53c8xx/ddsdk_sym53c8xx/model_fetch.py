@@ -25,8 +25,8 @@ Area = tuple[int, int, memoryview]
 class ScriptsMemory:
     """Bytes, words and decoded instructions by bus address.  `refresh()` comes first, each time SCRIPTS go on.
 
-    `runs`: what was decoded last, by address; whether its bytes are still there is for the reader to see.  `kept`: small
-    pieces of memory that were asked for, by address << 8 | length.
+    `runs`: what was decoded last, by address; whether its bytes are still there is for the reader to see.  `kept`:
+    small pieces of memory that were asked for, by address << 8 | length.
     """
 
     def __init__(self, chip: SymChip) -> None:

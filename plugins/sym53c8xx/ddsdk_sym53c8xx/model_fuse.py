@@ -91,7 +91,7 @@ def _by_data(chain: Sequence[ByData]) -> Step:
         def by_one(scripts: ScriptsProcessor) -> int | None:
             if scripts.values["SFBR"] != data:
                 return None
-            return hit if hit.__class__ is int else hit(scripts)            # type: ignore[operator, return-value]
+            return hit if isinstance(hit, int) else hit(scripts)
         return by_one
     hits: dict[int, Hit] = {}
     for one in chain:
@@ -99,15 +99,12 @@ def _by_data(chain: Sequence[ByData]) -> Step:
 
     def by_data(scripts: ScriptsProcessor) -> int | None:
         hit = hits.get(scripts.values["SFBR"])
-        return hit if hit.__class__ is not _FUNCTION else hit(scripts)      # type: ignore[operator, return-value, misc]
+        return hit if hit is None or isinstance(hit, int) else hit(scripts)
     return by_data
 
 
 def _return(scripts: ScriptsProcessor) -> int:
     return scripts.values["TEMP"]
-
-
-_FUNCTION = type(_return)
 
 
 def _by_phase(first: ByPhase, chain: Sequence[ByPhase]) -> Step:
@@ -117,7 +114,7 @@ def _by_phase(first: ByPhase, chain: Sequence[ByPhase]) -> Step:
     if not first.wait:
         def by_phase(scripts: ScriptsProcessor) -> int | None:
             hit = hits[scripts.values["SSTAT1"]]
-            return hit if hit.__class__ is not _FUNCTION else hit(scripts)  # type: ignore[operator, return-value, misc]
+            return hit if hit is None or isinstance(hit, int) else hit(scripts)
         return by_phase
     hold = first.hold
 
@@ -128,7 +125,7 @@ def _by_phase(first: ByPhase, chain: Sequence[ByPhase]) -> Step:
             return hold(scripts, when_phase)
         scripts.values["SSTAT1"] = phase = port.phase
         hit = hits[phase]
-        return hit if hit.__class__ is not _FUNCTION else hit(scripts)      # type: ignore[operator, return-value, misc]
+        return hit if hit is None or isinstance(hit, int) else hit(scripts)
     return when_phase
 
 

@@ -13,11 +13,10 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING, Final
 
 from ddsdk.errors import HardwareFault
-from ddsdk.sim.model import HwModel
 
-from .frames import Io, Operator, RegisterMove, Transfer
-from .model_decode import LONGEST, Run, kind_of, plain_bytes
-from .model_fetch import ScriptsMemory
+from .frames import Io, Transfer
+from .model_decode import LONGEST, Run, kind_of
+from .model_insns import RegisterInsns
 from .model_moves import BlockMoves
 from .model_steps import (
     BY_CARRY,
@@ -48,7 +47,7 @@ _CLOCKS: Final = Scntl3.EWS.mask | Scntl3.CCF.mask
 _SSM_COM, _COM = Dcntl.SSM.mask | Dcntl.COM.mask, Dcntl.COM.mask
 
 
-class ScriptsProcessor:
+class ScriptsProcessor(RegisterInsns):
     """`state`, and the instruction that waits.  `dsp` points behind it, as the register does.
 
     `do`: methods that carry out an instruction, by model_steps's kinds; false: it is not over yet.  `moved`: the last
@@ -57,23 +56,18 @@ class ScriptsProcessor:
     """
 
     def __init__(self, chip: SymChip) -> None:
-        self.chip = chip
+        super().__init__(chip)
         self.state = State.STOPPED
-        self.values: dict[str, int] = {}
         self.bus: Bus
         self.moved: tuple[int, int, int, int, int] | None = None
         self.moved_bytes = 0
-        self.fetch = ScriptsMemory(chip)
-        self.memory, self.word, self.words2 = self.fetch.views, self.fetch.word, self.fetch.words2
-        self.kept, self.keep = self.fetch.kept, self.fetch.keep
         self.moves = BlockMoves(chip, self)
         self.latch_phase = self.moves.latch_phase
-        self._plain = plain_bytes(type(chip))
         self._waiting: tuple[int, int, int, Step | None] | None = None
         self.alternate = 0
         self._serial = 0
         self.do: tuple[Callable[[int, int], bool], ...] = (
-            self.moves.block_move, self._io, self._register, self._transfer, self._memory)
+            self.moves.block_move, self._io, self.register, self._transfer, self.memory_insn)
 
     def wire(self, values: dict[str, int], bus: Bus) -> None:
         """The rest of the chip is there."""
@@ -230,7 +224,7 @@ class ScriptsProcessor:
         self.moved_bytes = 0
 
     def hold(self, kind: int, word: int, operand: int, again: Step | None = None) -> None:
-        """The instruction is not over: it is looked at again when something happens, by the step *again* if there is."""
+        """The instruction is not over: it is looked at again when something happens, by *again* if there is one."""
         self._waiting = kind, word, operand, again
         if self.state is State.RUNNING:
             self.state = State.ON_BUS
@@ -244,11 +238,6 @@ class ScriptsProcessor:
             self.illegal()
             return True
         return False
-
-    def illegal(self) -> bool:
-        """DSTAT.IID."""
-        self.chip.raise_dma(Dstat.IID.mask)
-        return True
 
     def wait(self, state: State) -> bool:
         """The instruction is not over yet."""
@@ -316,66 +305,6 @@ class ScriptsProcessor:
                                 f" {sxfer:#04x}: nobody negotiated wide or synchronous transfers, and CCF must be"
                                 f" {_CCF_40_MHZ} for a 40 MHz SCLK")
 
-    # -- registers -------------------------------------------------------------------------------------------
-
-    def read_register(self, offset: int) -> int:
-        """A byte register as SCRIPTS see it."""
-        if offset == _SFBR:
-            return self.chip.values["SFBR"]
-        self.chip.scripts_access()
-        return HwModel.read(self.chip, offset, 1)
-
-    def write_register(self, offset: int, value: int) -> None:
-        """The same, written."""
-        chip = self.chip
-        plain = self._plain.get(offset)
-        if plain is not None:
-            name, shift = plain
-            chip.values[name] = chip.values[name] & ~(0xFF << shift) | value << shift
-        elif offset == _SFBR:
-            chip.values["SFBR"] = value
-        else:
-            chip.scripts_access()
-            HwModel.write(chip, offset, 1, value)
-
-    def _register(self, word: int, _operand: int) -> bool:
-        chip, values = self.chip, self.chip.values
-        opcode = word >> 27 & 7
-        if not values["DCNTL"] & Dcntl.COM.mask:
-            raise HardwareFault(f"{type(chip).__name__}: a register instruction with DCNTL.COM 0, which the manual"
-                                " forbids")
-        register = word >> 16 & 0x7F | word & 0x80
-        operator, data = word >> 24 & 7, word >> 8 & 0xFF
-        if opcode == RegisterMove.MODIFY and word & 0x0080_0000:
-            data = values["SFBR"]
-        if operator == Operator.MOVE:
-            result = data
-        else:
-            old = values["SFBR"] if opcode == RegisterMove.FROM_SFBR else self.read_register(register)
-            result = self._operate(operator, old, data)
-        if opcode == RegisterMove.TO_SFBR:
-            values["SFBR"] = result
-        else:
-            self.write_register(register, result)
-        return True
-
-    def _operate(self, operator: int, old: int, data: int) -> int:
-        chip = self.chip
-        if operator == Operator.OR:
-            return old | data
-        if operator == Operator.AND:
-            return old & data
-        if operator == Operator.XOR:
-            return old ^ data
-        if operator == Operator.SHL:
-            chip.carry, result = bool(old & 0x80), old << 1 & 0xFF | chip.carry
-        elif operator == Operator.SHR:
-            chip.carry, result = bool(old & 1), old >> 1 | chip.carry << 7
-        else:
-            total = old + data + (chip.carry if operator == Operator.ADC else 0)
-            chip.carry, result = total > 0xFF, total & 0xFF
-        return result
-
     # -- transfer control ------------------------------------------------------------------------------------
 
     def _transfer(self, word: int, operand: int) -> bool:
@@ -408,40 +337,4 @@ class ScriptsProcessor:
             values["TEMP"] = values["DSP"]
         values["DSP"] = target
         values["ADDER"] = target
-        return True
-
-    # -- memory instructions ---------------------------------------------------------------------------------
-
-    def _memory(self, word: int, operand: int) -> bool:
-        if word & 0x2000_0000:
-            return self._load_store(word, operand)
-        values = self.chip.values
-        dsp = values["DSP"]
-        destination = self.word(dsp)
-        values["DSP"] = dsp + 4 & 0xFFFF_FFFF
-        count = word & 0xFF_FFFF
-        if not count or (operand ^ destination) & 3:
-            return self.illegal()
-        data = b"".join(bytes(view) for view in self.memory(operand, count, True))
-        at = 0
-        for view in self.memory(destination, count, False):
-            view[:] = data[at:at + len(view)]
-            at += len(view)
-        return True
-
-    def _load_store(self, word: int, operand: int) -> bool:
-        chip = self.chip
-        count, register = word & 7, word >> 16 & 0xFF
-        address = chip.values["DSA"] + signed24(operand) & 0xFFFF_FFFF if word & 0x1000_0000 else operand
-        if (not chip.profile.load_store or not 1 <= count <= 4 or (address ^ register) & 3
-                or (register & 3) + count > 4):
-            return self.illegal()
-        if word & 0x0100_0000:
-            data = b"".join(bytes(view) for view in self.memory(address, count, True))
-            for n, byte in enumerate(data):
-                self.write_register(register + n, byte)
-            return True
-        data = bytes(self.read_register(register + n) for n in range(count))
-        (view,) = self.memory(address, count, False)
-        view[:] = data
         return True

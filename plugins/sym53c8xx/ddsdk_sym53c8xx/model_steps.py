@@ -36,8 +36,8 @@ INDIRECT, TABLE, MOVE = 0x2000_0000, 0x1000_0000, 0x0800_0000
 def signed24(offset: int) -> int:
     """A 24-bit offset with its sign.
 
-    Not insn.py's, whose lines count as the driver's where a campaign counts them: what is decoded once and kept must not
-    make a second run differ from the first.
+    Not insn.py's, whose lines count as the driver's where a campaign counts them: what is decoded once and kept must
+    not make a second run differ from the first.
     """
     return (offset & 0x7F_FFFF) - (offset & 0x80_0000)
 
