@@ -125,7 +125,7 @@ class SymChip(HwModel):
             return (1 << 8 * size) - 1
         offset &= 0xFF
         if offset in _FREE:                     # what polls read
-            return super().read(offset, size)
+            return self.r_ISTAT0() if offset == 0x14 and size == 1 and not self.trace.on else super().read(offset, size)
         if self.scripts.moved is not None:
             self.scripts.settle()
         if offset in _STATUS:
@@ -216,6 +216,11 @@ class SymChip(HwModel):
             self.dstat |= cause
         self.scripts.stop()
         self.drive_line()
+
+    def r_ISTAT0(self) -> int:
+        """What a poll looks at."""
+        value = self.values["ISTAT0"] | self._shown
+        return value | _CON if self.scsi.connected is not None else value
 
     def intfly(self) -> None:
         """The INTFLY instruction."""

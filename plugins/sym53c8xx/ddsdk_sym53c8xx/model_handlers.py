@@ -9,7 +9,6 @@ from ddsdk.errors import HardwareFault, RegisterAccessFault
 from .model_core import SymChip
 from .regs import Dcntl, Dien, Dmode, Dstat, Istat0, Sbcl, Scntl1, Sien0, Sist1, Sstat0, Sstat1, Sstat2
 
-_CON: Final = Istat0.CON.mask
 _ABRT, _SRST, _SIGP, _SEM, _INTF = (
     Istat0.ABRT.mask, Istat0.SRST.mask, Istat0.SIGP.mask, Istat0.SEM.mask, Istat0.INTF.mask)
 _GEN_UNIT_NS: Final = 125_000
@@ -19,11 +18,6 @@ class SymRegisters(SymChip):
     """The chip with all its registers; a subclass names the register block."""
 
     # -- ISTAT -----------------------------------------------------------------------------------------------
-
-    def r_ISTAT0(self) -> int:
-        """What a poll looks at."""
-        value = self.values["ISTAT0"] | self._shown
-        return value | _CON if self.scsi.connected is not None else value
 
     def w_ISTAT0(self, value: Istat0) -> None:
         """Signals from the host."""
