@@ -38,7 +38,7 @@ class DmaDomain:
     """
 
     __slots__ = ("_coherent", "_last", "_mapped", "_odd", "_pages", "_sorted", "bus_master", "memory", "name",
-                 "removed", "trace")
+                 "removed", "revoked", "trace")
 
     def __init__(self, memory: PhysicalMemory, name: str, trace: Trace | None = None) -> None:
         self.memory = memory
@@ -48,6 +48,8 @@ class DmaDomain:
         self.bus_master = False
         #: Surprise removal: nothing of the device reaches memory any more.
         self.removed = False
+        #: How often coherent memory was revoked.
+        self.revoked = 0
         self._coherent: list[Grant] = []
         self._last = _NO_GRANT
         self._pages: dict[int, Grant] = {}
@@ -120,6 +122,7 @@ class DmaDomain:
                            f"one piece{self._nearest(paddr)}")
         self._coherent.remove(grant)
         self._pages.clear()
+        self.revoked += 1
 
     @property
     def grants(self) -> list[Grant]:
@@ -155,6 +158,28 @@ class DmaDomain:
                     raise DmaFault(f"{self.name}: DMA write of {length} bytes at {bus_addr:#x}, which is "
                                    "backed by a read-only file; memory that is being dumped may not change")
         return views
+
+    def coherent(self, bus_addr: int) -> tuple[int, memoryview] | None:
+        """(bus address, bytes) of the whole coherent grant around *bus_addr*; None: there is none, or not in one piece.
+
+        For a processor that fetches its program there all the time.  The view is good, in both directions, while
+        `bus_master` is on and `revoked` stays the same.
+        """
+        index = bisect_right(self._coherent, (bus_addr, _PAST_ALL, 0)) - 1
+        if index < 0 or not self.bus_master:
+            return None
+        start, end, _ = self._coherent[index]
+        if bus_addr >= end:
+            return None
+        try:
+            views = self.memory.views(start, end - start)
+        except HardwareFault:
+            return None
+        if len(views) != 1 or views[0].readonly:
+            return None
+        if self.trace.on:
+            self.trace.add("dma", self.name, "coherent", start, end - start)
+        return start, views[0]
 
     def read(self, bus_addr: int, length: int) -> bytes:
         """The device fetches *length* bytes (a descriptor, a request frame)."""

@@ -2,8 +2,8 @@
 
 `ScsiTarget.execute()` moves all data of a command at once.  On a parallel bus the initiator takes and gives it piece
 by piece, and how much there is only the target knows.  Data to the initiator goes through a buffer, as a disk has one.
-For data to the disk `execute()` runs in a greenlet of its own that waits until everything is there, so that the disk
-takes it out of the initiator's memory directly.
+The disk takes its data out of the initiator's memory directly: a WRITE that nothing stands in the way of is carried out
+once everything is there; any other command with data to the disk runs in a greenlet of its own, which waits for that.
 """
 
 from __future__ import annotations
@@ -41,6 +41,8 @@ class PhasedCommand:
         self._buffer = memoryview(b"")
         self._views: list[memoryview] = []
         self._worker: Any = None
+        self._unit = unit
+        self._ready = False                     # all data is there, for whoever asks
 
     @property
     def data_left(self) -> int:
@@ -51,12 +53,20 @@ class PhasedCommand:
 
     def begin(self) -> None:
         """Data to the device: find out how much the target wants (`total`); `result` is there when it wants none."""
+        if self._unit is not None:
+            self.total = self._unit.takes(self.cdb)
+            if self.total:
+                return
         self._worker = greenlet(self._execute, getcurrent())
         self._switch(None)
 
     def end(self) -> None:
         """All data to the device has moved: carry the command out."""
-        self._switch(self._views)
+        if self._worker is None:
+            self._ready = True
+            self._execute()
+        else:
+            self._switch(self._views)
 
     def run(self) -> None:
         """A command that is not begun is carried out at once; data for the initiator waits in the buffer."""
@@ -76,6 +86,8 @@ class PhasedCommand:
 
     def gather(self, n: int) -> list[memoryview]:
         """See `DataPhase.gather`: comes back when *n* bytes have moved."""
+        if self._ready:
+            return _first(self._views, n)
         if self._worker is None or getcurrent() is not self._worker:
             raise HardwareFault(f"CDB {self.cdb.hex()} wants {n} bytes, and by its operation code it has none to take")
         self.total = n
@@ -119,11 +131,17 @@ class PhasedCommand:
     def rewind(self) -> None:
         """Back to `saved`."""
         if self.out:
-            kept: list[memoryview] = []
-            left = self.saved
-            for view in self._views:
-                if left:
-                    kept.append(view[:left])
-                    left -= len(kept[-1])
-            self._views = kept
+            self._views = _first(self._views, self.saved)
         self.current = self.saved
+
+
+def _first(views: list[memoryview], n: int) -> list[memoryview]:
+    """The first *n* bytes."""
+    if len(views) == 1:
+        return views if len(views[0]) == n else [views[0][:n]] if n else []
+    kept: list[memoryview] = []
+    for view in views:
+        if n:
+            kept.append(view[:n])
+            n -= len(kept[-1])
+    return kept

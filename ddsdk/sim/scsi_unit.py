@@ -160,6 +160,19 @@ class LogicalUnit:
                 return self._struck(fault)
         return handler(cdb, data)
 
+    def takes(self, cdb: bytes) -> int:
+        """Bytes that a WRITE moves if it is carried out now and nothing is in its way; 0: only `execute()` knows."""
+        opcode, size = cdb[0], self.disk.sector_size
+        if self._attention or self.stopped or self.disk.faults.armed:
+            return 0
+        if opcode == 0x2A and len(cdb) >= 10:
+            _, lba, sectors = _CDB10.unpack_from(cdb)
+        elif opcode == 0x8A and len(cdb) >= 16:
+            _, lba, sectors = _CDB16.unpack_from(cdb)
+        else:
+            return 0
+        return int(sectors) * size if lba + sectors <= self.disk.sectors else 0
+
     def reset(self, kind: ResetKind) -> None:
         """UNIT ATTENTION 06/29/00 is due; changeable mode pages are the saved ones again."""
         if kind == "power":

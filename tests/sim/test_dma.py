@@ -236,3 +236,31 @@ def test_trace_notes_mappings_and_transfers() -> None:
     assert [(r.kind, r.fields) for r in trace] == [
         ("dma-map", (False, 1, 0x1000)), ("dma", ("dev", "write", 0x1000, 0x200))]
     assert dma.grants == [(0x1000, 0x1200, FROM_DEVICE)]
+
+
+def test_coherent_memory_is_there_as_a_whole(dma: DmaDomain) -> None:
+    """Around any address in it; not once it was revoked, without bus mastering, or where memory was only mapped."""
+    dma.grant(0x4000, 0x2000)
+    dma.map([(0x8000, 0x1000)], True)
+    for address in (0x4000, 0x5FFF):
+        found = dma.coherent(address)
+        assert found is not None
+        start, view = found
+        assert (start, len(view)) == (0x4000, 0x2000)
+    view[:5] = b"words"
+    assert dma.read(0x4000, 5) == b"words"
+    assert [dma.coherent(address) for address in (0x3FFF, 0x6000, 0x8000)] == [None, None, None]
+    dma.bus_master = False
+    assert dma.coherent(0x4000) is None
+    dma.bus_master = True
+    assert dma.revoked == 0
+    dma.revoke(0x4000, 0x2000)
+    assert (dma.revoked, dma.coherent(0x4000)) == (1, None)
+
+
+def test_read_only_memory_is_not_coherent() -> None:
+    """What a device may both read and write cannot be a file opened for reading."""
+    domain = DmaDomain(PhysicalMemory([Extent(0, memoryview(bytes(0x2000)))]), "0000:00:04.0")
+    domain.bus_master = True
+    domain.grant(0, 0x1000)
+    assert domain.coherent(0) is None

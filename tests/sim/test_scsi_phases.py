@@ -131,3 +131,28 @@ def test_a_command_that_is_forgotten_half_way_writes_nothing(disk: Disk, target:
     del command
     gc.collect()
     assert on_disk(disk, 8, 2048) == bytes(2048)
+
+
+@pytest.mark.parametrize(("cdb", "takes"), [
+    ("2a000000000800000400", 2048), ("8a000000000000000008000000020000", 1024), ("2a000000007f00000200", 0),
+    ("0a0000080400", 0), ("28000000000800000400", 0)])
+def test_a_write_that_nothing_stands_in_the_way_of(target: ScsiTarget, cdb: str, takes: int) -> None:
+    """WRITE(10) and (16) inside the disk are known in advance, others are not; nor is any with a condition pending."""
+    unit = target.units[0]
+    assert unit.takes(bytes.fromhex(cdb)) == takes
+    unit.stopped = True
+    assert unit.takes(bytes.fromhex(cdb)) == 0
+    unit.stopped = False
+    target.reset("bus")
+    assert unit.takes(bytes.fromhex(cdb)) == 0
+
+
+def test_a_fault_armed_while_data_moves_strikes(disk: Disk, target: ScsiTarget) -> None:
+    """The command is carried out once all of it is there, with what is armed then."""
+    command = PhasedCommand(target, 0, WRITE_4)
+    command.begin()
+    command.take([memoryview(DATA)[:2048]], 2048)
+    disk.inject(disk_faults.wrong_length(1))
+    command.end()
+    assert command.result == (GOOD, b"", 1536, False)
+    assert on_disk(disk, 8, 2048) == DATA[:1536] + bytes(512)

@@ -42,10 +42,12 @@ INTFLY: Final = int(TransferInsn.of(KIND=2, OPCODE=Transfer.INT, IF_TRUE=1, ON_T
 
 _DONE_AT: Final = offset("done")
 _RESUME_AT: Final = offset("resume")
+_NEXT_AT: Final = offset("next")
+_LAUNCH_AT: Final = offset("launch")
 
 
 class Ccb:
-    """A command block: `tag`, where it lies, what it does.
+    """A command block: `tag`, where it lies, what it does.  `launch`: where SCRIPTS begin with it.
 
     `scmd` is None while nothing is outstanding on it.  `mapped` is memory that the chip may still reach.  `sensing`:
     it sends REQUEST SENSE for `scmd`, whose own residual count is `resid`.  `slot`: its place in the start queue.
@@ -55,15 +57,38 @@ class Ccb:
     the segment that follows it.
     """
 
-    __slots__ = ("address", "after", "direction", "done_at", "error", "left", "mapped", "nexus", "offset", "remainders",
-                 "resid", "saved", "scmd", "segments", "sense_address", "sense_offset", "sensing", "slot", "tag",
-                 "tagged", "to_device", "without_tag")
+    __slots__ = (
+        "address",
+        "after",
+        "direction",
+        "done_at",
+        "error",
+        "launch",
+        "left",
+        "mapped",
+        "nexus",
+        "offset",
+        "remainders",
+        "resid",
+        "saved",
+        "scmd",
+        "segments",
+        "sense_address",
+        "sense_offset",
+        "sensing",
+        "slot",
+        "tag",
+        "tagged",
+        "to_device",
+        "without_tag",
+    )
 
     def __init__(self, index: int, pool_address: int, code_address: int) -> None:
         self.tag = index * TAG_STEP
         self.offset = index * BLOCK_BYTES
         self.address = pool_address + self.offset
         self.done_at = self.offset + _DONE_AT
+        self.launch = self.address + _LAUNCH_AT
         self.sense_offset = _SENSE_AT + index * SENSE_BYTES
         self.sense_address = code_address + self.sense_offset
         self.scmd: ScsiCmnd | None = None
@@ -80,7 +105,7 @@ class Ccb:
         """What is to be moved; nothing is yet."""
         self.segments = segments
         self.to_device = to_device
-        self.left = sum(length for _, length in segments)
+        self.left = segments[0][1] if len(segments) == 1 else sum(length for _, length in segments)
         self.saved = -1
         self.after = [0, 0]
         self.remainders: list[tuple[int, int]] = [(0, 0), (0, 0)]
@@ -141,6 +166,7 @@ class Hcb:
         program = common_program(self.code.bus_addr, self.code.bus_addr + _BUCKET_AT)
         self.labels: Mapping[str, int] = program.labels
         self.view, self.code_view = self.pool.view, self.code.view
+        self._slots_at, self._idle = self.at("slots"), self.labels["idle"]
         self.program = bytes(program)
         self.ccbs = tuple(Ccb(n, self.pool.bus_addr, self.code.bus_addr) for n in range(BLOCKS))
         #: The last one is never a command's: task management.
@@ -192,9 +218,11 @@ class Hcb:
         """Append *ccb*: the slot behind becomes empty first, so that SCRIPTS never run past the end."""
         ccb.slot = self.put
         self.put += 1
-        self.fill_slot(self.put, self.labels["idle"])
-        WORD.pack_into(self.view, ccb.offset + offset("next"), self.slot_address(self.put))
-        self.fill_slot(ccb.slot, ccb.address + offset("launch"))
+        after = self.put % SLOTS * INSN_BYTES
+        pack, code, slots = WORD.pack_into, self.code_view, self._slots_at + WORD_BYTES
+        pack(code, slots + after, self._idle)
+        pack(self.view, ccb.offset + _NEXT_AT, self.labels["slots"] + after)
+        pack(code, slots + ccb.slot % SLOTS * INSN_BYTES, ccb.launch)
 
     def skip_slot(self, ccb: Ccb) -> None:
         """*ccb*'s turn is over though its target was never selected.  SCRIPTS stand still."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from struct import Struct
 from typing import TYPE_CHECKING, Final
 
 from ddsdk.scsi.cmnd import DMA_TO_DEVICE
@@ -9,7 +10,7 @@ from ddsdk.scsi.cmnd import DMA_TO_DEVICE
 from .adapter import WORD
 from .frames import INSN_BYTES, SEGMENTS, Message, TransferInsn
 from .program import NO_STATUS, offset
-from .scatter import ENTRY, put_segments
+from .scatter import put_segments
 
 if TYPE_CHECKING:
     from ddsdk.scsi.cmnd import ScsiCmnd
@@ -21,9 +22,12 @@ _IDENTIFY: Final = int(Message.IDENTIFY)
 _MAY_DISCONNECT: Final = int(Message.IDENTIFY | Message.DISCONNECT_PRIVILEGE)
 _SIMPLE_TAG: Final = int(Message.SIMPLE_QUEUE_TAG)
 # places in a command block: the per-command path packs them directly
-_SELECT, _MSGOUT, _CDB, _STATUS = offset("select"), offset("msgout"), offset("cdb"), offset("status")
-_MSGOUT_BYTES, _CDB_BYTES, _STATUS_BYTE = offset("msgout_bytes"), offset("cdb_bytes"), offset("status_byte")
-_MOVED, _DONE, _DATA = offset("moved"), offset("done"), offset("data")
+_SELECT, _CDB_BYTES = offset("select"), offset("cdb_bytes")
+_MSGOUT_BYTES, _STATUS_BYTE = offset("msgout_bytes"), offset("status_byte")
+#: From `select` on: the entries of select, msgout, cdb, status; `next` is the start queue's.
+_HEAD: Final = Struct("<8I")
+#: From `cdb_bytes` on: CDB, messages, status byte, spare, `moved`, `done`.
+_BODY: Final = Struct("<16s8sB15xII")
 _RESUME_ID = offset("resume") + INSN_BYTES
 _RESUME_LUN = offset("resume") + 3 * INSN_BYTES
 #: INT, IF NOT data (bits 7..0) AND MASK (15..8).
@@ -57,18 +61,12 @@ def sym_fill(np: Hcb, ccb: Ccb, scmd: ScsiCmnd, *, tagged: bool) -> bool:
 
 def write_block(np: Hcb, ccb: Ccb, sdev: ScsiDevice, cdb: bytes, *, disconnect: bool) -> None:
     """Everything of a block but its data."""
-    view, at = np.view, ccb.offset
+    view, at, address = np.view, ccb.offset, ccb.address
     target, lun = sdev.id, sdev.lun
     identify = (_MAY_DISCONNECT if disconnect else _IDENTIFY) | lun
     messages = bytes((identify, _SIMPLE_TAG, ccb.tag)) if ccb.tagged else bytes((identify,))
-    WORD.pack_into(view, at + _SELECT, np.scntl3 << 24 | target << 16)
-    ENTRY.pack_into(view, at + _MSGOUT, len(messages), ccb.address + _MSGOUT_BYTES)
-    ENTRY.pack_into(view, at + _CDB, len(cdb), ccb.address + _CDB_BYTES)
-    ENTRY.pack_into(view, at + _STATUS, 1, ccb.address + _STATUS_BYTE)
-    view[at + _MSGOUT_BYTES:at + _MSGOUT_BYTES + len(messages)] = messages
-    view[at + _CDB_BYTES:at + _CDB_BYTES + len(cdb)] = cdb
-    view[at + _STATUS_BYTE] = NO_STATUS
-    WORD.pack_into(view, at + _MOVED, 0)
-    WORD.pack_into(view, at + _DONE, 0)
+    _HEAD.pack_into(view, at + _SELECT, np.scntl3 << 24 | target << 16, 0, len(messages), address + _MSGOUT_BYTES,
+                    len(cdb), address + _CDB_BYTES, 1, address + _STATUS_BYTE)
+    _BODY.pack_into(view, at + _CDB_BYTES, cdb, messages, NO_STATUS, 0, 0)
     WORD.pack_into(view, at + _RESUME_ID, _INT_IF_NOT | _VALID_ID | target)
     WORD.pack_into(view, at + _RESUME_LUN, _INT_IF_NOT | _TARGET_ROUTINE | _IDENTIFY | lun)

@@ -38,12 +38,16 @@ DSP: Final = R.DSP.offset
 _SIST: Final = R.SIST0.offset           # with SIST1, as a word
 #: SCRIPTS stop at the end of an instruction; a memory move may take a while.
 _ABORT_TRIES, _ABORT_US = 200, 5
+_DSTAT: Final = R.DSTAT.offset
 #: Between reads of SIST0, SIST1 and DSTAT; the manuals ask for 12 clocks.
 STATUS_US: Final = 1
 _RESET_US: Final = 10
 #: 125 us x 2^(0xC - 1) = 256 ms (SCSI-2 recommends 250).
 _SELECTION_TIMEOUT: Final = 0xC
-_PENDING: Final = Istat0.SIP.mask | Istat0.DIP.mask
+_SIGP, _SIP, _DIP = Istat0.SIGP.mask, Istat0.SIP.mask, Istat0.DIP.mask
+_PENDING: Final = _SIP | _DIP
+_CTEST3, _STEST3 = R.CTEST3.offset, R.STEST3.offset
+_CLEAR_DMA, _CLEAR_SCSI = int(Ctest3.of(CLF=1)), int(Stest3.of(TE=1, CSF=1))
 #: Causes gathered in a row before somebody thinks that the chip has lost its mind.
 _GATHER_MAX: Final = 8
 
@@ -58,11 +62,11 @@ def gather(np: Hcb, istat: int) -> tuple[int, int]:
     kernel, chip = np.kernel, np.chip
     sist = dstat = 0
     for _ in range(_GATHER_MAX):
-        if istat & Istat0.SIP.mask:
+        if istat & _SIP:
             sist |= kernel.readw(chip, _SIST)
             kernel.udelay(STATUS_US)
-        if istat & Istat0.DIP.mask:
-            dstat |= kernel.readb(chip, R.DSTAT)
+        if istat & _DIP:
+            dstat |= kernel.readb(chip, _DSTAT)
             kernel.udelay(STATUS_US)
         istat = kernel.readb(chip, ISTAT0)
         if not istat & _PENDING or istat == ALL_ONES:
@@ -200,8 +204,8 @@ def let_line_be_heard(np: Hcb) -> None:
 def clear_fifos(np: Hcb) -> None:
     """What a move left behind that did not come to its end."""
     kernel, chip = np.kernel, np.chip
-    kernel.writeb(Ctest3.of(CLF=1), chip, R.CTEST3)
-    kernel.writeb(Stest3.of(TE=1, CSF=1), chip, R.STEST3)
+    kernel.writeb(_CLEAR_DMA, chip, _CTEST3)
+    kernel.writeb(_CLEAR_SCSI, chip, _STEST3)
 
 
 def go_on(np: Hcb, label: str) -> None:
@@ -211,4 +215,4 @@ def go_on(np: Hcb, label: str) -> None:
 
 def signal(np: Hcb) -> None:
     """SIGP: wake SCRIPTS out of WAIT RESELECT."""
-    np.kernel.writeb(Istat0.of(SIGP=1), np.chip, ISTAT0)
+    np.kernel.writeb(_SIGP, np.chip, ISTAT0)

@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     from .adapter import Ccb, Hcb
 
 _MOVED_AT: Final = offset("moved")
+_DSA: Final = R.DSA.offset
 _POOL_BYTES: Final = BLOCKS * BLOCK_BYTES
 #: What a target may say (SCSI-2, table 27; SAM-2); anything else is an error of the bus.
 _KNOWN: Final = frozenset((0x00, 0x02, 0x04, 0x08, 0x10, 0x14, 0x18, 0x22, 0x28, 0x30, 0x40))
@@ -31,7 +32,7 @@ _SENSED: Final = frozenset((SAM_STAT_CHECK_CONDITION, SAM_STAT_COMMAND_TERMINATE
 
 def ccb_of_dsa(np: Hcb) -> Ccb | None:
     """The block that DSA points to."""
-    index, odd = divmod(int(np.kernel.readl(np.chip, R.DSA)) - np.pool.bus_addr, BLOCK_BYTES)
+    index, odd = divmod(np.kernel.readl(np.chip, _DSA) - np.pool.bus_addr, BLOCK_BYTES)
     return np.ccbs[index] if not odd and 0 <= index < BLOCKS else None
 
 

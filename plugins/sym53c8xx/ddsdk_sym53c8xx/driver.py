@@ -54,6 +54,8 @@ def sym_queue_command(scmd: ScsiCmnd, done: ScsiDone) -> int:
     sdev = scmd.device
     np: Hcb = sdev.host.hostdata
     kernel, nexus = np.kernel, (sdev.id, sdev.lun)
+    if not np.active and not np.dead:
+        return SCSI_MLQUEUE_HOST_BUSY               # most of what is asked for during a reset
     scmd.scsi_done = done
     flags = kernel.spin_lock_irqsave(np.lock)
     tagged = sdev.tagged_supported and nexus not in np.untagged

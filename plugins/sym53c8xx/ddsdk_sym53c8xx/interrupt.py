@@ -11,11 +11,11 @@ from typing import TYPE_CHECKING, Final
 from ddsdk.helperlib.kernel import IRQ_HANDLED, IRQ_NONE
 from ddsdk.scsi.cmnd import DID_BUS_BUSY, DID_ERROR, DID_NO_CONNECT, DID_PARITY, end_cmds
 
-from .chip import ISTAT0, R, clear_fifos, gather, go_on, leave_line_alone
+from .chip import DSP, ISTAT0, R, clear_fifos, gather, go_on, leave_line_alone
 from .complete import ccb_of_dsa, drop, take_done
 from .frames import INSN_BYTES, Message, Phase
 from .recovery import sym_request_reset
-from .regs import ALL_ONES, Dstat, Istat0, Sist0, Sist1
+from .regs import ALL_ONES, Dstat, Istat0, Sist0, Sist1, Sstat0, Sstat1
 from .scatter import current_rest, interrupted
 from .sir import sym_int_sir
 
@@ -29,6 +29,11 @@ _SIGP: Final = Istat0.SIGP.mask
 _MA, _PAR, _UDC, _RST, _SGE = (Sist0.MA.mask, Sist0.PAR.mask, Sist0.UDC.mask, Sist0.RST.mask, Sist0.SGE.mask)
 _STO, _SBMC = Sist1.STO.mask << 8, Sist1.SBMC.mask << 8
 _HARD_SIST: Final = _SGE | _SBMC | Sist1.of(GEN=1, HTH=1) << 8
+_SIR: Final = Dstat.SIR.mask
+#: Registers as offsets: what they hold is taken as it is.
+_DBC, _DFIFO, _SSTAT0, _SSTAT1, _TEMP = (
+    R.DBC.offset, R.DFIFO.offset, R.SSTAT0.offset, R.SSTAT1.offset, R.TEMP.offset)
+_PHASE, _OLF, _ORF = Sstat1.PHASE.mask, Sstat0.OLF.mask, Sstat0.ORF.mask
 _HARD_DSTAT: Final = int(Dstat.of(MDPE=1, BF=1, ABRT=1, IID=1, SSI=1))
 _PCI_STATUS: Final = 0x06
 _PCI_STATUS_ERRORS: Final = 0xF900
@@ -127,7 +132,7 @@ def sym_causes(np: Hcb, sist: int, dstat: int, ended: list[ScsiCmnd]) -> None:
         sym_int_udc(np, ended)
     elif sist & _MA:
         sym_int_ma(np)
-    elif dstat & Dstat.SIR.mask:
+    elif dstat & _SIR:
         sym_int_sir(np, ended)
     else:
         _lost(np, f"SCRIPTS stopped with SIST {sist:04x}, DSTAT {dstat:02x}")
@@ -154,7 +159,7 @@ def _hard_error(np: Hcb, sist: int, dstat: int) -> None:
 
 def sym_int_sto(np: Hcb, ended: list[ScsiCmnd]) -> None:
     """Nobody answered a selection: the command ends; a target that has answered before is tried again."""
-    dsp = int(np.kernel.readl(np.chip, R.DSP))
+    dsp = np.kernel.readl(np.chip, DSP)
     ccb = ccb_of_dsa(np)
     clear_fifos(np)
     if ccb is np.tm and dsp == np.labels["tm_select"] + 2 * INSN_BYTES:
@@ -172,7 +177,7 @@ def sym_int_sto(np: Hcb, ended: list[ScsiCmnd]) -> None:
 
 def sym_int_udc(np: Hcb, ended: list[ScsiCmnd]) -> None:
     """The target left the bus without a word: its command has failed, to be tried again."""
-    dsp, labels = int(np.kernel.readl(np.chip, R.DSP)), np.labels
+    dsp, labels = np.kernel.readl(np.chip, DSP), np.labels
     ccb = ccb_of_dsa(np)
     clear_fifos(np)
     if labels["reselected"] < dsp <= labels["untagged"]:
@@ -195,27 +200,27 @@ def sym_int_udc(np: Hcb, ended: list[ScsiCmnd]) -> None:
 def _left(np: Hcb, out: bool) -> int:
     """Bytes of the interrupted move that did not reach their end: DBC, and outbound what is left in the FIFOs."""
     kernel, chip = np.kernel, np.chip
-    dbc = kernel.readl(chip, R.DBC.offset) & 0xFF_FFFF
+    dbc = kernel.readl(chip, _DBC) & 0xFF_FFFF
     if not out:
         return dbc
-    status, dfbc = kernel.readb(chip, R.SSTAT0), np.features.dfbc
-    fifo = kernel.readw(chip, np.dfbc_at) if dfbc else kernel.readb(chip, R.DFIFO) - dbc & 0x7F
-    return dbc + fifo + status.OLF + (status.ORF and not dfbc)
+    status, dfbc = kernel.readb(chip, _SSTAT0), np.features.dfbc
+    fifo = kernel.readw(chip, np.dfbc_at) if dfbc else kernel.readb(chip, _DFIFO) - dbc & 0x7F
+    return dbc + fifo + bool(status & _OLF) + bool(status & _ORF and not dfbc)
 
 
 def _data_stopped(np: Hcb, ccb: Ccb, insn: int) -> bool:
     """A data move of *ccb* stopped half way; false when it was another move."""
     if not interrupted(np, ccb, insn, _left(np, ccb.to_device)):
         return False
-    np.kernel.writeb(current_rest(ccb), np.chip, R.TEMP.offset)
+    np.kernel.writeb(current_rest(ccb), np.chip, _TEMP)
     return True
 
 
 def sym_int_ma(np: Hcb) -> None:
     """The target went to another phase than the move was for."""
     kernel, chip, labels = np.kernel, np.chip, np.labels
-    insn = int(kernel.readl(chip, R.DSP)) - INSN_BYTES
-    phase = kernel.readb(chip, R.SSTAT1).PHASE
+    insn = kernel.readl(chip, DSP) - INSN_BYTES
+    phase = kernel.readb(chip, _SSTAT1) & _PHASE
     ccb = ccb_of_dsa(np)
     if ccb is None or (ccb.scmd is None and ccb is not np.tm):
         _lost(np, f"phase {phase} of nobody's command")
@@ -239,8 +244,8 @@ def sym_int_ma(np: Hcb) -> None:
 def sym_int_par(np: Hcb) -> None:
     """Bad parity; the chip asserts ATN.  Tell the target, which aborts the command or says it again."""
     kernel, chip, labels = np.kernel, np.chip, np.labels
-    insn = int(kernel.readl(chip, R.DSP)) - INSN_BYTES
-    phase = kernel.readb(chip, R.SSTAT1).PHASE
+    insn = kernel.readl(chip, DSP) - INSN_BYTES
+    phase = kernel.readb(chip, _SSTAT1) & _PHASE
     ccb = ccb_of_dsa(np)
     if ccb is None or ccb.scmd is None or not kernel.readb(chip, R.SBCL).ATN:
         _lost(np, "parity error")

@@ -16,6 +16,7 @@ from ddsdk.sim.scsi_target import ScsiTarget
 
 from .model_connection import Connection
 from .model_port import Port, Reselection
+from .model_steps import State
 from .model_task import Task
 from .regs import Phase, Scid, Scntl2, Sist0, Sist1, Ssid, Sstat0
 
@@ -23,6 +24,9 @@ if TYPE_CHECKING:
     from .model_core import SymChip
 
 _STIME_UNIT_NS: Final = 125_000
+_SDU, _WOA, _LOA, _RRE, _VAL = (
+    Scntl2.SDU.mask, Sstat0.WOA.mask, Sstat0.LOA.mask, Scid.RRE.mask, Ssid.VAL.mask)
+_CMP, _RSL = Sist0.CMP.mask, Sist0.RSL.mask
 
 
 class Bus:
@@ -82,7 +86,7 @@ class Bus:
     @property
     def free(self) -> bool:
         """Whether somebody may arbitrate."""
-        return not self.busy and not self.rst
+        return self.connected is None and self.orphan is None and not self._busy_stuck and not self.rst
 
     # -- selection -------------------------------------------------------------------------------------------
 
@@ -91,33 +95,44 @@ class Bus:
         chip = self.chip
         self.selecting = number
         self._attempt += 1
-        chip.values["SSTAT0"] &= ~(Sstat0.WOA.mask | Sstat0.LOA.mask)
+        chip.values["SSTAT0"] &= ~(_WOA | _LOA)
+        if chip.faults.armed:
+            self._disturb()
+        self._arbitrate(number, atn)
+
+    def _arbitrate(self, number: int, atn: bool) -> None:
+        """Arbitration, selection, and the first REQ if all goes well."""
+        clock, timing = self.chip.clock, self.chip.timing
+        clock.at_ns(clock.now_ns + timing.arbitration_ns + timing.selection_ns + timing.req_ns, self._arbitrated,
+                    self._attempt, number, atn)
+
+    def _disturb(self) -> None:
+        """Faults: a target that waits becomes ready just now, one that was done comes once more."""
+        chip = self.chip
         if chip.strikes("arbitration-lost") is not None:
             for port in self.ports.values():
                 port.hurry()
         last = next((port.last_done for port in self.ports.values() if port.last_done is not None), None)
         if last is not None and chip.strikes("reselect-stale") is not None:
             self.ask(last)
-        chip.later(chip.timing.arbitration_ns, self._arbitrated, self._attempt, number, atn)
 
     def _arbitrated(self, attempt: int, number: int, atn: bool) -> None:
-        if attempt != self._attempt or self.selecting is None or self.chip_connected:
-            return None
+        if attempt != self._attempt or self.selecting is None or self.connected is not None:
+            return
         if not self.free:
             self._wanted = (number, atn)        # the selection timer does not run before arbitration is won
-            return None
+            return
         if self.waiting and self._may_reselect():
-            return self._reselect()
+            self._reselect()
+            return
         chip = self.chip
-        chip.values["SSTAT0"] |= Sstat0.WOA.mask
+        chip.values["SSTAT0"] |= _WOA
         port = self.ports.get(number)
-        answers = (port is not None and port.target.present and chip.clock.now_ns >= self._deaf_until_ns
-                   and chip.strikes("selection-unanswered") is None)
-        if answers:
-            chip.later(chip.timing.selection_ns, self._selected, attempt, port, atn)
+        if (port is not None and port.target.present and chip.clock.now_ns >= self._deaf_until_ns
+                and (not chip.faults.armed or chip.strikes("selection-unanswered") is None)):
+            self._selected(port, atn)
         elif chip.values["STIME0"] & 0xF:
             self._select_times_out(attempt)
-        return None
 
     def _select_times_out(self, attempt: int) -> None:
         wait_ns = _STIME_UNIT_NS << (self.chip.values["STIME0"] & 0xF) - 1
@@ -129,17 +144,15 @@ class Bus:
             self.chip.raise_scsi(0, Sist1.STO.mask)
             self._bus_free()
 
-    def _selected(self, attempt: int, port: Port, atn: bool) -> None:
-        if attempt != self._attempt or self.selecting is None or self.rst:
-            return
+    def _selected(self, port: Port, atn: bool) -> None:
         chip = self.chip
         self.selecting = None
-        if chip.strikes("reset-by-other") is not None:
+        if chip.faults.armed and chip.strikes("reset-by-other") is not None:
             self.reset_targets()
             chip.raise_scsi(Sist0.RST.mask)
             return
         self._connect(port)
-        chip.raise_scsi(Sist0.CMP.mask)
+        chip.raise_scsi(_CMP)
         self.atn = atn
         port.selected(atn)
         chip.scripts.kick()
@@ -147,14 +160,18 @@ class Bus:
     def _connect(self, port: Port) -> None:
         self.connected = port
         self.ack = False
-        self.chip.values["SCNTL2"] |= Scntl2.SDU.mask
+        self.chip.values["SCNTL2"] |= _SDU
 
     # -- reselection -----------------------------------------------------------------------------------------
 
     def ask(self, reselection: Reselection) -> None:
         """A target wants to reselect the chip as soon as the bus is free."""
         self.waiting.append(reselection)
-        if self.free and self.selecting is None:
+        if not self.free or self.selecting is not None:
+            return
+        if self.chip.scripts.state is State.RESELECT:
+            self._try_reselect()
+        else:
             self.chip.clock.after_ns(self.chip.timing.arbitration_ns, self._after_bus_free)
 
     def withdraw(self, task: Task) -> None:
@@ -165,7 +182,7 @@ class Bus:
         values = self.chip.values
         own = values["SCID"] & 0x0F
         answered = values["RESPID0"] | values.get("RESPID1", 0) << 8
-        return bool(values["SCID"] & Scid.RRE.mask) and bool(answered >> own & 1)
+        return bool(values["SCID"] & _RRE) and bool(answered >> own & 1)
 
     def _try_reselect(self) -> None:
         if self.waiting and self.free and self.connected is None and self._may_reselect() and not self.chip.gone:
@@ -175,10 +192,10 @@ class Bus:
         chip, reselection = self.chip, self.waiting.popleft()
         lost, self.selecting = self.selecting is not None, None
         if lost:
-            chip.values["SSTAT0"] |= Sstat0.LOA.mask
+            chip.values["SSTAT0"] |= _LOA
         self._connect(reselection.port)
-        chip.values["SSID"] = Ssid.of(VAL=1, ID=reselection.number)
-        chip.raise_scsi(Sist0.RSL.mask)
+        chip.values["SSID"] = _VAL | reselection.number
+        chip.raise_scsi(_RSL)
         reselection.port.reselected(reselection)
         chip.scripts.reselected(lost)
 
@@ -196,8 +213,8 @@ class Bus:
         self.connected = None
         self.left = True
         self.ack = self.atn = False
-        unexpected = chip.values["SCNTL2"] & Scntl2.SDU.mask
-        chip.values["SCNTL2"] &= ~Scntl2.SDU.mask
+        unexpected = chip.values["SCNTL2"] & _SDU
+        chip.values["SCNTL2"] &= ~_SDU
         if unexpected:
             chip.raise_scsi(Sist0.UDC.mask)
         else:
@@ -208,7 +225,7 @@ class Bus:
         """Bus free phase: whoever waits to select or reselect may, after a moment."""
         if self.selecting is not None and self._wanted is not None:
             (number, atn), self._wanted = self._wanted, None
-            self.chip.later(self.chip.timing.arbitration_ns, self._arbitrated, self._attempt, number, atn)
+            self._arbitrate(number, atn)
         elif self.waiting:
             self.chip.clock.after_ns(self.chip.timing.arbitration_ns, self._after_bus_free)
 
@@ -217,8 +234,9 @@ class Bus:
             self._try_reselect()
 
     def listening(self) -> None:
-        """SCID or RESPID may have changed: the chip may answer now."""
-        self._after_bus_free()
+        """SCID or RESPID may have changed: the chip may answer soon."""
+        if self.waiting:
+            self.chip.clock.after_ns(self.chip.timing.arbitration_ns, self._after_bus_free)
 
     def chip_lets_go(self) -> None:
         """The chip was reset: it drives no line any more.  A target it talked to does not know."""
@@ -285,6 +303,6 @@ class Bus:
         self._attempt += 1
         self.ack = self.atn = False
         self.waiting.clear()
-        self.chip.values["SCNTL2"] = self.chip.values.get("SCNTL2", 0) & ~Scntl2.SDU.mask
+        self.chip.values["SCNTL2"] = self.chip.values.get("SCNTL2", 0) & ~_SDU
         for port in self.ports.values():
             port.forget()

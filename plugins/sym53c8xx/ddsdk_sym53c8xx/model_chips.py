@@ -76,7 +76,7 @@ class Timing:
     req_ns: int = 1 * US                        # until the target asserts REQ for another phase
     patience_ns: int = 40_500                   # a target that needs longer than this disconnects: for every sector
     pause_ns: int = 50 * US                     # between a disconnect in mid data and the reselection
-    burst_bytes: int = 256 << 10                # a target disconnects after so much data
+    burst_bytes: int = 512 << 10                # a target disconnects after so much data
     reset_hold_ns: int = 25 * US                # RST shorter than this is no reset (SCSI-2, 5.6.1)
     reset_to_selection_ns: int = 200 * MS       # targets do not answer after a reset
     status_gap_ns: int = 300                    # 12 clocks between reads of SIST0, SIST1, DSTAT

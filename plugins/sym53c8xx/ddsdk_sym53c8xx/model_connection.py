@@ -23,7 +23,8 @@ FOR_EVER_NS: Final = 1 << 62
 class Connection:
     """One target id on the bus.
 
-    `phase` is that of the REQ it asserts, None while it does not; `task` the command on the bus.
+    `phase` is that of the REQ it asserts, None while it does not; `task` the command on the bus; `saying`: bytes that
+    are still to come of a message.  `step` counts what the target does: what was to come of an earlier one does not.
     """
 
     def __init__(self, bus: Bus, number: int, target: ScsiTarget) -> None:
@@ -33,9 +34,9 @@ class Connection:
         self.phase: Phase | None = None
         self.task: Task | None = None
         self.tasks: dict[tuple[int, int | None], Task] = {}
-        self._say_bytes = b""
+        self.saying = b""
         self._after_say: Callable[[], None] = self.nothing
-        self._step = 0
+        self.step = 0
 
     def forget(self) -> None:
         """After a reset: no command, no connection."""
@@ -43,8 +44,8 @@ class Connection:
             task.gone = True
         self.phase = self.task = None
         self.tasks = {}
-        self._say_bytes, self._after_say = b"", self.nothing
-        self._step += 1
+        self.saying, self._after_say = b"", self.nothing
+        self.step += 1
 
     def proceed(self) -> None:
         """Connected, nothing else to say: what comes next of the current command."""
@@ -55,32 +56,33 @@ class Connection:
 
     def abandoned(self) -> None:
         """The initiator was reset in mid-connection: the target waits for it, for ever."""
-        self._step += 1
+        self.step += 1
 
     # -- phases ----------------------------------------------------------------------------------------------
 
     def go(self, phase: Phase, delay_ns: int = 0) -> None:
         """Change the phase; REQ comes *delay_ns* later."""
-        self._step += 1
+        self.step += 1
         if delay_ns:
             self.phase = None
-            self.bus.chip.later(delay_ns, self._req, self._step, phase)
+            clock = self.bus.chip.clock
+            clock.at_ns(clock.now_ns + delay_ns, self._req, self.step, phase)
         else:
             self.phase = phase
 
     def _req(self, step: int, phase: Phase) -> None:
-        if step == self._step:
+        if step == self.step:
             self.phase = phase
             self.bus.chip.scripts.kick()
 
     def say(self, messages: bytes, after: Callable[[], None], delay_ns: int = 0) -> None:
         """Message in phase; *after* once the last byte is acknowledged."""
-        self._say_bytes, self._after_say = messages, after
+        self.saying, self._after_say = messages, after
         self.go(Phase.MSG_IN, delay_ns)
 
     def leave(self) -> None:
         """Bus free."""
-        self._step += 1
+        self.step += 1
         self.phase, self.task = None, None
         self.bus.disconnect(self)
 
@@ -88,25 +90,29 @@ class Connection:
 
     def message_in(self, count: int) -> bytes:
         """Up to *count* bytes of what is to be said; the last one waits for ACK to fall."""
-        data, self._say_bytes = self._say_bytes[:count], self._say_bytes[count:]
+        data, self.saying = self.saying[:count], self.saying[count:]
         return data
 
     def unsay(self, data: bytes) -> None:
         """The initiator saw bad parity: the bytes come again if it says so."""
-        self._say_bytes = data + self._say_bytes
+        self.saying = data + self.saying
 
     def acknowledged(self) -> None:
         """ACK fell."""
         if self.bus.atn:
             self.go(Phase.MSG_OUT)
-        elif self._say_bytes:
+        elif self.saying:
             self.go(Phase.MSG_IN)
         else:
-            after, self._after_say = self._after_say, self.nothing
-            self._step += 1
-            self.phase = None
-            after()
+            self.heard()
         self.bus.chip.scripts.kick()
+
+    def heard(self) -> None:
+        """The last byte of a message was acknowledged."""
+        after, self._after_say = self._after_say, self.nothing
+        self.step += 1
+        self.phase = None
+        after()
 
     # -- disconnecting ---------------------------------------------------------------------------------------
 
@@ -121,6 +127,7 @@ class Connection:
         task.then = then
         if ns < FOR_EVER_NS:
             chip.later(ns, self._rested, task, then)
+        chip.scripts.kick()
 
     def _say_disconnect(self, task: Task, messages: bytes) -> None:
         """Leave the bus once *messages* are acknowledged, however long that takes."""
@@ -131,11 +138,11 @@ class Connection:
                 due, task.due = task.due, None
                 due()
         task.leaving = True
-        self.say(messages, leave, self.bus.chip.timing.req_ns)
+        self.say(messages, leave)
 
     def go_silent(self) -> None:
         """Stay connected and assert no REQ."""
-        self._step += 1
+        self.step += 1
         self.phase = None
 
     def _rested(self, task: Task, then: Callable[[], None]) -> None:

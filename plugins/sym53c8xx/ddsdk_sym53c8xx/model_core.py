@@ -30,7 +30,6 @@ NON_FATAL: Final = Sist0.of(CMP=1, SEL=1, RSL=1) | Sist1.of(GEN=1, HTH=1) << 8
 _FREE: Final = frozenset(range(0x14, 0x18))
 #: Where an access begins that reads SIST0, SIST1 or DSTAT: alone, or with what lies before it.
 _STATUS: Final = frozenset((0x08, 0x0C, 0x40, 0x42, 0x43))
-_BEHAVED: Final = frozenset(("DSP", "SFBR"))
 _PCI_STATUS_MASTER_ABORT: Final = 0x2000
 _CON, _INTF, _SIP, _DIP = Istat0.CON.mask, Istat0.INTF.mask, Istat0.SIP.mask, Istat0.DIP.mask
 
@@ -75,9 +74,7 @@ class SymChip(HwModel):
         self.scsi = Bus(self, {number: target for (bus, number), target in targets.items() if bus == 0})
         self.ram = ScriptsRam(0x2000)
         super().__init__()
-        #: Offset of each byte that simply stores -> register, shift: for SCRIPTS, which do this all the time.
-        self.plain_bytes = {one.offset + byte: (one.name, 8 * byte) for one in self.regs.registers
-                            for byte in range(one.size) if one.plain and one.attr not in _BEHAVED}
+        self.scripts.wire(self.values, self.scsi)
         self.windows["ram"] = self.ram
 
     def reset(self) -> None:
@@ -109,7 +106,8 @@ class SymChip(HwModel):
 
     def later(self, delay_ns: int, call: Callable[..., object], *arguments: Any) -> None:
         """Do something in *delay_ns*, unless the chip is reset before."""
-        self.clock.after_ns(delay_ns, self._fire, self.epoch, call, arguments)
+        clock = self.clock
+        clock.at_ns(clock.now_ns + delay_ns, self._fire, self.epoch, call, arguments)
 
     def _fire(self, epoch: int, call: Callable[..., object], arguments: tuple[Any, ...]) -> None:
         if epoch == self.epoch:
@@ -127,7 +125,9 @@ class SymChip(HwModel):
             return (1 << 8 * size) - 1
         offset &= 0xFF
         if offset in _FREE:                     # what polls read
-            return super().read(offset, size)
+            return self.r_ISTAT0() if offset == 0x14 and size == 1 and not self.trace.on else super().read(offset, size)
+        if self.scripts.moved is not None:
+            self.scripts.settle()
         if offset in _STATUS:
             self._status_access += 1
         if self.scripts.running or self.in_reset:
@@ -141,6 +141,8 @@ class SymChip(HwModel):
         offset &= 0xFF
         if offset not in _FREE and (self.scripts.running or self.in_reset):
             self._refuse("write", offset, size)
+        if self.scripts.moved is not None:
+            self.scripts.settle()
         super().write(offset, size, value)
 
     def _vanishes(self) -> bool:
@@ -193,6 +195,11 @@ class SymChip(HwModel):
     def raise_scsi(self, sist0: int = 0, sist1: int = 0) -> None:
         """A cause for SIST; SCRIPTS stop if it is fatal or enabled."""
         cause = sist0 | sist1 << 8
+        values = self.values
+        if not cause & ~NON_FATAL and not (
+                cause | self.sist) & (~NON_FATAL | values["SIEN0"] | values["SIEN1"] << 8) and not self.dstat:
+            self.sist |= cause                  # masked: it does not even show
+            return
         if self.sip or self.dstat:
             self.sist_behind |= cause
         else:
@@ -209,6 +216,11 @@ class SymChip(HwModel):
             self.dstat |= cause
         self.scripts.stop()
         self.drive_line()
+
+    def r_ISTAT0(self) -> int:
+        """What a poll looks at."""
+        value = self.values["ISTAT0"] | self._shown
+        return value | _CON if self.scsi.connected is not None else value
 
     def intfly(self) -> None:
         """The INTFLY instruction."""
@@ -281,6 +293,7 @@ class SymChip(HwModel):
             self.vanish()
             return
         self.scripts.stop()
+        self.scripts.settle()
         self.scsi.chip_lets_go()
         for placed in self.regs.registers:
             self.values[placed.name] = int(placed.reset)

@@ -9,7 +9,8 @@ from ddsdk.errors import HardwareFault, RegisterAccessFault
 from .model_core import SymChip
 from .regs import Dcntl, Dien, Dmode, Dstat, Istat0, Sbcl, Scntl1, Sien0, Sist1, Sstat0, Sstat1, Sstat2
 
-_CON: Final = Istat0.CON.mask
+_ABRT, _SRST, _SIGP, _SEM, _INTF = (
+    Istat0.ABRT.mask, Istat0.SRST.mask, Istat0.SIGP.mask, Istat0.SEM.mask, Istat0.INTF.mask)
 _GEN_UNIT_NS: Final = 125_000
 
 
@@ -18,25 +19,20 @@ class SymRegisters(SymChip):
 
     # -- ISTAT -----------------------------------------------------------------------------------------------
 
-    def r_ISTAT0(self) -> int:
-        """What a poll looks at."""
-        value = self.values["ISTAT0"] | self._shown
-        return value | _CON if self.scsi.connected is not None else value
-
     def w_ISTAT0(self, value: Istat0) -> None:
         """Signals from the host."""
-        if self.in_reset and not value.SRST:
+        if self.in_reset and not value & _SRST:
             self.in_reset = False
-        self.values["ISTAT0"] = value & Istat0.of(ABRT=1, SIGP=1, SEM=1)
-        if value.INTF and self._intf:
+        self.values["ISTAT0"] = value & (_ABRT | _SIGP | _SEM)
+        if value & _INTF and self._intf:
             self._intf = False
             self.drive_line()
-        if value.SRST:
+        if value & _SRST:
             self.chip_reset()
             return
-        if value.ABRT and self.scripts.running and self.strikes("abort-ignored") is None:
+        if value & _ABRT and self.scripts.running and self.strikes("abort-ignored") is None:
             self.raise_dma(Dstat.ABRT.mask)
-        if value.SIGP and self.strikes("sigp-lost") is None:
+        if value & _SIGP and (not self.faults.armed or self.strikes("sigp-lost") is None):
             self.scripts.signalled()
 
     # -- the others ------------------------------------------------------------------------------------------
@@ -104,8 +100,8 @@ class SymRegisters(SymChip):
 
     def r_CTEST2(self) -> int:
         """Reading it clears ISTAT0.SIGP, and shows it."""
-        signalled = self.values["ISTAT0"] & Istat0.SIGP.mask
-        self.values["ISTAT0"] &= ~Istat0.SIGP.mask
+        signalled = self.values["ISTAT0"] & _SIGP
+        self.values["ISTAT0"] &= ~_SIGP
         return self.values["CTEST2"] | (0x40 if signalled else 0)
 
     def w_CTEST3(self, value: int) -> None:

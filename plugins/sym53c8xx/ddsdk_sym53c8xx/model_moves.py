@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Final
 
 from ddsdk.errors import HardwareFault
 
-from .frames import signed24
+from .model_steps import signed24
 from .regs import Ccntl0, Ccntl1, Ctest4, Dstat, Phase, Scntl0, Scntl2, Sist0, Sist1, Sstat0
 
 if TYPE_CHECKING:

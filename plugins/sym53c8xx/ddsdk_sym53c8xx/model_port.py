@@ -10,9 +10,7 @@ it until REQUEST SENSE asks, and meanwhile no other command of that logical unit
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import TYPE_CHECKING, Final
-
-from attrs import frozen
+from typing import TYPE_CHECKING, Final, NamedTuple
 
 from ddsdk.errors import HardwareFault
 from ddsdk.sim.scsi_target import BUSY, GOOD, ScsiResult, ScsiTarget
@@ -32,8 +30,7 @@ _TAGS: Final = frozenset((Message.SIMPLE_QUEUE_TAG, Message.HEAD_OF_QUEUE_TAG, M
 _LUN: Final = 0x07
 
 
-@frozen(eq=False)
-class Reselection:
+class Reselection(NamedTuple):
     """A target that wants the bus back: as which id, with which messages, for which command (None: nobody's)."""
 
     port: Port
@@ -56,24 +53,24 @@ class Port(Connection):
         super().forget()
         self.allegiance: dict[int, Task] = {}
         self.blocked: list[Task] = []
-        self.last_done: Reselection | None = None
+        self._done: Task | None = None
         self._lun = 0
         self._tag: int | None = None
-        self._privilege = self._identified = self._impostor = False
+        self._privilege = self.identified = self._impostor = False
 
     # -- connections -----------------------------------------------------------------------------------------
 
     def selected(self, atn: bool) -> None:
         """A new connection."""
         self.task, self._impostor = None, False
-        self._lun, self._tag, self._privilege, self._identified = 0, None, False, False
-        self.go(Phase.MSG_OUT if atn else Phase.COMMAND, self.bus.chip.timing.req_ns)
+        self._lun, self._tag, self._privilege, self.identified = 0, None, False, False
+        self.go(Phase.MSG_OUT if atn else Phase.COMMAND)
 
     def reselected(self, reselection: Reselection) -> None:
         """The chip answered."""
         task = self.task = reselection.task
         self._impostor = reselection.number != self.number
-        self._identified = True
+        self.identified = True
         if task is not None:
             self._lun, self._tag, self._privilege = task.lun, task.tag, task.may_disconnect
             task.rewind()
@@ -98,6 +95,11 @@ class Port(Connection):
         task = Task(self.target, 0, tag, bytes(6), True)
         task.result, task.delivered = ScsiResult(GOOD), True
         return Reselection(self, number, bytes((Message.IDENTIFY, Message.SIMPLE_QUEUE_TAG, tag)), task)
+
+    @property
+    def last_done(self) -> Reselection | None:
+        """The command that completed last, as it would come once more."""
+        return None if self._done is None else self.reselection(self._done)
 
     def reselection(self, task: Task) -> Reselection:
         """IDENTIFY, and the tag if it has one."""
@@ -127,17 +129,18 @@ class Port(Connection):
                 end = self._say_again
             elif byte not in (Message.NO_OPERATION, Message.MESSAGE_REJECT):
                 end = self._refuse
-        if self._tag is not None and not self._identified and chip.strikes("tag-refused") is not None:
+        if (chip.faults.armed and self._tag is not None and not self.identified
+                and chip.strikes("tag-refused") is not None):
             self._tag = None
             end = self._refuse
         end()
 
     def _messages_over(self) -> None:
-        self._say_bytes = b""
-        if self._identified:
+        self.saying = b""
+        if self.identified:
             self.proceed()
         else:
-            self._identified = True
+            self.identified = True
             self.go(Phase.COMMAND)
 
     def _refuse(self) -> None:
@@ -333,6 +336,7 @@ class Port(Connection):
         self._say_disconnect(task, messages)
         task.then = then = lambda: self._again(task, self.proceed)
         chip.later(chip.timing.pause_ns, self._rested, task, then)
+        chip.scripts.kick()
 
     def _data_over(self, task: Task) -> None:
         if task.out and task.result is None:
@@ -348,7 +352,8 @@ class Port(Connection):
     def _status(self, task: Task) -> None:
         if self.bus.chip.faults.armed and model_faulty.at_status(self, task):
             return
-        self.go(Phase.STATUS, self.bus.chip.timing.req_ns)
+        self.go(Phase.STATUS)
+        self.bus.chip.scripts.kick()
 
     def status(self) -> int:
         """The status byte is taken."""
@@ -368,7 +373,7 @@ class Port(Connection):
             task.delivered = True
             if self.tasks.get(task.key) is task:
                 del self.tasks[task.key]
-            self.last_done = self.reselection(task)
+            self._done = task
         self.leave()
         if task is not None and self.bus.chip.faults.armed:
             model_faulty.at_complete(self, task)

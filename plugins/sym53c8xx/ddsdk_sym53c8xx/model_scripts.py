@@ -1,7 +1,8 @@
 """The SCRIPTS processor: fetches instructions from memory and carries them out, one by one.
 
-A run goes on until an instruction has to wait - for a selection, a phase, a reselection, bus free - or stops SCRIPTS,
-or until its share of instructions is used up; then time passes.  Block moves are in model_moves.py.
+They go on until an instruction has to wait - for a selection, a phase, a reselection, bus free - or stops SCRIPTS, or
+until their share of instructions is used up; then time passes.  Instructions that follow each other are fetched and
+decoded together (model_decode.py); block moves are in model_moves.py.
 
 Source: LSI53C895A Technical Manual v2.2, chapter 5; SYM53C810A Data Manual, chapter 6.
 """
@@ -9,58 +10,68 @@ Source: LSI53C895A Technical Manual v2.2, chapter 5; SYM53C810A Data Manual, cha
 from __future__ import annotations
 
 from collections.abc import Callable
-from enum import Enum
-from struct import Struct
 from typing import TYPE_CHECKING, Final
 
-from ddsdk.errors import DmaFault, HardwareFault
-from ddsdk.sim.model import HwModel
+from ddsdk.errors import HardwareFault
 
-from .frames import Io, Operator, RegisterMove, SelectEntry, Transfer, signed24
+from .frames import Io, Transfer
+from .model_decode import LONGEST, Run, kind_of
+from .model_insns import RegisterInsns
 from .model_moves import BlockMoves
+from .model_steps import (
+    BY_CARRY,
+    BY_DATA,
+    BY_PHASE,
+    COMPARE,
+    FLY,
+    IF_TRUE,
+    LEAVE,
+    RELATIVE,
+    WAIT,
+    State,
+    Step,
+    signed24,
+)
 from .regs import Dcntl, Dstat, Istat0, Scntl3
 
 if TYPE_CHECKING:
+    from .model_bus import Bus
     from .model_core import SymChip
 
-_WORDS2: Final = Struct("<II")
-_WORD: Final = Struct("<I")
-_PAGE: Final = 4096
 #: Instructions carried out before time passes.
 _SHARE: Final = 256
 _SFBR: Final = 0x08
 #: Clock divider of a 40 MHz SCLK (SCNTL3.CCF).
 _CCF_40_MHZ: Final = 3
-# bits of the first word, as insn.py has them
-_COMPARE: Final = 0x0026_0000
-_IF_TRUE, _WAIT, _BY_PHASE, _BY_DATA, _BY_CARRY, _FLY, _RELATIVE = (
-    0x0008_0000, 0x0001_0000, 0x0002_0000, 0x0004_0000, 0x0020_0000, 0x0010_0000, 0x0080_0000)
+_CLOCKS: Final = Scntl3.EWS.mask | Scntl3.CCF.mask
+_SSM_COM, _COM = Dcntl.SSM.mask | Dcntl.COM.mask, Dcntl.COM.mask
 
 
-class State(Enum):
-    """What SCRIPTS do."""
+class ScriptsProcessor(RegisterInsns):
+    """`state`, and the instruction that waits.  `dsp` points behind it, as the register does.
 
-    STOPPED = "stopped"
-    RUNNING = "running"                 # scheduled, or in the middle of an instruction
-    ON_BUS = "waits for the bus"        # selection, REQ
-    RESELECT = "waits to be reselected"
-    DISCONNECT = "waits for bus free"
-
-
-class ScriptsProcessor:
-    """`state`, and the instruction that waits.  `dsp` points behind it, as the register does."""
+    `do`: methods that carry out an instruction, by model_steps's kinds; false: it is not over yet.  `moved`: the last
+    move, (its address, its words, address and count), and `moved_bytes` how many all did, while `settle()` has not put
+    that into the registers.
+    """
 
     def __init__(self, chip: SymChip) -> None:
-        self.chip = chip
+        super().__init__(chip)
         self.state = State.STOPPED
+        self.bus: Bus
+        self.moved: tuple[int, int, int, int, int] | None = None
+        self.moved_bytes = 0
         self.moves = BlockMoves(chip, self)
-        self._pages: dict[int, memoryview] = {}
-        self._waiting: tuple[int, int] | None = None
-        self._alternate = 0
+        self.latch_phase = self.moves.latch_phase
+        self._waiting: tuple[int, int, int, Step | None] | None = None
+        self.alternate = 0
         self._serial = 0
-        self._ram = 0                           # bus address of the on-chip RAM
-        self._do: tuple[Callable[[int, int], bool], ...] = (
-            self.moves.block_move, self._io_or_register, self._transfer, self._memory)
+        self.do: tuple[Callable[[int, int], bool], ...] = (
+            self.moves.block_move, self._io, self.register, self._transfer, self.memory_insn)
+
+    def wire(self, values: dict[str, int], bus: Bus) -> None:
+        """The rest of the chip is there."""
+        self.values, self.bus = values, bus
 
     @property
     def running(self) -> bool:
@@ -75,7 +86,7 @@ class ScriptsProcessor:
         if self.running:
             raise HardwareFault(f"{type(chip).__name__}: SCRIPTS are started while they run; stop them first")
         self._waiting = None
-        self._ram = chip.ram_base()
+        self.fetch.started()
         self.moves.forget()
         self._schedule(chip.timing.start_ns)
 
@@ -87,7 +98,8 @@ class ScriptsProcessor:
     def _schedule(self, delay_ns: int) -> None:
         self.state = State.RUNNING
         self._serial += 1
-        self.chip.later(delay_ns, self._resume, self._serial)
+        clock = self.chip.clock
+        clock.at_ns(clock.now_ns + delay_ns, self._resume, self._serial)
 
     def _resume(self, serial: int) -> None:
         if serial == self._serial and self.state is State.RUNNING:
@@ -101,51 +113,121 @@ class ScriptsProcessor:
 
     def reselected(self, lost: bool) -> None:
         """A target reselected the chip.  *lost*: in the middle of an arbitration for SELECT."""
-        if self.state is State.RESELECT:
-            self._waiting = None
-            self._schedule(self.chip.timing.insn_ns)
-        elif lost and self.state is State.ON_BUS:
-            self._waiting = None
+        if lost and self.state is State.ON_BUS:
             self.moves.forget()
-            self.chip.values["DSP"] = self._alternate
-            self._schedule(self.chip.timing.insn_ns)
+            self.values["DSP"] = self.alternate
+        elif self.state is not State.RESELECT:
+            return
+        self._waiting = None
+        self.state = State.RUNNING
+        self._serial += 1
+        self.run()
 
     def signalled(self) -> None:
         """ISTAT0.SIGP was set."""
         if self.state is State.RESELECT:
             self._waiting = None
-            self.chip.values["DSP"] = self._alternate
+            self.chip.values["DSP"] = self.alternate
             self._schedule(self.chip.timing.insn_ns)
 
     # -- the machine -----------------------------------------------------------------------------------------
 
     def run(self) -> None:
         """Instructions until one waits or stops, or the share is used up."""
-        chip, values = self.chip, self.chip.values
-        self._pages.clear()
+        chip, values = self.chip, self.values
+        self.fetch.refresh()
+        waiting, self._waiting = self._waiting, None
+        if waiting is not None:
+            kind, word, operand, again = waiting
+            if again is None or chip.faults.armed or values["DCNTL"] & _SSM_COM != _COM:
+                self._carry_out(kind, word, operand)
+            else:
+                target = again(self)
+                if target is not None and target != LEAVE:
+                    values["DSP"] = values["ADDER"] = target
         left = _SHARE
         while self.state is State.RUNNING:
-            if self._waiting is not None:
-                word, operand = self._waiting
-                self._waiting = None
-            else:
-                if not left:
-                    self._schedule(_SHARE * chip.timing.insn_ns)
-                    return
-                left -= 1
-                dsp = values["DSP"]
-                if chip.faults.armed and self._fetch_faults():
-                    return
-                word, operand = self.words2(dsp)
-                values["DSP"] = dsp + 8 & 0xFFFF_FFFF
-                values["DCMD"], values["DBC"], values["DSPS"] = word >> 24, word & 0xFF_FFFF, operand
-            if not self._do[word >> 30](word, operand):
-                self._waiting = (word, operand)
-                if self.state is State.RUNNING:
-                    self.state = State.ON_BUS
+            if not left:
+                self._schedule(_SHARE * chip.timing.insn_ns)
                 return
-            if values["DCNTL"] & Dcntl.SSM.mask and self.running:
-                chip.raise_dma(Dstat.SSI.mask)
+            if left < LONGEST or chip.faults.armed or values["DCNTL"] & _SSM_COM != _COM:
+                left -= 1
+                self._instruction()
+            else:
+                left = self._runs(left)
+
+    def _runs(self, left: int) -> int:
+        """Runs of instructions until one leaves them, or few are *left* of the share; how many are."""
+        values, fetch = self.values, self.fetch
+        known = fetch.runs
+        dsp = values["DSP"]
+        while left >= LONGEST:
+            try:
+                run: Run | None = known[dsp]
+                (code,) = run.fetch(run.view, run.offset)       # type: ignore[union-attr]
+                if code != run.code and not run.turns(code):    # type: ignore[union-attr]
+                    run = fetch.run_at(dsp)
+            except KeyError:
+                run = fetch.run_at(dsp)
+            if run is None:
+                break
+            left -= run.count
+            for step in run.steps:
+                target = step(self)
+                if target is not None:
+                    break
+            else:
+                dsp = run.end
+                if run.jumps:
+                    values["ADDER"] = dsp
+                continue
+            if target == LEAVE:
+                return left
+            dsp = values["ADDER"] = target
+        else:
+            values["DSP"] = dsp
+            return left
+        values["DSP"] = dsp
+        self._instruction()
+        return left - 1
+
+    def _instruction(self) -> None:
+        """One by itself: a fault may strike, or it lies where nothing is kept."""
+        values = self.values
+        dsp = values["DSP"]
+        if self.chip.faults.armed and self._fetch_faults():
+            return
+        word, operand = self.words2(dsp)
+        values["DSP"] = dsp + 8 & 0xFFFF_FFFF
+        values["DCMD"], values["DBC"], values["DSPS"] = word >> 24, word & 0xFF_FFFF, operand
+        self._carry_out(kind_of(word), word, operand)
+
+    def _carry_out(self, kind: int, word: int, operand: int) -> None:
+        if not self.do[kind](word, operand):
+            self.hold(kind, word, operand)
+        elif self.values["DCNTL"] & Dcntl.SSM.mask and self.running:
+            self.chip.raise_dma(Dstat.SSI.mask)
+
+    def settle(self) -> None:
+        """What the last moves leave in the registers: somebody is about to look."""
+        moved, self.moved = self.moved, None
+        if moved is None:
+            return
+        insn, word, operand, address, count = moved
+        values = self.values
+        values["DCMD"], values["DBC"], values["DSPS"] = word >> 24, 0, operand
+        values["DNAD"], values["DFIFO"] = address + count & 0xFFFF_FFFF, 0
+        if "DNAD64" in values:
+            values["DNAD64"], values["IA"], values["RBC"] = address >> 32, insn, 0
+            values["UA"] = address + count & 0xFFFF_FFFF
+            values["CSBC"] = values["CSBC"] + self.moved_bytes & 0xFFFF_FFFF
+        self.moved_bytes = 0
+
+    def hold(self, kind: int, word: int, operand: int, again: Step | None = None) -> None:
+        """The instruction is not over: it is looked at again when something happens, by *again* if there is one."""
+        self._waiting = kind, word, operand, again
+        if self.state is State.RUNNING:
+            self.state = State.ON_BUS
 
     def _fetch_faults(self) -> bool:
         chip = self.chip
@@ -157,59 +239,15 @@ class ScriptsProcessor:
             return True
         return False
 
-    def illegal(self) -> bool:
-        """DSTAT.IID."""
-        self.chip.raise_dma(Dstat.IID.mask)
-        return True
-
     def wait(self, state: State) -> bool:
         """The instruction is not over yet."""
         self.state = state
         return False
 
-    # -- memory ----------------------------------------------------------------------------------------------
-
-    def _page(self, address: int) -> memoryview:
-        """The page around *address*, for the rest of this run; the CPU does not run meanwhile."""
-        page = address & -_PAGE
-        view = self._pages.get(page)
-        if view is None:
-            try:
-                (view,) = self.memory(page, _PAGE, True)
-            except (DmaFault, ValueError):
-                (view,) = self.memory(address, 8, True)
-                return view
-            self._pages[page] = view
-        return view
-
-    def words2(self, address: int) -> tuple[int, int]:
-        """Two words at *address*."""
-        offset = address & _PAGE - 1
-        if address & 3:
-            raise HardwareFault(f"{type(self.chip).__name__}: SCRIPTS fetch at {address:#x}, not a multiple of 4")
-        if offset > _PAGE - 8:
-            return _WORDS2.unpack(b"".join(bytes(one) for one in self.memory(address, 8, True)))
-        view = self._page(address)
-        return _WORDS2.unpack_from(view, offset if len(view) == _PAGE else 0)
-
-    def word(self, address: int) -> int:
-        """One word at *address*."""
-        (value,) = _WORD.unpack(b"".join(bytes(one) for one in self.memory(address, 4, True)))
-        return int(value)
-
-    def memory(self, address: int, length: int, to_device: bool) -> list[memoryview]:
-        """Host memory, or the chip's own RAM."""
-        chip, base = self.chip, self._ram
-        if base and base <= address and address + length <= base + chip.ram.size:
-            return [memoryview(chip.ram.bytes)[address - base:address - base + length]]
-        return chip.dma.view(address, length, to_device)
-
     # -- I/O -------------------------------------------------------------------------------------------------
 
-    def _io_or_register(self, word: int, operand: int) -> bool:
+    def _io(self, word: int, operand: int) -> bool:
         opcode = word >> 27 & 7
-        if opcode >= RegisterMove.FROM_SFBR:
-            return self._register(word, opcode)
         chip, bus = self.chip, self.chip.scsi
         if opcode == Io.SELECT:
             return self._select(word, operand)
@@ -219,10 +257,10 @@ class ScriptsProcessor:
             bus.left = False
             return True
         if opcode == Io.WAIT_RESELECT:
-            self._alternate = self._target(word, operand, 26)
-            chip.values["DNAD"] = self._alternate
+            self.alternate = self._target(word, operand, 26)
+            chip.values["DNAD"] = self.alternate
             if chip.values["ISTAT0"] & Istat0.SIGP.mask:
-                chip.values["DSP"] = self._alternate
+                chip.values["DSP"] = self.alternate
                 return True
             return True if bus.chip_connected else self.wait(State.RESELECT)
         level = opcode == Io.SET
@@ -242,17 +280,17 @@ class ScriptsProcessor:
     def _select(self, word: int, operand: int) -> bool:
         chip, values = self.chip, self.chip.values
         if word & 0x0200_0000:
-            entry = SelectEntry(self.word(values["DSA"] + signed24(word) & 0xFFFF_FFFF))
-            number = entry.ID
-            values["SCNTL3"], values["SXFER"] = entry.SCNTL3, entry.SXFER
+            entry = self.word(values["DSA"] + signed24(word) & 0xFFFF_FFFF)
+            number = entry >> 16 & 0xF          # SelectEntry
+            values["SCNTL3"], values["SXFER"] = entry >> 24, entry >> 8 & 0xFF
             if "SCNTL4" in values:
-                values["SCNTL4"] = entry.SCNTL4
+                values["SCNTL4"] = entry & 0xFF
         else:
             number = word >> 16 & 0xF
-        self._alternate = values["DNAD"] = self._target(word, operand, 26)
+        self.alternate = values["DNAD"] = self._target(word, operand, 26)
         values["SDID"] = number
         if chip.scsi.chip_connected:            # reselected before
-            values["DSP"] = self._alternate
+            values["DSP"] = self.alternate
             return True
         self._check_clocks(number)
         chip.scsi.left = False
@@ -261,70 +299,11 @@ class ScriptsProcessor:
 
     def _check_clocks(self, number: int) -> None:
         """No target here has negotiated anything: 8 bits, asynchronous, with a 40 MHz clock."""
-        scntl3, sxfer = Scntl3(self.chip.values["SCNTL3"]), self.chip.values["SXFER"]
-        if scntl3.EWS or sxfer or scntl3.CCF != _CCF_40_MHZ:
-            raise HardwareFault(f"{type(self.chip).__name__}: SELECT {number} with SCNTL3 {int(scntl3):#04x}, SXFER"
+        scntl3, sxfer = self.values["SCNTL3"], self.values["SXFER"]
+        if sxfer or scntl3 & _CLOCKS != _CCF_40_MHZ:
+            raise HardwareFault(f"{type(self.chip).__name__}: SELECT {number} with SCNTL3 {scntl3:#04x}, SXFER"
                                 f" {sxfer:#04x}: nobody negotiated wide or synchronous transfers, and CCF must be"
                                 f" {_CCF_40_MHZ} for a 40 MHz SCLK")
-
-    # -- registers -------------------------------------------------------------------------------------------
-
-    def read_register(self, offset: int) -> int:
-        """A byte register as SCRIPTS see it."""
-        if offset == _SFBR:
-            return self.chip.values["SFBR"]
-        self.chip.scripts_access()
-        return HwModel.read(self.chip, offset, 1)
-
-    def write_register(self, offset: int, value: int) -> None:
-        """The same, written."""
-        chip = self.chip
-        plain = chip.plain_bytes.get(offset)
-        if plain is not None:
-            name, shift = plain
-            chip.values[name] = chip.values[name] & ~(0xFF << shift) | value << shift
-        elif offset == _SFBR:
-            chip.values["SFBR"] = value
-        else:
-            chip.scripts_access()
-            HwModel.write(chip, offset, 1, value)
-
-    def _register(self, word: int, opcode: int) -> bool:
-        chip, values = self.chip, self.chip.values
-        if not values["DCNTL"] & Dcntl.COM.mask:
-            raise HardwareFault(f"{type(chip).__name__}: a register instruction with DCNTL.COM 0, which the manual"
-                                " forbids")
-        register = word >> 16 & 0x7F | word & 0x80
-        operator, data = word >> 24 & 7, word >> 8 & 0xFF
-        if opcode == RegisterMove.MODIFY and word & 0x0080_0000:
-            data = values["SFBR"]
-        if operator == Operator.MOVE:
-            result = data
-        else:
-            old = values["SFBR"] if opcode == RegisterMove.FROM_SFBR else self.read_register(register)
-            result = self._operate(operator, old, data)
-        if opcode == RegisterMove.TO_SFBR:
-            values["SFBR"] = result
-        else:
-            self.write_register(register, result)
-        return True
-
-    def _operate(self, operator: int, old: int, data: int) -> int:
-        chip = self.chip
-        if operator == Operator.OR:
-            return old | data
-        if operator == Operator.AND:
-            return old & data
-        if operator == Operator.XOR:
-            return old ^ data
-        if operator == Operator.SHL:
-            chip.carry, result = bool(old & 0x80), old << 1 & 0xFF | chip.carry
-        elif operator == Operator.SHR:
-            chip.carry, result = bool(old & 1), old >> 1 | chip.carry << 7
-        else:
-            total = old + data + (chip.carry if operator == Operator.ADC else 0)
-            chip.carry, result = total > 0xFF, total & 0xFF
-        return result
 
     # -- transfer control ------------------------------------------------------------------------------------
 
@@ -333,65 +312,29 @@ class ScriptsProcessor:
         opcode = word >> 27 & 7
         if opcode > Transfer.INT:
             return self.illegal()
-        if word & _WAIT and not self.moves.latch_phase():
+        if word & WAIT and not self.latch_phase():
             return False
-        wanted = bool(word & _IF_TRUE)
-        if not word & _COMPARE:
+        wanted = bool(word & IF_TRUE)
+        if not word & COMPARE:
             taken = wanted
         else:
-            equal = ((not word & _BY_CARRY or chip.carry)
-                     and (not word & _BY_PHASE or values["SSTAT1"] & 7 == word >> 24 & 7)
-                     and (not word & _BY_DATA or not (values["SFBR"] ^ word) & ~(word >> 8) & 0xFF))
+            equal = ((not word & BY_CARRY or chip.carry)
+                     and (not word & BY_PHASE or values["SSTAT1"] & 7 == word >> 24 & 7)
+                     and (not word & BY_DATA or not (values["SFBR"] ^ word) & ~(word >> 8) & 0xFF))
             taken = equal is wanted
         if not taken:
             return True
         if opcode == Transfer.INT:
-            if word & _FLY:
+            if word & FLY:
                 chip.intfly()
             else:
                 chip.raise_dma(Dstat.SIR.mask)
             return True
         target = values["TEMP"] if opcode == Transfer.RETURN else operand
-        if word & _RELATIVE and opcode != Transfer.RETURN:
+        if word & RELATIVE and opcode != Transfer.RETURN:
             target = values["DSP"] + signed24(operand) & 0xFFFF_FFFF
         if opcode == Transfer.CALL:
             values["TEMP"] = values["DSP"]
         values["DSP"] = target
         values["ADDER"] = target
-        return True
-
-    # -- memory instructions ---------------------------------------------------------------------------------
-
-    def _memory(self, word: int, operand: int) -> bool:
-        if word & 0x2000_0000:
-            return self._load_store(word, operand)
-        values = self.chip.values
-        dsp = values["DSP"]
-        destination = self.word(dsp)
-        values["DSP"] = dsp + 4 & 0xFFFF_FFFF
-        count = word & 0xFF_FFFF
-        if not count or (operand ^ destination) & 3:
-            return self.illegal()
-        data = b"".join(bytes(view) for view in self.memory(operand, count, True))
-        at = 0
-        for view in self.memory(destination, count, False):
-            view[:] = data[at:at + len(view)]
-            at += len(view)
-        return True
-
-    def _load_store(self, word: int, operand: int) -> bool:
-        chip = self.chip
-        count, register = word & 7, word >> 16 & 0xFF
-        address = chip.values["DSA"] + signed24(operand) & 0xFFFF_FFFF if word & 0x1000_0000 else operand
-        if (not chip.profile.load_store or not 1 <= count <= 4 or (address ^ register) & 3
-                or (register & 3) + count > 4):
-            return self.illegal()
-        if word & 0x0100_0000:
-            data = b"".join(bytes(view) for view in self.memory(address, count, True))
-            for n, byte in enumerate(data):
-                self.write_register(register + n, byte)
-            return True
-        data = bytes(self.read_register(register + n) for n in range(count))
-        (view,) = self.memory(address, count, False)
-        view[:] = data
         return True

@@ -24,6 +24,8 @@ class Task(PhasedCommand):
     def __init__(self, target: ScsiTarget, lun: int, tag: int | None, cdb: bytes, may_disconnect: bool) -> None:
         super().__init__(target, lun, cdb)
         self.tag = tag
+        #: What tells the commands of a target apart.
+        self.key = lun, tag
         self.may_disconnect = may_disconnect
         self.gone = self.delivered = False
         self.then: Callable[[], None] | None = None
@@ -31,11 +33,6 @@ class Task(PhasedCommand):
         self.due: Callable[[], None] | None = None
         self.burst_end = 0
         self.extra = 0
-
-    @property
-    def key(self) -> tuple[int, int | None]:
-        """What tells the commands of a target apart."""
-        return self.lun, self.tag
 
     def rewind(self) -> None:
         """Back to the saved pointer; a command that is over stays at its end."""

@@ -61,6 +61,7 @@ class Sir(IntEnum):
 
 
 _SOURCE: Final = f"""
+signalled:      READ CTEST2                             ; which clears SIGP
 start:
 gate:           NOP                                     ; INT STOPPED while the driver wants it to stop
 startpos:       JUMP slots
@@ -89,9 +90,6 @@ resume_there:   MOVE {NO_STATUS} TO SCRATCHA1           ; the driver found the b
                 MOVE data TO TEMP0
                 JUMP dispatch
 
-signalled:      READ CTEST2                             ; which clears SIGP
-                JUMP start
-
 select:         SELECT ATN FROM select_entry, reselected
                 MOVE FROM msgout_entry, WHEN MSG_OUT
 messages_sent:  MOVE advance TO TEMP0
@@ -110,7 +108,7 @@ dispatch:       JUMP message_in, WHEN MSG_IN
 
 status:         MOVE FROM status_entry, WHEN STATUS
                 MOVE SFBR TO SCRATCHA1
-                JUMP dispatch
+                JUMP dispatch, WHEN NOT MSG_IN
 
 message_in:     MOVE 1, msgin, WHEN MSG_IN
 message:        JUMP complete, IF {Message.COMMAND_COMPLETE}
@@ -134,10 +132,11 @@ save:           READ TEMP0
                 INT {Sir.SAVE_POINTER}, IF NOT over
                 MOVE save_over TO TEMP0
                 RETURN
-saved:          MOVE over TO TEMP0
-                JUMP clear_ack
 restore:        MOVE data TO TEMP0
+                JUMP clear_ack
+saved:          MOVE over TO TEMP0
 clear_ack:      CLEAR ACK
+                JUMP message_in, WHEN MSG_IN
                 JUMP dispatch
 
 disconnect:     MOVE SCNTL2 & 0x7F TO SCNTL2            ; what comes now is no unexpected disconnect
@@ -169,6 +168,7 @@ data_in:
                 MOVE all_moved TO TEMP0
                 RETURN
 data_over:      MOVE over TO TEMP0
+                JUMP message_in, WHEN MSG_IN
                 JUMP dispatch
 overrun:        JUMP over_in, WHEN DATA_IN
                 INT {Sir.DATA_OUT_OVERRUN}

@@ -18,9 +18,12 @@ if TYPE_CHECKING:
 
 ENTRY: Final = Struct("<II")
 _ENTRY_BYTES: Final = 8
-_LIST, _DATA = offset("segments"), offset("data")
+_LIST, _DATA, _MOVED = offset("segments"), offset("data"), offset("moved")
 _REST, _REST_CODE = (offset("rest0"), offset("rest1")), (offset("rest0_code"), offset("rest1_code"))
 _JUMP: Final = int(TransferInsn.of(KIND=2, OPCODE=Transfer.JUMP, IF_TRUE=1))
+#: To the device? -> first word of a move from the table.
+_MOVE: Final = {out: int(BlockMove.of(TABLE=1, OPC=1, PHASE=phase))
+                for out, phase in ((True, Phase.DATA_OUT), (False, Phase.DATA_IN))}
 _LOW: Final = (1 << 32) - 1
 
 
@@ -62,13 +65,12 @@ def interrupted(np: Hcb, ccb: Ccb, insn: int, left: int) -> bool:
     moved = length - left
     ccb.remainders[slot] = (address + moved, left)
     ccb.after[slot] = after
-    ccb.left = left + sum(size for _, size in ccb.segments[after:])
+    ccb.left = left + sum([size for _, size in ccb.segments[after:]])
     view, base = np.view, ccb.offset
-    phase = Phase.DATA_OUT if ccb.to_device else Phase.DATA_IN
     ENTRY.pack_into(view, base + _REST[slot], *entry(address + moved, left))
-    ENTRY.pack_into(view, base + _REST_CODE[slot], BlockMove.of(TABLE=1, OPC=1, PHASE=phase), _REST[slot])
+    ENTRY.pack_into(view, base + _REST_CODE[slot], _MOVE[ccb.to_device], _REST[slot])
     ENTRY.pack_into(view, base + _REST_CODE[slot] + INSN_BYTES, _JUMP, run_address(np, ccb, after))
-    WORD.pack_into(view, base + offset("moved"), 0)
+    WORD.pack_into(view, base + _MOVED, 0)
     return True
 
 

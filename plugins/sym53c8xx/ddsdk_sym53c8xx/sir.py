@@ -22,6 +22,7 @@ if TYPE_CHECKING:
 
     from .adapter import Ccb, Hcb
 
+_DSPS: Final = R.DSPS.offset
 _REQUEST_SENSE: Final = 0x03
 #: What a fixed-format answer has; more is nobody's interest, and would end in a phase mismatch each time.
 _SENSE_LENGTH: Final = 18
@@ -31,7 +32,7 @@ _STRAYS_PRINTED: Final = 8
 
 def sym_int_sir(np: Hcb, ended: list[ScsiCmnd]) -> None:
     """DSPS holds the code."""
-    code = int(np.kernel.readl(np.chip, R.DSPS))
+    code = np.kernel.readl(np.chip, _DSPS)
     handler = _HANDLERS.get(code)
     if handler is None:
         sym_request_reset(np, f"INT {code:#x} is none of this program's")
