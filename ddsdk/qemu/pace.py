@@ -12,8 +12,8 @@ from typing import Final
 
 from ddsdk.sim.clock import NS_PER_S, Clock
 
-#: Virtual time may be this far ahead before an access waits: a few polls, so that what ends at once is seen at once.
-LEAD_NS: Final = 200_000
+#: Virtual time may be this far ahead before an access waits: ten polls, so that what ends soon is seen at once.
+LEAD_NS: Final = 1_000_000
 #: Time that passed in a leap, without an access, is given so far: what an adapter did not do in 100 ms it waits with.
 LEAP_NS: Final = 100_000_000
 #: One access waits for so long at the least (the system's own resolution) and at the most; a driver that polls pays

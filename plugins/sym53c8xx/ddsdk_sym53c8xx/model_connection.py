@@ -116,10 +116,10 @@ class Connection:
 
     # -- disconnecting ---------------------------------------------------------------------------------------
 
-    def rest(self, task: Task, ns: int, then: Callable[[], None]) -> None:
-        """*then* in *ns*: off the bus if that is long and the initiator allows it."""
+    def rest(self, task: Task, ns: int, then: Callable[[], None], *, stay: bool = False) -> None:
+        """*then* in *ns*: off the bus if that is long, the initiator allows it, and it is not to *stay*."""
         chip = self.bus.chip
-        if self.task is task and task.may_disconnect and ns > chip.timing.patience_ns:
+        if self.task is task and task.may_disconnect and ns > chip.timing.patience_ns and not stay:
             task.saved = task.current
             self._say_disconnect(task, bytes((Message.SAVE_DATA_POINTER, Message.DISCONNECT)))
         elif self.task is task:

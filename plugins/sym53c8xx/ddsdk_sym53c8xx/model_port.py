@@ -343,11 +343,18 @@ class Port(Connection):
             nbytes = task.total
             task.end()
             self._check(task)
+            stay = self._buffered(task)
             if self.bus.chip.faults.armed:
                 model_faulty.at_executed(self, task)
-            self.rest(task, self.target.service_ns(task.cdb, nbytes), lambda: self.answer(task))
+                stay = False            # some want it to come back
+            self.rest(task, self.target.service_ns(task.cdb, nbytes), lambda: self.answer(task), stay=stay)
         else:
             self._status(task)
+
+    def _buffered(self, task: Task) -> bool:
+        """A write that a cache took: nothing is to be waited for, so the target says so before it leaves the bus."""
+        unit = self.target.units.get(task.lun)
+        return unit is not None and unit.disk.write_cache and len(self.tasks) == 1
 
     def _status(self, task: Task) -> None:
         if self.bus.chip.faults.armed and model_faulty.at_status(self, task):
