@@ -19,7 +19,7 @@ from typing import TYPE_CHECKING, Any, ClassVar, Final, Generic, TypeVar
 from attrs import define
 
 from ddsdk.errors import DdsdkError, DriverFault
-from ddsdk.helperlib.delay import PATIENT_AFTER_NS, PATIENT_INTERVAL_US, POLL_INTERVAL_US, poll_interval_us
+from ddsdk.helperlib.delay import PATIENT_AFTER_NS, POLL_INTERVAL_US, poll_interval_us
 
 from .dump_io import FINISHED, QUEUED, WAITING, DumpIo
 from .outcome import Disposition, Outcome
@@ -180,7 +180,7 @@ class PolledQueue(ABC, Generic[Io]):
         poll()
         while not command.done and (now_ns := clock.now_ns) < deadline_ns:
             update()
-            udelay(POLL_INTERVAL_US if now_ns < patient_ns else PATIENT_INTERVAL_US)    # poll_interval_us()
+            udelay(POLL_INTERVAL_US if now_ns < patient_ns else poll_interval_us(now_ns - io.issued_ns))
             poll()
         if not command.done or not self._good(io):
             return False

@@ -4,7 +4,8 @@ C: include/linux/delay.h, include/linux/sched.h, include/linux/diskdump.h.
 Crash mode: a sleep is a loop {driver poll, diskdump_update(), 100 us} until its end, as RHEL 3's
 schedule_timeout; RHEL 4 busy-waits there, which never ends a wait for what an interrupt would have brought.
 Dump formats 1.14; white paper 4.3 items 4, 5.  A deliberate difference: whoever has waited for 100 ms looks every
-millisecond from then on; what took so long may take 1 % more, and the register is read a tenth as often.
+millisecond from then on, and every 10 ms after a second; what took so long may take 1 % more, and the register is read
+a tenth and a hundredth as often.
 """
 
 from __future__ import annotations
@@ -31,11 +32,14 @@ POLL_INTERVAL_US = 100
 _SWITCH_NS = 1000
 #: How often a wait looks that has gone on for so long.
 PATIENT_INTERVAL_US, PATIENT_AFTER_NS = 1000, 100 * NSEC_PER_MSEC
+STOICAL_INTERVAL_US, STOICAL_AFTER_NS = 10_000, 1000 * NSEC_PER_MSEC
 
 
 def poll_interval_us(waited_ns: int) -> int:
     """Microseconds to the next look of a polling loop that has waited *waited_ns* for something to happen."""
-    return POLL_INTERVAL_US if waited_ns < PATIENT_AFTER_NS else PATIENT_INTERVAL_US
+    if waited_ns < PATIENT_AFTER_NS:
+        return POLL_INTERVAL_US
+    return PATIENT_INTERVAL_US if waited_ns < STOICAL_AFTER_NS else STOICAL_INTERVAL_US
 
 
 @frozen(eq=False)
