@@ -7,7 +7,7 @@ piece of physical memory are shown as they are; the others are put together in a
 from __future__ import annotations
 
 from bisect import bisect_right
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from itertools import pairwise
 from typing import Final
 
@@ -90,17 +90,23 @@ class MemoryMap:
     def _rows(self, pfn: int, count: int, vaddr: int, scratch: Bytes) -> Iterator[tuple[int, Bytes]]:
         size = self.page_bytes
         length = count * size
+        release: Callable[[int, int], None] | None = getattr(self.memory, "release_range", None)
         at = start = 0                          # bytes gone by; where the present rows began
         for paddr, step in self.space.pieces(vaddr, length):
             view = None if paddr is None else view_or_none(self.memory, paddr, step)
             if view is not None and step == length:
                 yield pfn, np.frombuffer(view, np.uint8).reshape(count, size)
+                del view
+                if release is not None and paddr is not None:       # a map may be large, and is looked at once
+                    release(paddr, step)
                 return
             if view is None:
                 yield from self._whole(pfn, start, at, scratch)
                 start = at + step
             else:
                 scratch[at:at + step] = np.frombuffer(view, np.uint8)
+                if release is not None and paddr is not None:
+                    release(paddr, step)
             at += step
         yield from self._whole(pfn, start, at, scratch)
 
