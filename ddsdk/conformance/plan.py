@@ -20,6 +20,8 @@ from ddsdk.hookspecs.scsi import ScsiHookSpecs
 from ddsdk.registry import Registry
 from ddsdk.target import BACKENDS, Target
 
+from .emulated import Emulators
+
 if TYPE_CHECKING:
     from .check import Setup
 
@@ -43,6 +45,8 @@ class Plan:
     lock_habits: Any = field(default=None, repr=False)
     #: Ids of items that had no end: after the first the others get less time.
     hung: list[str] = field(factory=list, repr=False)
+    #: QEMUs that wait for another machine.
+    emulators: Emulators = field(factory=Emulators, repr=False)
     _files: dict[str, str] | None = field(default=None, repr=False)
 
     @property

@@ -122,10 +122,15 @@ def run(plan: Plan, items: Sequence[Item], *, tell: Callable[[Result], None] = l
 def each(plan: Plan, items: Sequence[Item], *, tell: Callable[[Result], None] = lambda result: None) -> list[Result]:
     """What became of each of *items* by itself; causes are not named yet."""
     results = []
-    for item in items:
-        result = judge(plan, item, trace=False)
-        tell(result)
-        results.append(result)
+    plan.emulators.keep[0] = True
+    try:
+        for item in items:
+            result = judge(plan, item, trace=False)
+            tell(result)
+            results.append(result)
+    finally:
+        plan.emulators.keep[0] = False
+        plan.emulators.close()
     return results
 
 
@@ -142,6 +147,8 @@ def judge(plan: Plan, item: Item, *, trace: bool = True) -> Result:
         return Result(item, Verdict.BLOCKED, f"not run: {len(plan.hung)} checks hung before it, {plan.hung[0]} first",
                       blocked_by=plan.hung[0], seed=plan.seed)
     result = _once(plan, item, traced=plan.backend != "model")
+    if result.verdict is Verdict.FAIL and plan.emulators.close():       # used before; a new one has the last word
+        result = _once(plan, item, traced=True)
     if result.cause == HUNG:
         plan.hung.append(item.id)
     result = attrs.evolve(result, seed=plan.seed, seconds=time.perf_counter() - began)

@@ -7,11 +7,9 @@ in a file that is mapped here.
 from __future__ import annotations
 
 import mmap
-import tempfile
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
-from pathlib import Path
 from types import TracebackType
 from typing import Any, Final, Self
 
@@ -28,6 +26,7 @@ from ddsdk.sim.trace import Trace, TraceField
 
 from .calls import CallLog
 from .check import Setup
+from .emulated import Emulated
 from .plan import Plan
 
 #: Where checks keep their data: a megabyte up, and above 4 GiB.
@@ -52,17 +51,16 @@ class World(ABC):
         self.calls = CallLog(plan)
         self.disk: Disk | None = None
         self._stack = ExitStack()
-        self._ram: Any = None
+        self._emulated: Emulated | None = None
         extents = [Extent(0, memoryview(mmap.mmap(-1, setup.ram_bytes)))]
         if setup.high_memory:
             extents.append(Extent(HIGH, memoryview(mmap.mmap(-1, setup.ram_bytes))))
         if setup.edge_memory:
             extents.append(Extent(EDGE - (1 << 20), memoryview(mmap.mmap(-1, 2 << 20))))
         if plan.backend == "qemu":
-            from ddsdk.qemu.ram import SharedRam
-
-            self._ram = self._stack.enter_context(SharedRam.build(extents))
-            extents = self._ram.extents
+            self._emulated = emulated = plan.emulators.take(extents, setup.disk_bytes)
+            self._stack.callback(plan.emulators.give_back, emulated)
+            extents = list(emulated.ram.extents)
         memory = PhysicalMemory(extents)
         self.machine = self._stack.enter_context(Machine(memory, ncpus=setup.ncpus, trace=Trace(enabled=trace)))
         self.machine.stall.limit = _STUCK_ACCESSES
@@ -80,30 +78,16 @@ class World(ABC):
         self.pdev = PciDev(self.kernel, self.function)
 
     def _plug(self) -> PciFunction:
-        if self.plan.backend == "qemu":
-            return self._plug_emulated()
+        if self._emulated is not None:
+            self.image_path, self._image = self._emulated.path, self._emulated.image
+            function: PciFunction = self._emulated.plug(self.machine, self.plan.model, self.plan.profile)
+            return function
         image = memoryview(mmap.mmap(-1, self.setup.disk_bytes))
         self._image = image
         self.disk = Disk(image, sector_size=self.setup.sector_size, volatile_cache=self.setup.volatile_cache)
         self.machine.on_power_off.append(self.disk.power_off)
         targets: Any = {self.plan.profile.disk_at: self._target(self.disk)}
         return self.machine.pci.plug(self.plan.model.build(self.machine, targets))
-
-    def _plug_emulated(self) -> PciFunction:
-        from ddsdk.qemu.machine import AdapterSpec, DiskImage, EmulatedAdapter
-
-        qemu, chip = self.plan.model.qemu, self.plan.model.chip
-        assert qemu is not None
-        directory = self._stack.enter_context(tempfile.TemporaryDirectory(prefix="ddsdk-conformance-"))
-        path = Path(directory) / "disk.img"
-        self.image_path = str(path)
-        with path.open("w+b") as file:
-            file.truncate(self.setup.disk_bytes)
-            self._image = memoryview(mmap.mmap(file.fileno(), self.setup.disk_bytes))   # shared: QEMU's writes show
-        channel, target = self.plan.profile.disk_at
-        adapter = EmulatedAdapter.start(self.machine, self._ram, AdapterSpec.of(qemu, chip),
-                                        [DiskImage(str(path), target, channel=channel, throwaway=True)])
-        return self._stack.enter_context(adapter).function
 
     def close(self) -> None:
         """Let go of the machine; frozen tasks are unwound here."""

@@ -163,7 +163,7 @@ class QemuPciFunction:
 
     def __init__(self, machine: Machine, ram: SharedRam, qtest: QTest, place: tuple[int, int],
                  bars: Sequence[Bar | None], irq: int, bounce_bytes: int = BOUNCE_BYTES) -> None:
-        self._slot, self._func = slot, func = place
+        self.place = self._slot, self._func = slot, func = place
         self.name = f"0000:00:{slot:02x}.{func}"
         self.qtest = qtest
         self.clock = machine.clock

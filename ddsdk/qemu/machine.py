@@ -13,12 +13,14 @@ The disk image is read and written by QEMU's process alone.
 from __future__ import annotations
 
 import os
+import time
 from collections.abc import Mapping, Sequence
 from types import TracebackType
 from typing import TYPE_CHECKING, Self
 
 from attrs import Factory, frozen
 
+from ddsdk.bus import PCI_CACHE_LINE_SIZE
 from ddsdk.errors import DeviceError, UsageError
 from ddsdk.sim.machine import Machine
 
@@ -33,6 +35,8 @@ if TYPE_CHECKING:
 #: The adapter's slot and line; every adapter is alone in its QEMU.
 ADAPTER_SLOT = 4
 ADAPTER_IRQ = 11
+#: What a register holds that a reset clears, and how often one looks whether it has.
+_MARK, _LOOK_S = 0x10, 0.0005
 
 
 @frozen
@@ -86,10 +90,12 @@ class DiskImage:
 class EmulatedAdapter:
     """One adapter with its disks in one QEMU process.  Use as a context manager, or call `close()`."""
 
-    __slots__ = ("_qemu", "function")
+    __slots__ = ("_irq", "_qemu", "_ram", "function")
 
-    def __init__(self, qemu: QemuProcess, function: QemuPciFunction) -> None:
+    def __init__(self, qemu: QemuProcess, function: QemuPciFunction, ram: SharedRam, irq: int) -> None:
         self._qemu = qemu
+        self._ram = ram
+        self._irq = irq
         self.function = function
 
     @classmethod
@@ -107,7 +113,28 @@ class EmulatedAdapter:
         except BaseException:
             qemu.close()
             raise
-        return cls(qemu, function)
+        return cls(qemu, function, ram, irq)
+
+    def reset(self, limit_s: float = 5.0) -> None:
+        """Unplug the function and reset QEMU's machine; DeviceError when it has not happened after *limit_s*.
+
+        Memory and disk stay as they are.  `replug()` brings the function into another machine.
+        """
+        self.function.detach()
+        config, (slot, func) = ConfigSpace(self._qemu.qtest), self.function.place
+        config.write(slot, PCI_CACHE_LINE_SIZE, 1, _MARK, func)
+        self._qemu.reset()
+        deadline = time.monotonic() + limit_s
+        while config.read(slot, PCI_CACHE_LINE_SIZE, 1, func) == _MARK:
+            if time.monotonic() > deadline:
+                raise DeviceError(f"{self.function.name}: QEMU did not reset its machine within {limit_s:g} s")
+            time.sleep(_LOOK_S)
+        self._qemu.qtest.irq_lines.clear()
+
+    def replug(self, machine: Machine) -> None:
+        """After a reset: the function on the bus of *machine*, which has the same RAM."""
+        slot, func = self.function.place
+        self.function = QemuPciFunction.placed(machine, self._ram, self._qemu.qtest, slot, self._irq, func)
 
     @property
     def pid(self) -> int:

@@ -26,6 +26,7 @@ ROM_BYTES = 64 << 10
 #: The reset vector, 16 bytes below the end of the ROM: cli; hlt; jmp back to the hlt.
 PARKED_CPU = bytes((0xFA, 0xF4, 0xEB, 0xFD))
 ANSWER_LIMIT_S = 30.0
+_RESET_CONTROL = 0xCF9
 EXIT_LIMIT_S = 5.0
 
 
@@ -96,6 +97,11 @@ class QemuProcess:
             return f"process {self.pid} hung up but lives"
         ending = f"killed by signal {-status}" if status < 0 else f"exit status {status}"
         return f"{ending}; its last words: {last_words(self._errors, PROGRAM)}"
+
+    def reset(self) -> None:
+        """Hard reset of the machine, by the PIIX3's reset control register (82371SB data sheet, 2.4.5 RC)."""
+        self.qtest.ask(b"outb 0x%x 0x2\n" % _RESET_CONTROL)
+        self.qtest.ask(b"outb 0x%x 0x6\n" % _RESET_CONTROL)
 
     def close(self) -> None:
         """End QEMU: politely first, so that it closes its disk images, then not."""

@@ -153,6 +153,17 @@ class SharedRam:
         inside = at >= 0 and at + length <= layout.reserve_bytes
         return layout.reserve_bus_addr + at if inside else None
 
+    def clear(self) -> None:
+        """All of it zeroes.  Nobody may be using it."""
+        try:
+            self.mapping.madvise(mmap.MADV_REMOVE)
+        except OSError:                 # a file system that makes no holes
+            os.ftruncate(self.file.fileno(), 0)
+            os.ftruncate(self.file.fileno(), self.layout.size)
+        for extent in self.extents:
+            if extent.kind == "ram" and not isinstance(extent.drop, _Dropper):
+                extent.view[:] = bytes(extent.size)     # kept aside
+
     def close(self) -> None:
         """Give the memory back.  Views that are still held keep the mapping alive, not the file."""
         self.file.close()

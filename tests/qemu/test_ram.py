@@ -155,3 +155,13 @@ def test_no_room_is_one_line(tmp_path: Path) -> None:
     """A directory that takes no file is named with what to do."""
     with pytest.raises(DeviceError, match=r"gone: no \d+ bytes of memory for QEMU: No such file .*; point"):
         SharedRam.build([Extent(0, memoryview(bytearray(4096)))], directory=str(tmp_path / "gone"))
+
+
+def test_cleared_memory_is_zeroes_wherever_it_lies() -> None:
+    """In the file, its reserve, and what is kept aside because no device can reach it."""
+    with SharedRam.build([Extent(0, memoryview(bytearray(b"\xff" * 2 * MIB)))], reserve_bytes=MIB) as ram:
+        for extent in ram.extents:
+            extent.view[:] = b"\xee" * extent.size
+        ram.clear()
+        assert len(ram.extents) == 4            # below the legacy hole, in it, above it; the reserve
+        assert all(not any(extent.view) for extent in ram.extents)

@@ -209,3 +209,30 @@ def test_what_qemu_cannot_emulate_is_one_line(image: Path) -> None:
             EmulatedAdapter.start(machine, ram, AdapterSpec("mptsas1068", 0x1000, 0x30), [])
         with pytest.raises(DeviceError, match=r"gone.img: no such image or device; create it first"):
             EmulatedAdapter.start(machine, ram, RECORDING.adapter, [DiskImage(str(image.parent / "gone.img"))])
+
+
+def test_a_reset_adapter_is_as_new_in_another_machine(image: Path) -> None:
+    """With a write in flight: decoding off, READY, memory zeroes; it is brought up again and writes.
+
+    QEMU's mptsas1068 keeps WhoInit (doorbell bits 26 to 24), which tells who initialised it last.
+    """
+    with SharedRam.build([Extent(0, numbered(8 * MIB))]) as ram, Machine(PhysicalMemory(ram.extents)) as first, \
+            EmulatedAdapter.start(first, ram, RECORDING.adapter, [DiskImage(str(image))]) as hba:
+        for turn, doorbell in enumerate((0x1000_0000, 0x1400_0000, 0x1400_0000)):
+            with Machine(PhysicalMemory(ram.extents)) as machine:
+                if turn:
+                    hba.replug(machine)
+                    assert machine.memory.read(DATA, 4096) == bytes(4096)
+                function = hba.function
+                assert function.config_read(PCI_COMMAND, 2) & 0x7 == 0
+                function.config_write(PCI_COMMAND, 2, 0x7)
+                assert function.window(1).read(0, 4) == doorbell
+                machine.memory.write(DATA, b"turn %d  " % turn)
+                r = Recorder(function, machine.memory, RECORDING.bar, RECORDING.size)
+                bring_up(r)
+                unit_attention(r)
+                write_page(r, DATA, 3)
+                post(r, scsi_io(0x62, b"\x2a\0\0\0\0\x40\0\0\x08\0", 4096, TO_DISK, sge(ONE_OUT | WIDE, 4096, DATA)))
+                hba.reset()
+                ram.clear()
+            assert on_disk(image, 3) == b"turn %d  " % turn + b"\0"
