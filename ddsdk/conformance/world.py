@@ -10,6 +10,7 @@ import mmap
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
+from functools import lru_cache
 from types import TracebackType
 from typing import Any, Final, Self
 
@@ -227,10 +228,16 @@ class World(ABC):
         return [str(lock) for lock in self.machine.locks.held() if lock not in before]
 
 
+@lru_cache(maxsize=256)
 def pattern(nbytes: int, seed: int) -> bytes:
     """*nbytes* that differ from sector to sector and from seed to seed."""
-    block = bytes((seed * 7 + at * 13 + (at >> 8)) & 0xFF for at in range(512))
+    block = _block(seed & 0xFF)
     out = bytearray(block * (nbytes // 512 + 1))
     for sector in range(nbytes // 512 + 1):
         out[sector * 512:sector * 512 + 4] = (seed << 24 ^ sector * 0x01000193 & 0xFFFFFF).to_bytes(8, "little")[:4]
     return bytes(out[:nbytes])
+
+
+@lru_cache(maxsize=256)
+def _block(seed: int) -> bytes:
+    return bytes((seed * 7 + at * 13 + (at >> 8)) & 0xFF for at in range(512))
