@@ -73,8 +73,11 @@ class Conversion:
 
     @property
     def file_level(self) -> int:
-        """What the filter looks at: in compressed dump files zero pages stay, and share one."""
-        return self.level & ~ZERO_PAGES if self.shares_zeros else self.level
+        """What the filter looks at: in compressed dump files zero pages stay, and share one; in LKCD files they stay, a
+        few bytes each, because crash reads there nothing that is not there.
+        """
+        stay = self.shares_zeros or (self.format is Format.LKCD and self.codec is not Codec.NONE)
+        return self.level & ~ZERO_PAGES if stay else self.level
 
     @property
     def shares_zeros(self) -> bool:

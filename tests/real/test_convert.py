@@ -11,10 +11,12 @@ import pytest
 
 from ddsdk.abi import X86_64
 from ddsdk.lab import debian
+from ddsdk.lab.crash import CrashSession
 from ddsdk.lab.guest import GuestSpec, booted
 from ddsdk.vmcore.pagemap import PageMap
 from ddsdk.vmcore.pages import PageSource
 from ddsdk.vmcore.source import open_pages, open_source
+from ddsdk.vmcore.vmcoreinfo import parse
 from tests.real.conftest import Lab, ddsdk
 from tests.real.cores import crash
 from tests.real.test_real_dump import DRGN, FILTERED_COMMANDS
@@ -175,3 +177,21 @@ def test_qemus_own_dumps_are_read(which: int, qemus: tuple[Path, Path, Path]) ->
         assert differing_pages(source, memory) == 0
         assert source.cpus
         assert source.vmcoreinfo is not None
+
+
+def test_crash_opens_an_lkcd_file(lab: Lab, tools: Callable[..., None], tmp_path: Path) -> None:
+    """Told where the kernel was loaded, which the format cannot say; zero pages are there, or crash would give up."""
+    tools("crash")
+    path = tmp_path / "dump.lkcd"
+    ddsdk("convert", lab.core, path, "--to", "lkcd", "--dump-level", 31)
+    with open_pages(str(lab.core)) as source:
+        info = parse(source.vmcoreinfo)
+    base = int(info["NUMBER(phys_base)"]) % (1 << 64)
+    options = (f"--kaslr=0x{info['KERNELOFFSET']}", "-m", f"phys_base={base:#x}")
+    with CrashSession(lab.vmlinux, path, ("sys", "log"), tmp_path, options) as session:
+        said = session.said()
+    assert not said.failure
+    release = next(line for line in said.lines if "RELEASE:" in line)
+    assert release.split()[-1] == info["OSRELEASE"]
+    ours = ddsdk("log", lab.core).splitlines()
+    assert said.lines[-len(ours):] == tuple(ours)

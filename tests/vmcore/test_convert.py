@@ -153,3 +153,9 @@ def test_headers_say_who_the_machine_was(tmp_path: Path) -> None:
     names = [part.rstrip(b"\0") for part in (Path(path).read_bytes()[12 + 65 * n:12 + 65 * (n + 1)] for n in range(6))]
     with open_source(MEMORY) as memory:
         assert names == [b"Linux", memory.nodename.encode(), memory.release.encode(), b"(none)", b"x86_64", b"(none)"]
+
+
+@pytest.mark.parametrize(("codec", "level"), [(Codec.ZLIB, 30), (Codec.NONE, 31)])
+def test_zero_pages_stay_in_a_compressed_lkcd_file(codec: Codec, level: int) -> None:
+    """A few bytes each, for crash; without compression they would take whole pages, and go."""
+    assert Conversion.of(Format.LKCD, codec, 31, 1, "").file_level == level
