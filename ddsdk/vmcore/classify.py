@@ -7,6 +7,7 @@ A `Classifier` is built before the crash: it takes all its memory then, and `run
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
+from typing import Final
 
 import numpy as np
 import numpy.typing as npt
@@ -25,6 +26,8 @@ from .zeropages import ZeroScanner
 
 U8 = npt.NDArray[np.uint8]
 #: (frames judged, frames of RAM)
+#: Pages that are looked at before their memory is handed back.
+_PIECE_PAGES: Final = 2048
 Progress = Callable[[int, int], None]
 
 #: Values of kinds that nearly all pages have: kept, free, cache, user, each with and without zeros.
@@ -191,7 +194,7 @@ class Classifier:
 
     def _zero_pages(self, first: int, runs: list[tuple[int, int]]) -> None:
         """Look at the pages that nothing else leaves out (for every level: at all of them)."""
-        kinds, zeros, bad = self._scanner.kinds, self._zeros, self._bad
+        kinds, zeros, bad, page = self._scanner.kinds, self._zeros, self._bad, self._memory.abi.page_size
         zeros.fill(False)
         bad.fill(False)
         looked_at = 0 if self.level is None else self.level
@@ -200,10 +203,11 @@ class Classifier:
             wanted = drop[low - first:high - first] == 0
             edges = np.flatnonzero(np.diff(wanted.view(np.int8), prepend=np.int8(0), append=np.int8(0)))
             for start, end in (edges.reshape(-1, 2) + (low - first)).tolist():
-                self._zero.scan(first + start, zeros[start:end], bad[start:end])
-            if self._release is not None:
-                page = self._memory.abi.page_size
-                self._release(low * page, (high - low) * page)
+                for at in range(start, end, _PIECE_PAGES):
+                    stop = min(at + _PIECE_PAGES, end)
+                    self._zero.scan(first + at, zeros[at:stop], bad[at:stop])
+                    if self._release is not None:
+                        self._release((first + at) * page, (stop - at) * page)
         kinds |= zeros.view(np.uint8)           # Kind.ZERO is 1
         if bad.any():
             kinds[bad] |= np.uint8(Kind.UNREADABLE)
