@@ -46,7 +46,7 @@ REPEAT_MAX = 10_000
 @click.option("--repeat", type=click.IntRange(1, REPEAT_MAX), default=1, show_default=True, metavar="N",
               help="N runs with seeds that count up; bad once is bad.")
 @click.option("-j", "--jobs", type=click.IntRange(1, 64), default=None, metavar="N",
-              help="Parts of the work done at a time.  [default: one a CPU; on qemu, which waits a lot, three]")
+              help="Parts of the work done at a time.  [default: one a CPU; on qemu, which waits a lot, four]")
 @click.option("--list", "only_list", is_flag=True, help="Say what would run, and run nothing.")
 def command(targets: tuple[str, ...], chip: str | None, backend: str, select: str, junit: str | None,
             json_file: str | None, seed: int, repeat: int, jobs: int | None, only_list: bool) -> int:

@@ -55,7 +55,7 @@ def parts_for(items: int) -> int:
 
 def default_jobs(backend: str = "model") -> int:
     """One for each CPU this process may use; QEMU's adapters take real time, which several can wait for."""
-    return len(os.sched_getaffinity(0)) * (1 if backend == "model" else 3)
+    return len(os.sched_getaffinity(0)) * (1 if backend == "model" else 4)
 
 
 def run_jobs(jobs: Sequence[Job], width: int, tell: Callable[[], None] = lambda: None) -> list[list[Result]]:
