@@ -22,7 +22,7 @@ from ..conformance.load import doubts, plans_for
 from ..conformance.plan import Plan
 from ..conformance.processes import Job, default_jobs, parts_for, run_jobs
 from ..conformance.report import ChipReport, Report, as_json
-from ..conformance.runner import Item, Result, concluded, each, items_of
+from ..conformance.runner import Item, concluded, each, items_of
 from ..conformance.terminal import chip_lines, closing_lines, list_lines
 from ..errors import DeviceError, UsageError, VerdictError
 from ..target import BACKENDS
@@ -109,8 +109,7 @@ def _refuse_twice(targets: Sequence[str]) -> None:
 def _judge(chosen: Sequence[Work], select: str, repeat: int, width: int) -> list[ChipReport]:
     """Every chip with each seed, *width* parts at a time, and a bar on the terminal meanwhile."""
     total = sum(len(one.items) for one in chosen) * repeat
-    runs = [(one, one.plan.seed + number) for one in chosen for number in range(repeat)]
-    jobs = [job for one, seed in runs for job in one.jobs(select, seed)]
+    jobs = [job for one in chosen for number in range(repeat) for job in one.jobs(select, one.plan.seed + number)]
     drivers = list(dict.fromkeys(one.plan.driver.name for one in chosen))
     with progress_bar(", ".join(drivers)) as update, redirect_stdout(sys.stderr):
         tell = _counter(update, total)
@@ -118,11 +117,14 @@ def _judge(chosen: Sequence[Work], select: str, repeat: int, width: int) -> list
             found = iter([each(chosen[0].plan, chosen[0].items, tell=lambda result: tell())])
         else:
             found = iter(run_jobs(jobs, width, tell))
-        judged: dict[int, list[tuple[int, list[Result]]]] = {}
-        for one, seed in runs:
-            results = [result for _ in one.jobs(select, seed) for result in next(found)]
-            judged.setdefault(id(one), []).append((seed, concluded(attrs.evolve(one.plan, seed=seed), results)))
-        return [ChipReport.of(one.plan, judged[id(one)]) for one in chosen]
+        chips = []
+        for one in chosen:
+            judged = []
+            for seed in range(one.plan.seed, one.plan.seed + repeat):
+                results = [result for _ in range(parts_for(len(one.items))) for result in next(found)]
+                judged.append((seed, concluded(attrs.evolve(one.plan, seed=seed), results)))
+            chips.append(ChipReport.of(one.plan, judged))
+    return chips
 
 
 def _counter(update: Callable[[int, int], None], total: int) -> Callable[[], None]:

@@ -14,7 +14,7 @@ from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
 
-from attrs import define, field, frozen
+from attrs import define, field
 
 from ddsdk.errors import DeviceError
 from ddsdk.hookspecs.discovery import HardwareModelInfo
@@ -28,14 +28,13 @@ Shape = tuple[tuple[tuple[int, int], ...], int]
 
 @define(eq=False)
 class Emulated:
-    """A QEMU with one adapter, its memory and its disk.  `used`: it served another machine before."""
+    """A QEMU with one adapter, its memory and its disk."""
 
     shape: Shape
     ram: Any
     image: memoryview
     path: str
     adapter: Any = None
-    used: bool = False
     _stack: ExitStack = field(factory=ExitStack)
 
     @classmethod
@@ -73,18 +72,17 @@ class Emulated:
         size = len(self.image)
         os.truncate(self.path, 0)
         os.truncate(self.path, size)
-        self.used = True
 
     def close(self) -> None:
         """End it."""
         self._stack.close()
 
 
-@frozen
+@define
 class Emulators:
     """Those that nobody uses now; none is kept unless `keep` says so."""
 
-    keep: list[bool] = field(factory=lambda: [False])
+    keep: bool = False
     _idle: list[Emulated] = field(factory=list)
 
     def take(self, extents: list[Extent], disk_bytes: int) -> Emulated:
@@ -98,7 +96,7 @@ class Emulators:
 
     def give_back(self, one: Emulated) -> None:
         """Its machine is gone."""
-        if self.keep[0] and one.adapter is not None:
+        if self.keep and one.adapter is not None:
             try:
                 one.reset()
             except DeviceError:

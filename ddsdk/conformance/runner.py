@@ -122,14 +122,14 @@ def run(plan: Plan, items: Sequence[Item], *, tell: Callable[[Result], None] = l
 def each(plan: Plan, items: Sequence[Item], *, tell: Callable[[Result], None] = lambda result: None) -> list[Result]:
     """What became of each of *items* by itself; causes are not named yet."""
     results = []
-    plan.emulators.keep[0] = True
+    plan.emulators.keep = True
     try:
         for item in items:
             result = judge(plan, item, trace=False)
             tell(result)
             results.append(result)
     finally:
-        plan.emulators.keep[0] = False
+        plan.emulators.keep = False
         plan.emulators.close()
     return results
 

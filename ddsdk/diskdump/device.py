@@ -19,28 +19,32 @@ Segment = tuple[int, int]
 Chunk = tuple[int, Sequence[Segment]]
 
 
-class DumpDevice(Protocol):
+class BlockUnit(Protocol):
+    """Blocks behind a driver: what a dump device and a swap area say of themselves."""
+
+    @property
+    def name(self) -> str:
+        """How messages call it."""
+
+    @property
+    def blocks(self) -> int:
+        """Size of the partition or file in page-size blocks."""
+
+    @property
+    def max_blocks(self) -> int:
+        """The most blocks one I/O can carry."""
+
+    @property
+    def why(self) -> str:
+        """One sentence on the last refusal, empty when there was none."""
+
+
+class DumpDevice(BlockUnit, Protocol):
     """One registered dump partition behind one driver.  Blocks are pages, counted from the partition's start.
 
     Return codes are the kernel's: 0, or a negative error number.  `why` is one sentence about the last refusal.
     Source: RHEL 4 `include/linux/diskdump.h` (struct disk_dump_device_ops), formats.md 1.10 and 1.15.
     """
-
-    @property
-    def name(self) -> str:
-        """How messages call the device."""
-
-    @property
-    def blocks(self) -> int:
-        """Size of the partition in page-size blocks."""
-
-    @property
-    def max_blocks(self) -> int:
-        """The most blocks one I/O of this device can carry."""
-
-    @property
-    def why(self) -> str:
-        """One sentence on the last refusal, empty when there was none."""
 
     def sanity_check(self) -> int:
         """0 sane, < 0 never use, > 0 cannot tell."""
@@ -61,24 +65,8 @@ class DumpDevice(Protocol):
         """Flush the device's cache; the last call."""
 
 
-class SwapDevice(Protocol):
+class SwapDevice(BlockUnit, Protocol):
     """A swap area behind a driver, read while a dump device is written.  Blocks and return codes as DumpDevice's."""
-
-    @property
-    def name(self) -> str:
-        """How messages call the area."""
-
-    @property
-    def blocks(self) -> int:
-        """Size of the partition or file in page-size blocks."""
-
-    @property
-    def max_blocks(self) -> int:
-        """The most blocks one I/O of this device can carry."""
-
-    @property
-    def why(self) -> str:
-        """One sentence on the last refusal, empty when there was none."""
 
     def take_up(self, beside: object, risky: bool = True) -> int:
         """Make ready while *beside*, the dump device, is at work: sanity check (*risky*: one that cannot tell will do)

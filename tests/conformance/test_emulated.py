@@ -38,7 +38,7 @@ def extents(size: int = 2 * MIB) -> list[Extent]:
 def emulators() -> Any:
     """That are kept."""
     made = Emulators()
-    made.keep[0] = True
+    made.keep = True
     yield made
     made.close()
 
