@@ -120,3 +120,23 @@ class FakeDevice:
             yield block, sum(length for _, length in sg) // self.memory.abi.page_size, error
             if error:
                 return
+
+
+@define
+class CachedDevice(FakeDevice):
+    """Writes are in `volatile` until `flush`, when a subclass makes them durable; `look` is called after each."""
+
+    volatile: dict[int, bytes] = field(factory=dict)
+    look: Callable[[], None] = lambda: None
+
+    def rw_block(self, write: bool, block: int, sg: Sequence[Segment]) -> int:
+        error = super().rw_block(write, block, sg)
+        if write:
+            for at in range(block, block + sum(length for _, length in sg) // 4096):
+                self.volatile[at] = bytes(self.medium[at * 4096:(at + 1) * 4096])
+            self.look()
+        return error
+
+    def flush(self) -> int:
+        self.volatile.clear()
+        return super().flush()

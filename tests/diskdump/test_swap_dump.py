@@ -12,7 +12,6 @@ import pytest
 from attrs import define, evolve, field
 
 from ddsdk.abi import ABIS, X86_64, Abi
-from ddsdk.diskdump.device import Segment
 from ddsdk.diskdump.engine import DiskDump, DumpConfig
 from ddsdk.diskdump.partition import DumpState, read_partition
 from ddsdk.diskdump.savecore import save
@@ -23,7 +22,7 @@ from ddsdk.diskdump.target import DumpTarget
 from ddsdk.errors import DriverFault, UsageError
 from ddsdk.integrity import CodeImage
 from ddsdk.vmcore.dumpheader import DiskDumpHeader
-from tests.diskdump.fake_device import FakeDevice, FakeMemory
+from tests.diskdump.fake_device import CachedDevice, FakeDevice, FakeMemory
 from tests.diskdump.partials import RUNS, MixedMemory, as_target, facts, frames
 from tests.diskdump.swaps import UUID_TEXT, FakeSwap, data_page, dump_with_swap, order_of, swap_area
 
@@ -336,24 +335,13 @@ def test_strict_is_passed_on() -> None:
 
 
 @define
-class CachedDevice(FakeDevice):
+class TornDevice(CachedDevice):
     """Writes are volatile until `flush`: a power cut keeps any of them."""
 
     durable: bytearray = field(factory=bytearray)
-    volatile: dict[int, bytes] = field(factory=dict)
-    look: Callable[[], None] = lambda: None
-
-    def rw_block(self, write: bool, block: int, sg: Sequence[Segment]) -> int:
-        error = super().rw_block(write, block, sg)
-        if write:
-            for at in range(block, block + sum(length for _, length in sg) // 4096):
-                self.volatile[at] = bytes(self.medium[at * 4096:(at + 1) * 4096])
-            self.look()
-        return error
 
     def flush(self) -> int:
         self.durable[:] = self.medium
-        self.volatile.clear()
         return super().flush()
 
     def after_a_power_cut(self, seed: int) -> bytes:
@@ -382,7 +370,7 @@ def test_a_power_cut_in_the_swap_part(codec: str, tmp_path: Path) -> None:
     used = [*range(1, 20), *range(300, pages, 1200)]
     for number in used[19:]:
         medium[number * 4096:(number + 1) * 4096] = data_page(number + 1)
-    device, area = CachedDevice(memory, 100), FakeSwap(memory, medium, max_blocks=32)
+    device, area = TornDevice(memory, 100), FakeSwap(memory, medium, max_blocks=32)
     device.durable[:] = device.medium
     fresh, target = bytes(device.medium), DumpTarget(str(tmp_path / "d.img"))
     seen: list[int] = []
