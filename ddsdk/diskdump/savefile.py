@@ -15,8 +15,8 @@ from ddsdk.vmcore.codecs import Codec
 from ddsdk.vmcore.convert import Conversion, ConversionReport, Format, convert, kept_pages
 from ddsdk.vmcore.elf_write import elf_layout
 from ddsdk.vmcore.kdump_layout import DESCRIPTOR_BYTES
+from ddsdk.vmcore.packing import InProcess, Packing
 from ddsdk.vmcore.pagemap import PageMap
-from ddsdk.vmcore.workers import InProcess, Packing, Workers
 
 from .crashdir import CaseDirectory, NoSpaceError, VmcoreFile
 from .pagesource import PROGRAM, PartitionSource, partition_spec
@@ -128,4 +128,6 @@ def _write(case: CaseDirectory, source: PartitionSource, dump: PartitionDump, co
 def _packing(source: PartitionSource, conversion: Conversion) -> AbstractContextManager[Packing]:
     if conversion.jobs == 1 or conversion.codec is Codec.NONE or conversion.format is not Format.KDUMP:
         return InProcess(source, conversion.codec, conversion.shares_zeros)
+    from ddsdk.vmcore.workers import Workers
+
     return Workers(conversion.spec, conversion.codec, conversion.shares_zeros, conversion.jobs, PROGRAM)

@@ -20,13 +20,11 @@ from .codecs import Codec
 from .elf_write import write_elf
 from .image import MemorySource
 from .kdump_write import ZERO_PAGES, KdumpOptions, write_kdump
-from .lkcd_layout import LkcdCompress
-from .lkcd_write import write_lkcd
 from .output import FileOutput, Output
+from .packing import InProcess, Packing
 from .pageflags import Gap
 from .pagemap import PageMap
 from .pages import PageSource
-from .workers import InProcess, Packing, Workers
 
 #: `Report(phase, done, total)`: phase "write", counts in pages.
 Report = Callable[[str, int, int], None]
@@ -101,6 +99,8 @@ def packing(source: PageSource, conversion: Conversion) -> AbstractContextManage
     count = conversion.jobs
     if count == 1 or conversion.codec is Codec.NONE or conversion.format not in (Format.KDUMP, Format.DISKDUMP):
         return InProcess(source, conversion.codec, conversion.shares_zeros)
+    from .workers import Workers
+
     return Workers(conversion.spec, conversion.codec, conversion.shares_zeros, count)
 
 
@@ -133,6 +133,9 @@ def convert(source: PageSource, output: Output, conversion: Conversion, packer: 
             elf = write_elf(source, output, kept, tell)
             return evolve(made, pages=elf.pages, file_bytes=elf.file_bytes)
         case Format.LKCD:
+            from .lkcd_layout import LkcdCompress
+            from .lkcd_write import write_lkcd
+
             compress = LkcdCompress.GZIP if conversion.codec is Codec.ZLIB else LkcdCompress.NONE
             return evolve(made, file_bytes=write_lkcd(source, output, kept, compress, tell).file_bytes)
         case Format.RAW:

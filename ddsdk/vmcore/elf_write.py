@@ -131,9 +131,16 @@ def copy_segment(source: PageSource, output: Output, segment: CoreSegment, offse
         paddr = segment.paddr + at
         if not _copied_in_kernel(source, output, paddr, size, offset + at):
             source.read_frames(paddr // page, size // page, buffer[:size])
-            output.write(offset + at, buffer[:size])
+            _write(output, offset + at, buffer[:size])
         source.release_range(paddr, size)
         yield size
+
+
+def _write(output: Output, offset: int, data: memoryview) -> None:
+    if isinstance(output, FileOutput):
+        output.write_sparse(offset, data)
+    else:
+        output.write(offset, data)
 
 
 def _copied_in_kernel(source: PageSource, output: Output, paddr: int, size: int, offset: int) -> bool:

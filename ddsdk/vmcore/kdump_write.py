@@ -27,13 +27,12 @@ from .kdump_layout import (
 )
 from .notes import VMCOREINFO, Note, pack_notes
 from .output import Output
-from .packing import SHARED_ZERO, Packed, Runs
+from .packing import SHARED_ZERO, Packed, Packing, Runs
 from .pagemap import PageMap
 from .pages import PageSource
 from .subnotes import pack_sub_header
 from .utsname import utsname_of
 from .vmcoreinfo import number, parse
-from .workers import Packing
 
 #: Pages a job has: enough to make the pipe cheap, few enough for a small buffer.
 JOB_BYTES = 1 << 20

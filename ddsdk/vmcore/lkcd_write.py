@@ -32,12 +32,12 @@ from .lkcd_layout import (
 )
 from .notes import CpuNote, Note, pack_notes
 from .output import Output
-from .packing import zero_pages
 from .pagemap import PageMap
 from .pages import PageSource
 from .rle import rle_compress
 from .subnotes import AREA_ALIGN, area
 from .utsname import utsname_of
+from .zeropages import zero_pages
 
 VERSION: Final = 9
 _PIECE_BYTES: Final = 1 << 20

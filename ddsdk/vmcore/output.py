@@ -13,11 +13,16 @@ from contextlib import suppress
 from types import TracebackType
 from typing import Protocol, Self
 
+import numpy as np
+
 from ddsdk.errors import DeviceError
 
 from .filebytes import HEADER_BYTES, MAGIC, TYPE, VERSION
+from .zeropages import runs_of, zero_pages
 
 Buffer = bytes | bytearray | memoryview
+#: Zeros that are worth a hole: smaller ones would only scatter the file.
+HOLE_BYTES = 64 << 10
 
 
 class Output(Protocol):
@@ -55,29 +60,46 @@ class FileOutput:
             raise self._failed(f"cannot be written at byte {offset + done}", error) from None
         self.size = max(self.size, offset + len(view))
 
+    def write_sparse(self, offset: int, data: Buffer) -> None:
+        """The same; HOLE_BYTES and more of zeros are left out, and read as zeros."""
+        view = memoryview(data)
+        for start, end in _data_runs(view):
+            self.write(offset + start, view[start:end])
+        self.size = max(self.size, offset + len(view))
+
     def copy_from(self, fd: int, source_offset: int, offset: int, length: int) -> bool:
-        """The same out of another file, inside the kernel where it can; False: it cannot, and nothing was done."""
+        """The same out of another file, inside the kernel where it can; False: it cannot, write the bytes.
+
+        A hole of the other file is one of this.
+        """
         done = 0
         while done < length:
             try:
-                some = os.copy_file_range(fd, self.fd, length - done, source_offset + done, offset + done)
+                start, end = _next_data(fd, source_offset + done, source_offset + length)
+                done = start - source_offset
+                while done < end - source_offset:
+                    some = os.copy_file_range(fd, self.fd, end - source_offset - done, source_offset + done,
+                                              offset + done)
+                    if not some:
+                        return False
+                    done += some
             except OSError as error:
-                if error.errno in (errno.EXDEV, errno.EINVAL, errno.EOPNOTSUPP, errno.ENOSYS) and not done:
+                if error.errno in (errno.EXDEV, errno.EINVAL, errno.EOPNOTSUPP, errno.ENOSYS):
                     return False
                 raise self._failed(f"cannot be written at byte {offset + done}", error) from None
-            if not some:
-                return False
-            done += some
         self.size = max(self.size, offset + length)
         return True
 
     def resize(self, size: int) -> None:
         """Make the file *size* bytes long; what was not written reads as zeros."""
-        try:
-            os.ftruncate(self.fd, size)
-        except OSError as error:
-            raise self._failed(f"cannot be made {size} bytes long", error) from None
         self.size = size
+        self._stretch()
+
+    def _stretch(self) -> None:
+        try:
+            os.ftruncate(self.fd, self.size)
+        except OSError as error:
+            raise self._failed(f"cannot be made {self.size} bytes long", error) from None
 
     def _failed(self, what: str, error: OSError) -> DeviceError:
         return DeviceError(f"{self.path}: {what}: {os.strerror(error.errno or 0)}")
@@ -89,6 +111,8 @@ class FileOutput:
                  trace: TracebackType | None) -> None:
         try:
             if error is None:
+                if os.fstat(self.fd).st_size < self.size:       # it ends in a hole
+                    self._stretch()
                 os.fsync(self.fd)
                 os.rename(self._part, self.path)
         except OSError as failed:
@@ -97,6 +121,24 @@ class FileOutput:
             os.close(self.fd)
             with suppress(FileNotFoundError):
                 os.unlink(self._part)
+
+
+def _next_data(fd: int, start: int, end: int) -> tuple[int, int]:
+    """[start, end) of the first bytes of *fd* from *start* on that are no hole; (end, end) when there are none."""
+    try:
+        low = os.lseek(fd, start, os.SEEK_DATA)
+        return min(low, end), min(os.lseek(fd, low, os.SEEK_HOLE), end)
+    except OSError as error:
+        if error.errno == errno.ENXIO:
+            return end, end
+        return start, end                       # a file system, or a device, that knows of no holes
+
+
+def _data_runs(view: memoryview) -> list[tuple[int, int]]:
+    """[start, end) of what is not zeros, in whole pieces of HOLE_BYTES; a shorter rest counts as data."""
+    whole = len(view) - len(view) % HOLE_BYTES
+    data = np.append(~zero_pages(view[:whole], HOLE_BYTES), whole < len(view))
+    return [(start * HOLE_BYTES, min(end * HOLE_BYTES, len(view))) for start, end in runs_of(data)]
 
 
 _RECORD = struct.Struct(">qq")

@@ -6,7 +6,9 @@ byte whatever the number of workers.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Iterator, Sequence
+from types import TracebackType
+from typing import Protocol, Self
 
 import numpy as np
 import numpy.typing as npt
@@ -14,6 +16,7 @@ from attrs import frozen
 
 from .codecs import Codec, PageFlag
 from .pages import PageSource
+from .zeropages import zero_pages
 
 #: Page frames as (first, number).
 Runs = Sequence[tuple[int, int]]
@@ -47,44 +50,44 @@ class Packer:
     def __init__(self, source: PageSource, codec: Codec, share_zeros: bool) -> None:
         self._source, self._codec, self._share = source, codec, share_zeros
         self._page_size = source.page_size
-        self._compress = None if codec is Codec.NONE else codec.compressor()
+        self._compress = None if codec is Codec.NONE else codec.page_compressor()
+        self._flag = int(codec.flag)
         self._buffer = bytearray()
-        self._zero = self._pack_one(memoryview(bytes(self._page_size)))
+        self._zero = self._packed(memoryview(bytes(self._page_size)), [0])[0]
 
     def pack(self, runs: Runs) -> Packed:
         """The page frames of *runs*, all stored in the source."""
-        sizes, flags, pieces = list[int](), list[int](), list[bytes | memoryview]()
+        page, found, pieces = self._page_size, [np.zeros(0, np.bool_)], list[bytes | memoryview]()
         for first, count in runs:
             memory = self._memory(first, count)
-            zeros = zero_pages(memory, self._page_size).tolist()
-            self._pack_run(memory, zeros, sizes, flags, pieces)
-        return Packed(np.array(sizes, np.uint32), np.array(flags, np.uint32), b"".join(pieces))
+            zeros = zero_pages(memory, page)
+            pieces += self._pack_run(memory, zeros)
+            found.append(zeros)
+        sizes = np.fromiter(map(len, pieces), np.uint32, len(pieces))
+        flags = np.where(sizes < page, np.uint32(self._flag), np.uint32(PageFlag.RAW))
+        if self._share:
+            zeros = np.concatenate(found)
+            sizes[zeros], flags[zeros] = page, SHARED_ZERO
+        return Packed(sizes, flags, b"".join(pieces))
 
-    def _pack_run(self, memory: memoryview, zeros: list[bool], sizes: list[int], flags: list[int],
-                  pieces: list[bytes | memoryview]) -> None:
-        page, share, at = self._page_size, self._share, 0
-        pack, zero = self._pack_one, self._zero
-        for is_zero in zeros:
-            if is_zero and share:
-                sizes.append(page)
-                flags.append(SHARED_ZERO)
-            else:
-                flag, data = zero if is_zero else pack(memory[at:at + page])
-                sizes.append(len(data))
-                flags.append(flag)
-                pieces.append(data)
-            at += page
+    def _pack_run(self, memory: memoryview, zeros: npt.NDArray[np.bool_]) -> list[bytes | memoryview]:
+        """What is stored of each page."""
+        others = np.flatnonzero(~zeros)
+        packed = self._packed(memory, (others * self._page_size).tolist())
+        if len(packed) == len(zeros):
+            return packed
+        pieces: list[bytes | memoryview] = [b"" if self._share else self._zero] * len(zeros)
+        for index, data in zip(others.tolist(), packed, strict=True):
+            pieces[index] = data
+        return pieces
 
-    def _pack_one(self, page: memoryview) -> tuple[int, bytes | memoryview]:
-        if self._compress is not None:
-            data = self._compress(page)
-            if len(data) < len(page):
-                return self._flag, data
-        return int(PageFlag.RAW), page
-
-    @property
-    def _flag(self) -> int:
-        return int(self._codec.flag)
+    def _packed(self, memory: memoryview, starts: list[int]) -> list[bytes | memoryview]:
+        """The page at each of *starts*, compressed where that shrinks it."""
+        page = self._page_size
+        if self._compress is None:
+            return [memory[at:at + page] for at in starts]
+        return [data if len(data) < page else memory[at:at + page]
+                for at, data in zip(starts, self._compress(memory, starts, page), strict=True)]
 
     def _memory(self, first: int, count: int) -> memoryview:
         """The run's bytes: where they lie, if the source has them as they are."""
@@ -101,8 +104,35 @@ class Packer:
         return memoryview(bytes(into))          # pages that stay raw are kept till the end of the job
 
 
-def zero_pages(memory: memoryview, page_size: int) -> npt.NDArray[np.bool_]:
-    """For each page of *memory*: is it all zeros?"""
-    words = np.frombuffer(memory, np.uint64).reshape(-1, page_size // 8)
-    zeros: npt.NDArray[np.bool_] = words.max(axis=1) == 0
-    return zeros
+class Packing(Protocol):
+    """Who packs: here, or in workers."""
+
+    def packed(self, jobs: Iterable[Runs]) -> Iterator[Packed]:
+        """The jobs, done, in their order."""
+
+
+class InProcess:
+    """Packs in this process."""
+
+    def __init__(self, source: PageSource, codec: Codec, share_zeros: bool) -> None:
+        self._source = source
+        self._packer = Packer(source, codec, share_zeros)
+
+    def packed(self, jobs: Iterable[Runs]) -> Iterator[Packed]:
+        """One after the other."""
+        for job in jobs:
+            yield self._packer.pack(job)
+            done_with(self._source, job)
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None,
+                 trace: TracebackType | None) -> None:
+        """Nothing to end."""
+
+
+def done_with(source: PageSource, job: Runs) -> None:
+    """Hand the pages of *job* back to the page cache."""
+    for first, count in job:
+        source.release_range(first * source.page_size, count * source.page_size)

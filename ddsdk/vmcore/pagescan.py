@@ -258,7 +258,7 @@ class PageScanner:
 
     def _spread(self, heads: Index, orders: npt.NDArray[np.int64], kinds: U8 | np.uint8) -> None:
         """Give the 2**order frames of each block its *kinds*; *heads* count from the window's start."""
-        for order in np.unique(orders).tolist():
+        for order in np.flatnonzero(np.bincount(orders)).tolist():
             chosen = orders == order
             some = heads[chosen]
             marks = kinds[chosen] if isinstance(kinds, np.ndarray) else kinds

@@ -17,9 +17,9 @@ from ddsdk.errors import FormatError, UsageError
 
 from .codecs import Codec
 from .kdump_layout import DESCRIPTOR_BYTES
+from .packing import InProcess
 from .pagemap import PageMap
 from .pages import PageSource
-from .workers import InProcess
 
 #: Pages of each kind that are tried.
 SAMPLE_PAGES = 384

@@ -16,14 +16,14 @@ from collections import deque
 from collections.abc import Callable, Iterable, Iterator
 from multiprocessing.connection import Connection
 from types import TracebackType
-from typing import Protocol, Self
+from typing import Self
 
 import numpy as np
 
 from ddsdk.errors import DeviceError, FormatError
 
 from .codecs import Codec
-from .packing import Packed, Packer, Runs
+from .packing import Packed, Packer, Runs, done_with
 from .pages import PageSource
 
 #: Jobs a worker has before it: one in work, one waiting.
@@ -31,34 +31,6 @@ AHEAD = 2
 MAX_JOBS = 256
 PROGRAM = "from ddsdk.vmcore.workers import serve; serve()"
 _OK, _FAILED = b"\0", b"\1"
-
-
-class Packing(Protocol):
-    """Who packs: here, or in workers."""
-
-    def packed(self, jobs: Iterable[Runs]) -> Iterator[Packed]:
-        """The jobs, done, in their order."""
-
-
-class InProcess:
-    """Packs in this process."""
-
-    def __init__(self, source: PageSource, codec: Codec, share_zeros: bool) -> None:
-        self._source = source
-        self._packer = Packer(source, codec, share_zeros)
-
-    def packed(self, jobs: Iterable[Runs]) -> Iterator[Packed]:
-        """One after the other."""
-        for job in jobs:
-            yield self._packer.pack(job)
-            done_with(self._source, job)
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None,
-                 trace: TracebackType | None) -> None:
-        """Nothing to end."""
 
 
 class Workers:
@@ -151,9 +123,3 @@ def serve(opener: Callable[[str], PageSource] | None = None) -> None:
             except (BrokenPipeError, ConnectionResetError):
                 return
             done_with(source, job)
-
-
-def done_with(source: PageSource, job: Runs) -> None:
-    """Hand the pages of *job* back to the page cache."""
-    for first, count in job:
-        source.release_range(first * source.page_size, count * source.page_size)

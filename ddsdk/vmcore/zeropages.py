@@ -56,12 +56,19 @@ class ZeroScanner:
         np.bitwise_or(words[:, last // 2], words[:, last], out=probe)
         np.bitwise_or(probe, words[:, 0], out=probe)
         np.equal(probe, 0, out=maybe)
-        for low, high in _runs(maybe):
+        for low, high in runs_of(maybe):
             np.bitwise_or.reduce(words[low:high], axis=1, out=probe[low:high])
             np.equal(probe[low:high], 0, out=zero[low:high])
 
 
-def _runs(flags: Flags) -> list[tuple[int, int]]:
+def zero_pages(memory: memoryview, page_size: int) -> npt.NDArray[np.bool_]:
+    """For each page of *memory*: is it all zeros?"""
+    words = np.frombuffer(memory, np.uint64).reshape(-1, page_size // 8)
+    zeros: npt.NDArray[np.bool_] = words.max(axis=1) == 0
+    return zeros
+
+
+def runs_of(flags: Flags) -> list[tuple[int, int]]:
     """(first, end) of each run of *flags* that are set."""
     if not flags.any():
         return []

@@ -16,8 +16,8 @@ from ddsdk.vmcore.kdump_write import KdumpOptions, write_kdump
 from ddsdk.vmcore.lkcd_layout import LkcdCompress
 from ddsdk.vmcore.lkcd_write import write_lkcd
 from ddsdk.vmcore.output import Output
+from ddsdk.vmcore.packing import InProcess
 from ddsdk.vmcore.source import open_pages
-from ddsdk.vmcore.workers import InProcess
 from tests.vmcore.test_vectors import flattened
 
 #: Small, with every kind of page: zeros, noise, text.

@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
+import os
 from contextlib import ExitStack
 from pathlib import Path
 
 import pytest
 
-from ddsdk.abi import ABIS, Abi
+from ddsdk.abi import ABIS, X86_64, Abi
 from ddsdk.errors import DeviceError, FormatError, UsageError
 from ddsdk.vmcore.codecs import Codec
 from ddsdk.vmcore.convert import Conversion, Format, convert, convert_split, packing, split_ranges
-from ddsdk.vmcore.output import FileOutput, FlattenedOutput
+from ddsdk.vmcore.output import HOLE_BYTES, FileOutput, FlattenedOutput
+from ddsdk.vmcore.packing import InProcess
 from ddsdk.vmcore.pagemap import PageMap
 from ddsdk.vmcore.pages import PageSource
 from ddsdk.vmcore.source import open_pages, open_source
@@ -159,3 +161,68 @@ def test_headers_say_who_the_machine_was(tmp_path: Path) -> None:
 def test_zero_pages_stay_in_a_compressed_lkcd_file(codec: Codec, level: int) -> None:
     """A few bytes each, for crash; without compression they would take whole pages, and go."""
     assert Conversion.of(Format.LKCD, codec, 31, 1, "").file_level == level
+
+
+def data_of(path: Path) -> list[tuple[int, int]]:
+    """[start, end) of what is no hole."""
+    found, at, size = list[tuple[int, int]](), 0, path.stat().st_size
+    with path.open("rb") as file:
+        while at < size:
+            try:
+                start = os.lseek(file.fileno(), at, os.SEEK_DATA)
+            except OSError:             # ENXIO: nothing but a hole is left
+                break
+            at = os.lseek(file.fileno(), start, os.SEEK_HOLE)
+            found.append((start, at))
+    return found
+
+
+def named(path: Path, kind: Format) -> str:
+    """How *path* is opened."""
+    return f"flat:{path}" if kind is Format.RAW else str(path)
+
+
+@pytest.mark.parametrize("to", [Format.ELF, Format.RAW])
+def test_holes_stay_holes(to: Format, tmp_path: Path) -> None:
+    """What takes no room in the source takes none in an ELF core or a raw image, at its end neither."""
+    ram = tmp_path / "ram"
+    with ram.open("wb") as file:
+        file.write(b"a" * HOLE_BYTES)
+        file.seek(8 << 20)
+        file.write(b"b" * 4096)
+        file.truncate(16 << 20)
+    made = tmp_path / "made"
+    conversion = Conversion.of(to, None, 0, 1, "")
+    with open_pages(f"flat:{ram}", abi=X86_64) as source, FileOutput(str(made)) as output:
+        convert(source, output, conversion, InProcess(source, Codec.NONE, share_zeros=False))
+    with open_source(named(made, to), abi=X86_64) as copy:
+        assert bytes(copy.view(0, 16 << 20)) == ram.read_bytes()
+    assert sum(end - start for start, end in data_of(made)) <= HOLE_BYTES + 3 * 4096
+    assert made.stat().st_size >= 16 << 20
+
+
+@pytest.mark.parametrize("to", [Format.ELF, Format.RAW])
+def test_zeros_become_holes(to: Format, tmp_path: Path) -> None:
+    """Pages of zeros that lay compressed take no room in an ELF core or a raw image."""
+    ram = tmp_path / "ram"
+    ram.write_bytes(b"a" * HOLE_BYTES + bytes(HOLE_BYTES) + bytes(HOLE_BYTES // 2) + b"b" + bytes((1 << 20) - 1))
+    ram.write_bytes(ram.read_bytes()[:1 << 20])
+    kdump, made = tmp_path / "kdump", tmp_path / "made"
+    with open_pages(f"flat:{ram}", abi=X86_64) as source, FileOutput(str(kdump)) as output:
+        convert(source, output, Conversion.of(Format.KDUMP, None, 0, 1, ""),
+                InProcess(source, Codec.ZLIB, share_zeros=False))
+    converted(str(kdump), made, to)
+    with open_source(named(made, to), abi=X86_64) as copy:
+        assert bytes(copy.view(0, 1 << 20)) == ram.read_bytes()
+    assert sum(end - start for start, end in data_of(made)) <= 2 * HOLE_BYTES + 4096
+
+
+def test_a_hole_is_sixty_four_kibibytes(tmp_path: Path) -> None:
+    """Shorter zeros are written; the file is as long as what it was given."""
+    path = tmp_path / "file"
+    with FileOutput(str(path)) as output:
+        output.write_sparse(0, b"a" + bytes(HOLE_BYTES - 1) + bytes(2 * HOLE_BYTES) + b"b" + bytes(HOLE_BYTES + 99))
+        assert output.size == 4 * HOLE_BYTES + 100
+        output.write_sparse(1 << 20, bytes(HOLE_BYTES))
+    assert path.stat().st_size == (1 << 20) + HOLE_BYTES
+    assert data_of(path) == [(0, HOLE_BYTES), (3 * HOLE_BYTES, 4 * HOLE_BYTES + 4096)]
