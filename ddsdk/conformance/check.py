@@ -97,6 +97,7 @@ class Setup:
     queue_depth: int = 1
     record: bool = False                # keep the driver's kernel calls in bench.calls
     probe: bool = True
+    whole_scan: bool = False            # ask every address for disks, not the disk's and one where nobody is
 
 
 #: The check itself: called with the bench, and the case if there are any.

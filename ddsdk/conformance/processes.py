@@ -1,11 +1,16 @@
-"""Several runs at a time: a process for each part of a chip's items, started anew, told what to judge by name.
+"""Several runs at a time: a process for each part of a chip's items, told what to judge by name.
+
+Each process starts as this one is before anything was judged: a fork of it, which has the plugins imported, or where
+threads run, which a fork does not take along, a new interpreter.
 
 What comes back is the same whoever ran it, so a report does not depend on how many ran at once.
 """
 
 from __future__ import annotations
 
+import gc
 import os
+import threading
 from collections.abc import Callable, Iterator, Sequence
 from multiprocessing import get_context
 from multiprocessing.connection import Connection, wait
@@ -63,6 +68,8 @@ def run_jobs(jobs: Sequence[Job], width: int, tell: Callable[[], None] = lambda:
 
     PluginError: a process ended without a result.  What else went wrong in one goes through as RuntimeError.
     """
+    gc.collect()
+    gc.freeze()         # a child's collections would copy all of it
     waiting, running = list(enumerate(jobs)), dict[Connection, _Running]()
     results: dict[int, list[Result]] = {}
     try:
@@ -80,6 +87,7 @@ def run_jobs(jobs: Sequence[Job], width: int, tell: Callable[[], None] = lambda:
         for one in running.values():
             one.process.kill()
             one.process.join()
+        gc.unfreeze()
     return [results[number] for number in range(len(jobs))]
 
 
@@ -95,7 +103,7 @@ class _Running:
 
     @classmethod
     def start(cls, number: int, job: Job) -> _Running:
-        context = get_context("spawn")
+        context: Any = get_context("fork" if threading.active_count() == 1 else "spawn")
         ours, theirs = context.Pipe(duplex=False)
         process = context.Process(target=_work, args=(theirs, job), daemon=True)
         process.start()

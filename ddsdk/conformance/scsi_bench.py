@@ -55,12 +55,19 @@ class ScsiBench(Bench):
     def scan(self) -> None:
         """See `Bench.scan`."""
         wanted = self.plan.profile.disk_at
-        found = [sdev for sdev in scan_host(self.host) if (sdev.channel, sdev.id) == wanted]
+        only = None if self.setup.whole_scan else self._neighbours(*wanted)
+        found = [sdev for sdev in scan_host(self.host, only) if (sdev.channel, sdev.id) == wanted]
         if not found or not found[0].online:
             last = self.kernel.log[-1:] or ["nothing"]
             raise BringUpFailed("scan", f"no disk that is ready answers at bus {wanted[0]}, id {wanted[1]}; the kernel"
                                         f" log ends with: {last[0]}")
         self.dev = found[0]
+
+    def _neighbours(self, channel: int, target: int) -> tuple[tuple[int, int], ...]:
+        """The disk's address, and one where nobody is: a scan of all of them is most of what a bench takes."""
+        host = self.host
+        absent = next((one for one in range(host.max_id) if one not in (target, host.this_id)), target)
+        return (channel, target), (channel, absent)
 
     def make_device(self) -> None:
         """See `Bench.make_device`."""

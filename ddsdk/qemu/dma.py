@@ -40,7 +40,7 @@ class BounceDma:
         self._name = name
         self._ram = ram
         self._memory = memory
-        area = memory.reserve.alloc(bounce_bytes, PAGE_BYTES)
+        area = memory.reserve.alloc(bounce_bytes, PAGE_BYTES, clear=False)       # slot by slot
         self._slots = Allocator(Extent(area, memory.view(area, bounce_bytes), "reserve"))
         self._bounced: dict[int, Bounced] = {}
         self._low = self._high = 0      # the piece of RAM of the last segment: mostly the next one's too

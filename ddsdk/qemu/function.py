@@ -25,7 +25,7 @@ from .ram import SharedRam
 
 #: Normal mode looks at the interrupt pin this often, in virtual and in real time; less often in the long run.
 PIN_PERIOD_NS = 100_000
-PIN_PERIOD_MAX_NS = 1_000_000
+PIN_PERIOD_MAX_NS = 5_000_000
 
 #: The interrupts of an IDE interface in compatibility mode, by channel.
 ISA_IDE_IRQS: Final = (14, 15)

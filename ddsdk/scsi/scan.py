@@ -5,6 +5,7 @@ Source: `drivers/scsi/scsi_scan.c`, `drivers/scsi/sd.c` (2.6.9).
 
 from __future__ import annotations
 
+from collections.abc import Collection
 from typing import TYPE_CHECKING, Final
 
 from . import cdb
@@ -21,11 +22,11 @@ _REPLY_BYTES: Final = 256
 _TOO_LARGE: Final = 1 << 32
 
 
-def scan_host(host: ScsiHost) -> list[ScsiDevice]:
+def scan_host(host: ScsiHost, only: Collection[tuple[int, int]] | None = None) -> list[ScsiDevice]:
     """Every disk that answers on *host*, by channel, id and LUN: `scsi_scan_host()`.
 
     The driver's own id is skipped; LUNs are tried upwards from 0 until one is not there.  A disk that cannot
-    be read yet is in the list, with `online` False and `nr_sectors` 0.
+    be read yet is in the list, with `online` False and `nr_sectors` 0.  *only*: (channel, id) of those to ask.
     """
     found: list[ScsiDevice] = []
     memory = host.kernel.machine.memory
@@ -34,7 +35,7 @@ def scan_host(host: ScsiHost) -> list[ScsiDevice]:
     try:
         for channel in range(host.max_channel + 1):
             for target in range(host.max_id):
-                if target == host.this_id:
+                if target == host.this_id or (only is not None and (channel, target) not in only):
                     continue
                 for lun in range(host.max_lun):
                     sdev = ScsiDevice(host, channel, target, lun)

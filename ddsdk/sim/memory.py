@@ -53,7 +53,7 @@ class Extent:
 
 
 class Allocator:
-    """First fit over one extent; deterministic.  Memory comes back zeroed."""
+    """First fit over one extent; deterministic."""
 
     def __init__(self, extent: Extent) -> None:
         self.extent = extent
@@ -65,8 +65,11 @@ class Allocator:
         """Bytes not allocated, in however many pieces."""
         return sum(size for _, size in self._free)
 
-    def alloc(self, size: int, align: int = 64) -> int:
-        """The paddr of *size* zeroed bytes aligned to *align*, a power of two.  AllocationFault: full."""
+    def alloc(self, size: int, align: int = 64, *, clear: bool = True) -> int:
+        """The paddr of *size* zeroed bytes aligned to *align*, a power of two.  AllocationFault: full.
+
+        *clear* False: what the bytes are does not matter.
+        """
         if size <= 0 or align <= 0 or align & (align - 1):
             raise UsageError(f"reserve memory: size {size} must be positive and align {align} a power of two")
         for index, (start, length) in enumerate(self._free):
@@ -78,7 +81,8 @@ class Allocator:
                 piece for piece in ((start, paddr - start), (paddr + size, spare)) if piece[1]]
             self._used[paddr] = size
             at = paddr - self.extent.paddr
-            self.extent.view[at:at + size] = bytes(size)
+            if clear:
+                self.extent.view[at:at + size] = bytes(size)
             return paddr
         raise AllocationFault(
             f"reserve memory: no {size} bytes aligned to {align} left, {self.free_bytes} of "

@@ -91,3 +91,12 @@ def test_fake_hardware_is_not_trivial() -> None:
         before = world.machine.clock.now_ns
         scan_host(world.driver.host)
         assert world.machine.clock.now_ns > before
+
+
+def test_a_scan_of_some_addresses() -> None:
+    """Only the addresses that are named are asked; one where nobody is among them finds nothing."""
+    world = build()
+    for target in (0, 1):
+        world.hardware.targets[target] = ScsiTarget(Disk(bytearray(1 << 20)))
+    with world.machine:
+        assert [(sdev.channel, sdev.id) for sdev in scan_host(world.driver.host, ((0, 1), (0, 2)))] == [(0, 1)]

@@ -152,6 +152,10 @@ def test_allocator_aligns_zeroes_and_merges() -> None:
     memory.reserve.free(second)
     assert memory.reserve.alloc(0x1000, align=0x1000) == second
     assert memory.read(second, 5) == bytes(5)
+    memory.write(second, b"dirty")
+    memory.reserve.free(second)
+    assert memory.reserve.alloc(0x1000, align=0x1000, clear=False) == second
+    assert memory.read(second, 5) == b"dirty"
     for paddr in (first, third, second):
         memory.reserve.free(paddr)
     assert memory.reserve.free_bytes == 0x10000

@@ -54,7 +54,8 @@ def probe_brings_the_adapter_up(bench: Bench) -> None:
                  "probe returned with interrupts off on its CPU; each irqsave needs its irqrestore, with those flags")
 
 
-@check("REG-2", hook="queuecommand", source="white paper 2.2: I/O is executed by calling queuecommand()", fix="""
+@check("REG-2", hook="queuecommand", source="white paper 2.2: I/O is executed by calling queuecommand()",
+       setup=Setup(whole_scan=True), fix="""
        Before the crash commands end by interrupt: request_irq() in probe(), a handler that calls scmd.scsi_done().
        """)
 def the_disk_is_found_by_interrupts(bench: Bench) -> None:
