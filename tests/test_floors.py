@@ -89,12 +89,16 @@ MAX_LINES = 400
 
 @attrs.frozen
 class Source:
-    """One parsed file; `name` is its dotted module name, `unit` its part of ddsdk ("" in a plugin)."""
+    """One parsed file; `name` is its dotted module name, `unit` its part of ddsdk ("" in a plugin).
+
+    `nodes`: all of `tree`.
+    """
 
     path: str
     name: str
     text: str
     tree: ast.Module
+    nodes: tuple[ast.AST, ...]
 
     @classmethod
     def of(cls, path: str, text: str) -> Source:
@@ -102,7 +106,8 @@ class Source:
         parts = path.removesuffix(".py").split("/")
         parts = parts[2:] if parts[0] == "plugins" else parts
         name = ".".join(parts[:-1] if parts[-1] == "__init__" else parts)
-        return cls(path, name, text, ast.parse(text, path))
+        parsed = ast.parse(text, path)
+        return cls(path, name, text, parsed, tuple(ast.walk(parsed)))
 
     @property
     def unit(self) -> str:
@@ -123,7 +128,7 @@ class Source:
         """(statement, dotted name) of everything imported, names from a package one by one."""
         package = self.name.split(".")
         package = package if self.path.endswith("__init__.py") else package[:-1]
-        for node in ast.walk(self.tree):
+        for node in self.nodes:
             if isinstance(node, ast.Import):
                 yield from ((node, alias.name) for alias in node.names)
             elif isinstance(node, ast.ImportFrom):
@@ -133,7 +138,7 @@ class Source:
 
     def type_checking(self) -> set[int]:
         """Lines of statements below `if TYPE_CHECKING:`."""
-        return {inner.lineno for node in ast.walk(self.tree)
+        return {inner.lineno for node in self.nodes
                 if isinstance(node, ast.If) and ast.unparse(node.test).endswith("TYPE_CHECKING")
                 for part in node.body for inner in ast.walk(part) if isinstance(inner, ast.stmt)}
 
@@ -190,7 +195,7 @@ def world_is_passed_in(sources: Sequence[Source]) -> Iterator[str]:
                                       "is passed in")
             if re.match(r"random\.(?!Random$)|numpy\.random", name):
                 yield source.at(node, f"imports {name}: only random.Random(seed) gives the same run twice")
-        for used in ast.walk(source.tree):
+        for used in source.nodes:
             text = ast.unparse(used) if isinstance(used, ast.Attribute | ast.Call) else ""
             if re.fullmatch(r"random\.(?!Random$)\w+|(np|numpy)\.random", text):
                 yield source.at(used, f"uses {text}: only random.Random(seed) gives the same run twice")
@@ -202,7 +207,7 @@ def world_is_passed_in(sources: Sequence[Source]) -> Iterator[str]:
 
 def hooks_have_one_caller(sources: Sequence[Source]) -> Iterator[str]:
     """A plugin manager's `.hook` is used in one file: everybody else calls a typed facade."""
-    used = [(source, node) for source in sources for node in ast.walk(source.tree)
+    used = [(source, node) for source in sources for node in source.nodes
             if isinstance(node, ast.Attribute) and node.attr == "hook"]
     files = {source.path for source, _ in used}
     if len(files) > 1:
@@ -260,17 +265,17 @@ def no_module_state(sources: Sequence[Source]) -> Iterator[str]:
                     kind = f" ({annotation})" if annotation else ""
                     yield source.at(node, f"{name} is mutable{kind}: declare it Final or with a read-only "
                                           "type such as Mapping or Sequence")
-        for at, name in _changes(source.tree, tables):
+        for at, name in _changes(source.nodes, tables):
             yield source.at(at, f"changes {name} in place: nothing at module level changes after import")
-        for inner in ast.walk(source.tree):
+        for inner in source.nodes:
             if isinstance(inner, ast.Global):
                 yield source.at(inner, f"global {', '.join(inner.names)}: nothing at module level changes "
                                        "after import")
 
 
-def _changes(tree: ast.Module, tables: set[str]) -> Iterator[tuple[ast.AST, str]]:
+def _changes(nodes: Iterable[ast.AST], tables: set[str]) -> Iterator[tuple[ast.AST, str]]:
     """Where one of the module-level *tables* is changed in place."""
-    for node in ast.walk(tree):
+    for node in nodes:
         target: ast.expr | None = None
         if isinstance(node, ast.Subscript) and isinstance(node.ctx, ast.Store | ast.Del):
             target = node.value
