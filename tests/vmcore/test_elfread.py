@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from ddsdk.abi import I386, IA64, X86_64
+from ddsdk.abi import I386, IA64, X86_64, Abi
 from ddsdk.errors import DeviceError, FormatError
 from ddsdk.vmcore.elf import CoreSegment, layout_core
 from ddsdk.vmcore.elfread import open_elf
@@ -67,6 +67,29 @@ def test_notes_without_the_nul(tmp_path: Path) -> None:
     notes = note(b"CORE", 1, STATUS, count_nul=False) + note(b"VMCOREINFO", 0, b"A=1\n", count_nul=False)
     with opened(tmp_path, elf64([Load(0, pattern(1))], notes)) as source:
         assert (len(source.cpus), source.vmcoreinfo) == (1, b"A=1\n")
+
+
+@pytest.mark.parametrize("abi", [I386, X86_64], ids=lambda abi: abi.name)
+def test_a_netdump_core(abi: Abi, tmp_path: Path) -> None:
+    """One linear segment at the size of a header of whole pages, with a p_align; notes of both CPUs without the NUL."""
+    small = abi is I386
+    notes = b"".join(note(b"CORE", kind, desc, count_nul=False) for kind, desc in (
+        (1, prstatus(abi, registers(abi, 0, 1), 42)), (3, bytes(124 if small else 136)), (4, bytes(abi.word_bytes)),
+        (1, prstatus(abi, registers(abi, 1, 1), 43))))
+    memory, head = pattern(6), 2 * P
+    ident = b"\x7fELF" + bytes([1 if small else 2, 1, 1]) + bytes(9)
+    if small:
+        data = ident + struct.pack("<HHIIIIIHHHHHH", 4, 3, 1, 0, 52, 0, 0, 52, 32, 2, 0, 0, 0)
+        data += struct.pack("<8I", 4, 116, 0, 0, len(notes), 0, 0, 4)
+        data += struct.pack("<8I", 1, head, 0xC0000000, 0, len(memory), len(memory), 7, P)
+    else:
+        data = ident + struct.pack("<HHIQQQIHHHHHH", 4, 62, 1, 0, 64, 0, 0, 64, 56, 2, 0, 0, 0)
+        data += struct.pack("<IIQQQQQQ", 4, 0, 176, 0, 0, len(notes), 0, 4)
+        data += struct.pack("<IIQQQQQQ", 1, 7, head, 0x1000000, 0, len(memory), len(memory), P)
+    with opened(tmp_path, (data + notes).ljust(head, b"\0") + memory) as source:
+        assert (source.abi, bytes(source.view(0, len(memory)))) == (abi, memory)
+        assert [(cpu.cpu, cpu.pid, cpu.regs) for cpu in source.cpus] == [
+            (0, 42, registers(abi, 0, 1)), (1, 43, registers(abi, 1, 1))]
 
 
 def test_our_own_core_round_trips(tmp_path: Path) -> None:

@@ -27,9 +27,9 @@ def lcg(seed: int) -> bytes:
     return bytes(out)
 
 
-def utsname(release: bytes) -> bytes:
+def utsname(release: bytes, machine: bytes = b"x86_64") -> bytes:
     """Linux on testhost."""
-    members = (b"Linux", b"testhost", release, b"#1 SMP" if release == b"6.1.0" else b"#1", b"x86_64", b"(none)")
+    members = (b"Linux", b"testhost", release, b"#1 SMP" if release == b"6.1.0" else b"#1", machine, b"(none)")
     return b"".join(member.ljust(65, b"\0") for member in members)
 
 
@@ -52,6 +52,52 @@ def lkcd_v9() -> bytes:
     rle = b"\0\xff\0" * 16
     pages = struct.pack("<QII", 0, len(rle), 2) + rle + struct.pack("<QII", 0x3000, PAGE, 1) + lcg(3)
     return header.ljust(65536, b"\0") + pages + struct.pack("<QII", 0, 0, 4)
+
+
+#: What every LKCD page of the older files is made of: (address, bytes, flags); a raw page without bytes is zeros.
+LKCD_PAGES = ((0, b"\0\xff\0" * 16, 2), (0x1000, b"", 1), (0x3000, lcg(3), 1))
+
+
+def lkcd(version: int, rest: bytes, *, data_at: int = 65536, compress: int = 1, frames: bool = False
+         ) -> bytes:
+    """A file of formats.md 6: what all versions begin with, *rest* from byte 308 on, pages, an end mark."""
+    head = struct.pack("<QIIIIQQQI256s", 0xA8190173618F23ED, version, 308 + len(rest), 8, PAGE, 16, 0, 65536, 3,
+                       b"panic")
+    pages = b""
+    for address, data, flags in LKCD_PAGES:
+        if flags == 2 and compress == 2:
+            data = zlib.compress(bytes(PAGE))
+        pages += struct.pack("<QII", address // PAGE if frames else address, len(data), flags) + data
+    return (head + rest).ljust(data_at, b"\0") + pages + struct.pack("<QII", 0, 0, 4)
+
+
+def old_32(machine: bytes, compress: int) -> bytes:
+    """Versions 2 to 7 of 32 bits from byte 308 on: time, utsname, task, compress, flags, device."""
+    return struct.pack("<II390s2xIIII", 1110000000, 5, utsname(b"2.4.20", machine), 0x1234, compress, 0, 0)
+
+
+def old_64(machine: bytes, compress: int) -> bytes:
+    """The same of 64 bits."""
+    return struct.pack("<4xQQ390s2xQIIII", 1110000000, 5, utsname(b"2.4.20", machine), 0x1234, compress, 0, 0, 0)
+
+
+def packed(machine: bytes, compress: int, buffer: int | None) -> bytes:
+    """Versions 8 and later: all packed, the buffer's size from 9 on."""
+    rest = struct.pack("<QQ390sQIII", 1110000000, 5, utsname(b"2.6.10", machine), 0x1234, compress, 0, 0)
+    return rest if buffer is None else rest + struct.pack("<Q", buffer)
+
+
+LKCD_FILES = {
+    "v2 i386, RLE unsaid": (lkcd(2, old_32(b"i686", 0)), "LKCD v2", "i386"),
+    "v3 x86_64, RLE unsaid": (lkcd(3, old_64(b"x86_64", 0)), "LKCD v3", "x86_64"),
+    "v5 i386, gzip": (lkcd(5, old_32(b"i686", 2), compress=2), "LKCD v5", "i386"),
+    "v7 i386, RLE": (lkcd(7, old_32(b"i686", 1)), "LKCD v7", "i386"),
+    "v7 x86_64, gzip": (lkcd(7, old_64(b"x86_64", 2), compress=2), "LKCD v7", "x86_64"),
+    "v7 MCLX": (lkcd(0x80000007, old_32(b"i686", 1), frames=True), "LKCD v7", "i386"),
+    "v8 x86_64": (lkcd(8, packed(b"x86_64", 1, None)), "LKCD v8", "x86_64"),
+    "v9 i386, 256 KiB": (lkcd(9, packed(b"i686", 2, 262144), data_at=262144, compress=2), "LKCD v9", "i386"),
+    "v10 x86_64": (lkcd(10, packed(b"x86_64", 1, 131072), data_at=131072), "LKCD v10", "x86_64"),
+}
 
 
 def flattened(*records: tuple[int, bytes], end: bool = True) -> bytes:
@@ -103,6 +149,18 @@ def test_an_lkcd_file(tmp_path: Path) -> None:
         assert (source.kind, source.abi.name, source.release, source.crashtime, source.incomplete) == (
             "LKCD v9", "x86_64", "2.6.10", 1110000000, False)
         assert pages_of(source) == {0: bytes(PAGE), 3: lcg(3)}
+
+
+@pytest.mark.parametrize("name", LKCD_FILES)
+def test_older_and_newer_lkcd_files(name: str, tmp_path: Path) -> None:
+    """Where each version has its members; the compression that old ones imply; page headers with frame numbers."""
+    data, kind, abi = LKCD_FILES[name]
+    path = tmp_path / "dump"
+    path.write_bytes(data)
+    with open_pages(str(path)) as source:
+        assert (source.kind, source.abi.name, source.nodename, source.crashtime, source.incomplete) == (
+            kind, abi, "testhost", 1110000000, False)
+        assert pages_of(source) == {0: bytes(PAGE), 1: bytes(PAGE), 3: lcg(3)}
 
 
 def test_later_records_win(tmp_path: Path) -> None:
