@@ -9,11 +9,14 @@ from pathlib import Path
 
 import pytest
 
-from ddsdk.abi import X86_64
+from ddsdk.abi import X86_64, abi_named
 from ddsdk.vmcore.codecs import Codec
 from ddsdk.vmcore.filebytes import FlattenedFile, open_bytes
+from ddsdk.vmcore.notes import prstatus
 from ddsdk.vmcore.pages import PageSource
 from ddsdk.vmcore.source import open_pages
+from ddsdk.vmcore.synthetic import registers
+from tests.vmcore.cores import note
 
 PAGE = 4096
 
@@ -43,6 +46,40 @@ def kdump_v6() -> bytes:
     table = b"".join(struct.pack("<qIIQ", at + number * PAGE, PAGE, 0, 0) for number in range(3))
     blocks = (header, sub, b"\x0f", b"\x0b")
     return b"".join(block.ljust(PAGE, b"\0") for block in blocks) + table + b"".join(pages)
+
+
+#: ABI -> byte order, the sub header's fixed types (ulong, and a pad before an i64), what utsname says.
+KDUMP_MACHINES = {"i386": ("<", "I", b"i686"), "x86_64": ("<", "Q", b"x86_64"), "ppc64": (">", "Q", b"ppc64")}
+KDUMP_VMCOREINFO = b"OSRELEASE=2.6.32\n"
+
+
+def kdump(version: int, machine: str) -> bytes:
+    """A file of formats.md 3 of any version: what its sub header has not got yet is filled with EEh.
+
+    Frames 0, 1 and 3 are stored; from version 2 on it is the part [1, 4) of a set.
+    """
+    order, ulong, name = KDUMP_MACHINES[machine]
+    wide = ulong == "Q"
+    head = struct.pack(f"{order}8si390s" + ("6x" if wide else "2x"), b"KDUMP   ", version, utsname(b"2.6.32", name))
+    head += struct.pack(f"{order}" + ("qq" if wide else "ii") + "IiiIIIIIIi", 1700000000, 0, 0, PAGE, 1, 2, 8, 0, 0, 0,
+                        0, 1)
+    status = prstatus(abi_named(machine), registers(abi_named(machine), 0, 1), 42)
+    notes = note(b"CORE", 1, status, order=order) + note(b"VMCOREINFO", 0, KDUMP_VMCOREINFO, order=order)
+    behind = PAGE + 1024
+    members = [(ulong, 0)]                                              # phys_base
+    members += [("i", 0x1F)] if version >= 1 else []                    # dump_level
+    members += [("i", 1), (ulong, 1), (ulong, 4)] if version >= 2 else []               # split, start_pfn, end_pfn
+    members += [("q", behind), (ulong, len(KDUMP_VMCOREINFO))] if version >= 3 else []  # VMCOREINFO
+    members += [("q", behind + 64), (ulong, len(notes))] if version >= 4 else []        # notes
+    members += [("q", 0), (ulong, 0)] if version >= 5 else []                           # erased
+    members += [("Q", 1), ("Q", 4), ("Q", 8)] if version >= 6 else []                   # start, end, max_mapnr
+    sub = b"".join(struct.pack(order + kind, value) for kind, value in members)
+    sub = sub.ljust(1024, b"\xee") + KDUMP_VMCOREINFO.ljust(64, b"\0") + notes
+    stored = (1, 3) if version >= 2 else (0, 1, 3)
+    at = 4 * PAGE + len(stored) * 24
+    table = b"".join(struct.pack(f"{order}qIIQ", at + number * PAGE, PAGE, 0, 0) for number in range(len(stored)))
+    blocks = (head, sub, b"\x0f", b"\x0b")
+    return b"".join(block.ljust(PAGE, b"\0") for block in blocks) + table + b"".join(lcg(pfn) for pfn in stored)
 
 
 def lkcd_v9() -> bytes:
@@ -139,6 +176,23 @@ def test_a_kdump_file(tmp_path: Path, cuts: tuple[int, ...] | None) -> None:
         assert list(source.ram.runs()) == [(0, 4)]
         assert pages_of(source) == {0: bytes(PAGE), 1: lcg(1), 3: lcg(3)}
         assert (source.max_pfn, source.incomplete, source.cpus, source.vmcoreinfo) == (8, False, (), None)
+
+
+@pytest.mark.parametrize("machine", KDUMP_MACHINES)
+@pytest.mark.parametrize("version", range(7))
+def test_every_version_of_kdump(version: int, machine: str, tmp_path: Path) -> None:
+    """Members are read from the version on that has them, in both widths and byte orders."""
+    path = tmp_path / "dump"
+    path.write_bytes(kdump(version, machine))
+    with open_pages(str(path)) as source:
+        assert (source.kind, source.abi.name, source.nodename, source.crashtime, source.max_pfn) == (
+            f"KDUMP v{version}", machine, "testhost", 1700000000, 8)
+        assert source.dump_level == (31 if version >= 1 else 0)
+        assert list(source.ram.runs()) == [(0, 4)]
+        assert pages_of(source) == {pfn: lcg(pfn) for pfn in ((1, 3) if version >= 2 else (0, 1, 3))}
+        assert source.vmcoreinfo == (KDUMP_VMCOREINFO if version >= 3 else None)
+        assert [(cpu.cpu, cpu.pid, cpu.regs) for cpu in source.cpus] == (
+            [(0, 42, registers(abi_named(machine), 0, 1))] if version >= 4 else [])
 
 
 def test_an_lkcd_file(tmp_path: Path) -> None:
