@@ -3,10 +3,11 @@ PYTHON ?= python3
 VENV   := .venv
 BIN    := $(VENV)/bin
 CASES  ?= 1
+RUNS   ?= 20000
 PLUGINS := $(wildcard plugins/*/pyproject.toml)
 STAMP  := $(VENV)/.installed
 
-.PHONY: drill test conformance matrix real bench lint table clean
+.PHONY: drill test conformance matrix fuzz real bench lint table clean
 
 $(STAMP): pyproject.toml $(PLUGINS)
 	$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "ddsdk needs Python 3.11 or later; this is " + sys.version.split()[0])'
@@ -29,6 +30,10 @@ conformance: $(STAMP)   ## every driver in plugins/ judged on its own model
 
 matrix: $(STAMP)        ## the proof that the checks bite: every saboteur is caught, every required check is needed
 	$(BIN)/python -m ddsdk.conformance.saboteurs.matrix --enough --cases $(CASES)
+
+fuzz: $(STAMP)          ## RUNS inputs, coverage-guided, for everything that reads dump files and partitions
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check -e '.[fuzz]'
+	$(BIN)/python -m tests.fuzz $(RUNS)
 
 real: $(STAMP)          ## real kernels, QEMU, crash, makedumpfile (tests/real/install-tools installs them)
 	$(BIN)/python -m pytest tests/real

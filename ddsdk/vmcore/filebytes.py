@@ -21,7 +21,7 @@ from attrs import frozen
 
 from ddsdk.errors import DeviceError, FormatError
 
-from .image import FileMapping
+from .image import SMALL_FILE_FRAMES, FileMapping
 
 MAGIC = b"makedumpfile".ljust(16, b"\0")
 HEADER_BYTES = 4096
@@ -93,6 +93,9 @@ class FlattenedFile:
         self.path, self._plain = plain.path, plain
         records, self.complete = _records(plain)
         self.size = max((record.end for record in records), default=0)
+        if self.size > HEADER_BYTES * max(SMALL_FILE_FRAMES, plain.size):
+            raise FormatError(f"{plain.path}: {plain.size} bytes with a flattened record for byte {self.size - 1}; it "
+                              "is damaged")
         self._pieces = _latest(records)
         self._starts = [piece.start for piece in self._pieces]
 

@@ -48,9 +48,9 @@ def _made(write: Callable[[Bytes], object]) -> bytes:
 
 
 @cache
-def samples() -> dict[str, bytes]:
+def samples(memory: str = MEMORY) -> dict[str, bytes]:
     """A good file of each kind."""
-    with open_pages(MEMORY) as source:
+    with open_pages(memory) as source:
         made = {f"kdump-{codec.value}": _made(lambda out, codec=codec: write_kdump(  # type: ignore[misc]
             source, out, KdumpOptions(source.stored, codec, 1), InProcess(source, codec, True))) for codec in Codec}
         options = KdumpOptions(source.stored, Codec.ZLIB, diskdump=True)

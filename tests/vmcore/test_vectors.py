@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 
 from ddsdk.abi import X86_64, abi_named
+from ddsdk.errors import FormatError
 from ddsdk.vmcore.codecs import Codec
 from ddsdk.vmcore.filebytes import FlattenedFile, open_bytes
 from ddsdk.vmcore.notes import prstatus
@@ -226,6 +227,14 @@ def test_later_records_win(tmp_path: Path) -> None:
     assert (bytes(file.view(0, file.size)), file.complete) == (b"aabccaaa\0\0\0\0d", False)
     assert bytes(file.view(3, 3)) == b"cca"
     file.close()
+
+
+def test_a_record_beyond_everything(tmp_path: Path) -> None:
+    """A flattened file of a few bytes that speaks of petabytes is damaged: nobody tries to make that file."""
+    path = tmp_path / "flat"
+    path.write_bytes(flattened((0, b"\x7fELF"), (1 << 52, b"x")))
+    with pytest.raises(FormatError, match=r"^[^ ]*flat: 4149 bytes with a flattened record for byte 4503599627370496"):
+        open_pages(str(path))
 
 
 def test_the_codecs_of_a_page() -> None:
