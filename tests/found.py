@@ -12,7 +12,7 @@ from ddsdk.errors import FormatError
 from tests.vmcore.hostile import outcome
 
 #: One file an input.
-FOUND: Final = Path(__file__).parent / "found"
+FOUND: Final = Path(__file__).parent / "fuzz-finds"
 
 
 def judge(path: Path, data: bytes) -> str:

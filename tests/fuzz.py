@@ -2,7 +2,7 @@
 
 `make fuzz` (RUNS=20000 inputs) starts from the good files of the tests; libFuzzer bends them so that more lines of the
 readers are reached.  Allowed are success and FormatError of one line.  An input that does anything else, takes 20 s or
-1 GiB is kept in tests/found/ and belongs into a commit with its repair: tests/test_found.py reads all of them.
+1 GiB is kept in tests/fuzz-finds/ and belongs into a commit with its repair: tests/test_found.py reads all of them.
 """
 
 from __future__ import annotations
@@ -17,7 +17,9 @@ import atheris
 
 with atheris.instrument_imports(include=["ddsdk.vmcore", "ddsdk.layout", "ddsdk.diskdump"]):
     from ddsdk.vmcore.source import open_source
+    from tests.diskdump.fake_device import FakeDevice
     from tests.diskdump.images import formatted, write_dump
+    from tests.diskdump.partials import RUNS, MixedMemory, dump
     from tests.found import FOUND, judge
     from tests.vmcore import test_vectors as vectors
     from tests.vmcore.hostile import samples
@@ -36,6 +38,11 @@ def seeds(directory: Path) -> None:
     with open_source(_MEMORY) as source:
         write_dump(image, source)
     good["partition"] = Path(image.path).read_bytes()
+    for codec in ("none", "zlib", "zstd"):
+        memory = MixedMemory(RUNS)
+        device = FakeDevice(memory, 40)
+        dump(memory, device, 1, codec)
+        good[f"partial-{codec}"] = bytes(device.medium)
     for number, data in enumerate(good.values()):
         (directory / f"{number:03}").write_bytes(data)
 
