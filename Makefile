@@ -19,7 +19,7 @@ drill: $(STAMP)         ## a crash, a dump through a driver, a vmcore verified p
 	$(BIN)/ddsdk drill
 
 test: $(STAMP) lint     ## lint, types and the fast suite
-	$(BIN)/python -m pytest -n auto
+	$(BIN)/python -m pytest -n auto --dist worksteal
 
 lint: $(STAMP)
 	$(BIN)/ruff check .

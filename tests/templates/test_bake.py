@@ -214,20 +214,25 @@ def test_the_readme_names_every_file(project: Path) -> None:
     assert f"`c/{name_of(project)}_dump.c`" in table
 
 
-@pytest.mark.parametrize("bus", BUSES)
-def test_the_starting_points_differ_in_four_files(bus: str, tmp_path: Path) -> None:
+@pytest.fixture(scope="module", params=BUSES)
+def both(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Path]:
+    """Toy and skeleton of a bus."""
+    toy, skeleton = (bake(tmp_path_factory.mktemp(start), name="both", bus=request.param, starting_point=start)
+                     for start in STARTS)
+    return toy, skeleton
+
+
+def test_the_starting_points_differ_in_four_files(both: tuple[Path, Path]) -> None:
     """Skeleton and toy share everything but the driver itself, what README and changelog say of it."""
-    toy, skeleton = (bake(tmp_path / start, name="both", bus=bus, starting_point=start) for start in STARTS)
+    toy, skeleton = both
     differ = {path for path in files_of(toy) if (toy / path).read_text() != (skeleton / path).read_text()}
     assert differ == {"README.md", "CHANGELOG.md", *(f"ddsdk_both/{file}" for file in WRITTEN)}
 
 
-@pytest.mark.parametrize("bus", BUSES)
 @pytest.mark.parametrize("file", WRITTEN)
-def test_the_skeleton_is_the_toy_without_bodies(file: str, bus: str, tmp_path: Path) -> None:
+def test_the_skeleton_is_the_toy_without_bodies(file: str, both: tuple[Path, Path]) -> None:
     """Same functions, arguments and docstrings; what is not written yet raises one sentence that names it."""
-    toy, skeleton = (functions(package_of(bake(tmp_path / start, bus=bus, starting_point=start)) / file)
-                     for start in STARTS)
+    toy, skeleton = (functions(package_of(project) / file) for project in both)
     assert list(toy) == list(skeleton)
     for name, function in skeleton.items():
         whole = toy[name]
