@@ -22,7 +22,7 @@ from .pageflags import ALWAYS, FREE_KEPT, MAX_LEVEL, Gap, Kind, PageRules, page_
 from .pagemap import PageMap
 from .pagescan import WINDOW, PageScanner
 from .pagetable import Memory, kernel_space
-from .zeropages import ZeroScanner
+from .zeropages import ZeroScanner, runs_of
 
 U8 = npt.NDArray[np.uint8]
 #: (frames judged, frames of RAM)
@@ -201,10 +201,9 @@ class Classifier:
         drop = np.bitwise_and(kinds, np.uint8(looked_at | _UNTOUCHED), out=self._drop)
         for low, high in runs:
             wanted = drop[low - first:high - first] == 0
-            edges = np.flatnonzero(np.diff(wanted.view(np.int8), prepend=np.int8(0), append=np.int8(0)))
-            for start, end in (edges.reshape(-1, 2) + (low - first)).tolist():
-                for at in range(start, end, _PIECE_PAGES):
-                    stop = min(at + _PIECE_PAGES, end)
+            for start, end in runs_of(wanted):
+                for at in range(low - first + start, low - first + end, _PIECE_PAGES):
+                    stop = min(at + _PIECE_PAGES, low - first + end)
                     self._zero.scan(first + at, zeros[at:stop], bad[at:stop])
                     if self._release is not None:
                         self._release((first + at) * page, (stop - at) * page)

@@ -12,10 +12,10 @@ from typing import Final
 
 import numpy as np
 from attrs import frozen
-from isal import igzip_lib
 
 from ddsdk.abi import Abi
 
+from .codecs import Codec
 from .lkcd import NT_RAM, RAM_NOTE
 from .lkcd_layout import (
     ARCH,
@@ -80,6 +80,7 @@ class _Packer:
     def __init__(self, abi: Abi, page: int, compress: LkcdCompress) -> None:
         self._head = struct.Struct(abi.struct_prefix + "QII")
         self._page, self._compress = page, compress
+        self._zlib = Codec.ZLIB.compressor()
         self._zero = self._one(memoryview(bytes(page)))
 
     def pages(self, first: int, memory: memoryview) -> bytes:
@@ -94,7 +95,7 @@ class _Packer:
         if self._compress is LkcdCompress.RLE:
             data = rle_compress(page)
         elif self._compress is LkcdCompress.GZIP:
-            data = igzip_lib.compress(page, 1, igzip_lib.COMP_ZLIB)
+            data = self._zlib(page)
         if data is not None and len(data) < len(page):
             return int(LkcdPage.COMPRESSED), data
         return int(LkcdPage.RAW), page

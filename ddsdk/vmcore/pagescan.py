@@ -14,6 +14,7 @@ import numpy.typing as npt
 from ddsdk.abi import Abi
 
 from .pageflags import ALWAYS, FIRST_BIT, MAX_ORDER, Column, Compound, Hugetlb, Kind, PageRules
+from .zeropages import runs_of
 
 U8 = npt.NDArray[np.uint8]
 U32 = npt.NDArray[np.uint32]
@@ -99,9 +100,8 @@ class PageScanner:
             free &= self._column(rows, flags, first, order) & np.uint32(rules.slab_flag) == 0
         if rules.compound_head is not None:
             free &= self._column(rows, rules.compound_head, first, order) & np.uint8(FIRST_BIT) == 0
-        edges = np.flatnonzero(np.diff(free.view(np.int8), prepend=np.int8(0), append=np.int8(0))).tolist()
         return [(first + (start << order), first + (end << order))
-                for start, end in zip(edges[::2], edges[1::2], strict=True) if end - start >= _SKIP_BLOCKS]
+                for start, end in runs_of(free) if end - start >= _SKIP_BLOCKS]
 
     def _scan(self, rows: U8, pfn: int) -> None:
         rules, count, at = self.rules, len(rows), pfn - self._first

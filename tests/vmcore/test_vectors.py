@@ -49,7 +49,7 @@ def kdump_v6() -> bytes:
     return b"".join(block.ljust(PAGE, b"\0") for block in blocks) + table + b"".join(pages)
 
 
-#: ABI -> byte order, the sub header's fixed types (ulong, and a pad before an i64), what utsname says.
+#: ABI -> byte order, struct's letter for an unsigned long, what utsname says.
 KDUMP_MACHINES = {"i386": ("<", "I", b"i686"), "x86_64": ("<", "Q", b"x86_64"), "ppc64": (">", "Q", b"ppc64")}
 KDUMP_VMCOREINFO = b"OSRELEASE=2.6.32\n"
 
