@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import sys
 import tempfile
-from functools import partial
+from collections.abc import Callable
 from pathlib import Path
 from typing import Final
 
@@ -55,9 +55,9 @@ def main(runs: str) -> None:
         grown.mkdir()
         seeds(good)
         FOUND.mkdir(exist_ok=True)
+        one: Callable[[bytes], None] = lambda data: judge(path, data)       # noqa: E731
         atheris.Setup([sys.argv[0], f"-runs={runs}", "-seed=1", "-timeout=20", "-rss_limit_mb=1024", "-max_len=524288",
-                       "-print_final_stats=1", f"-artifact_prefix={FOUND}/", str(grown), str(good)],
-                      partial(judge, path))
+                       "-print_final_stats=1", f"-artifact_prefix={FOUND}/", str(grown), str(good)], one)
         atheris.Fuzz()
 
 
